@@ -1,0 +1,111 @@
+"""
+Every error the provider raises on purpose.
+
+ZblError
+ ├── ConfigurationError        what a user wrote, and can change
+ │    ├── DestinationError     1.3  the URL of the integration
+ │    ├── HeaderError          1.4  one of its headers
+ │    ├── SigningSecretError   2.3  its signing secret
+ │    ├── FilterError          5.3  one of its dispatch filters
+ │    ├── ScheduleError        3.1  an operator's schedule
+ │    └── DeliveryLogError     6.1  a log database that cannot be used
+ ├── InvalidLead               5.5  one lead that cannot be sent as it is
+ └── BlockedAddress            7.1  an address the network guard refuses
+
+Each carries its facts as attributes. None may hold a secret, a header value, a URL path or query,
+or a lead's personal data (Contract 1.5 and 5.5): whoever raises one sees to that.
+"""
+
+from __future__ import annotations
+
+
+class ZblError(Exception):
+    """Base of all errors of this provider."""
+
+
+class ConfigurationError(ZblError):
+    """
+    A setting that cannot work; nothing has been sent.
+
+    :param field: the setting's name as its user knows it, such as ``retry_statuses``
+    :param problem: what is wrong with it, without showing a secret
+    :param remedy: what to change, as a sentence without its full stop
+    """
+
+    def __init__(self, *, field: str, problem: str, remedy: str) -> None:
+        super().__init__(field, problem, remedy)
+        self.field = field
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}. {self.remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments don't survive Exception's own pickling, and tasks cross processes.
+        return (_rebuild, (type(self), self.field, self.problem, self.remedy))
+
+
+class DestinationError(ConfigurationError):
+    """A destination URL that must not be used (Contract 1.3)."""
+
+
+class HeaderError(ConfigurationError):
+    """A header that HTTP forbids, or that the sender owns (Contract 1.4)."""
+
+
+class SigningSecretError(ConfigurationError):
+    """A signing secret that is not a Standard Webhooks one (Contract 2.3)."""
+
+
+class FilterError(ConfigurationError):
+    """A dispatch filter that cannot be read (Contract 5.3)."""
+
+
+class ScheduleError(ConfigurationError):
+    """A retry schedule that cannot be followed (Contract 3.1)."""
+
+
+class DeliveryLogError(ConfigurationError):
+    """A database that cannot hold the delivery log (Contract 6.1)."""
+
+
+class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in the contract
+    """
+    A lead that cannot be sent as it is (Contract 5.5).
+
+    :param path: where in the payload, such as ``lead.score``
+    :param rule: what must hold there, such as ``must be a number``; never the value found
+    """
+
+    def __init__(self, path: str, rule: str) -> None:
+        super().__init__(path, rule)
+        self.path = path
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.rule}"
+
+
+class BlockedAddress(ZblError):  # noqa: N818 - the network guard's verdict, named as in the contract
+    """
+    An address that the network guard refuses (Contract 7.1).
+
+    :param address: the IP address as it was given
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+    def __str__(self) -> str:
+        return (
+            f"the address {self.address} is not public. If this deployment may send to it, "
+            "add its network to [zbl] allowed_networks"
+        )
+
+
+def _rebuild(
+    kind: type[ConfigurationError], field: str, problem: str, remedy: str
+) -> ConfigurationError:
+    return kind(field=field, problem=problem, remedy=remedy)
