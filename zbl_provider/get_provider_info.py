@@ -115,7 +115,7 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {
                 "integration-name": _INTEGRATION,
-                "external-doc-url": "https://pypi.org/project/airflow-provider-zbl/",
+                "external-doc-url": "https://www.standardwebhooks.com/",
                 "tags": ["service"],
             },
         ],
@@ -134,7 +134,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "zbl_provider.hooks.webhook.WebhookHook",
                 "hook-name": "ZBL Webhook",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    "hidden-fields": [],
                     "relabeling": {
                         "host": "Destination URL",
                         "description": "Integration name",
