@@ -1,0 +1,1 @@
+"""The demo: leads leave a database, through a real Airflow, into an HTTPS receiver."""
