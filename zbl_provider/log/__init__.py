@@ -1,0 +1,1 @@
+"""The delivery log: the outbox that remembers every lead (Contract 6)."""

@@ -1,0 +1,169 @@
+"""What the delivery log talks about. Light: a DAG file may import it while it is parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from zbl_provider.delivery.outcome import Outcome
+
+
+class Status(StrEnum):
+    """Where a lead stands with one integration (Contract 6.3)."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    ERROR = "error"
+    FILTERED = "filtered"
+    INVALID = "invalid"
+
+
+OPEN = frozenset({Status.PENDING, Status.SENDING, Status.RETRYING})
+"""Statuses of a lead that still needs somebody; in every other one it is settled."""
+
+FAILED = frozenset({Status.ERROR, Status.INVALID})
+"""Statuses that make the task of the lead fail (Contract 4.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """
+    The Airflow task instance that minds some leads.
+
+    :param dag_id: its Dag
+    :param task_id: its task
+    :param run_id: Airflow's id of the Dag run
+    :param map_index: its place in a mapped task, -1 when it is not mapped
+    """
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    A task instance as the log knows it.
+
+    :param id: its number in the log
+    :param cleared: it has been cleared since the log last acted on a clear (Contract 4.5)
+    """
+
+    id: int
+    cleared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """
+    A found lead with its verdict, to be enrolled.
+
+    :param webhook_id: the same for this lead and integration for ever (Contract 2.3)
+    :param lead_id: the lead's own id
+    :param status: PENDING to be sent; FILTERED or INVALID to be recorded only
+    :param reason: why it is not to be sent
+    :param body: the exact bytes to send; None when it is not to be sent
+    :param fingerprint: tells whether the lead has changed since it was enrolled
+    """
+
+    webhook_id: str
+    lead_id: str
+    status: Status
+    reason: str | None
+    body: bytes | None = field(repr=False)
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """
+    What became of a batch of candidates; each is counted once.
+
+    :param new: first seen by the log
+    :param joined: known already, and taken on by this run: unsettled, or to be sent after all
+    :param skipped: delivered or failed under another run, which this one leaves alone
+    :param unchanged: this run's own already, or kept back for the same reason as before
+    :param repeated: found a second time in the same batch
+    """
+
+    new: int = 0
+    joined: int = 0
+    skipped: int = 0
+    unchanged: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """
+    A lead that this worker alone may send until its lease runs out.
+
+    :param delivery_id: its number in the log
+    :param webhook_id: the id the receiver knows it by
+    :param lead_id: the lead's own id
+    :param body: the exact bytes to send
+    :param attempt: the number of the attempt to make, from 1 in each resend
+    :param lease_until: when another worker may claim it, aware
+    :param claim: the fencing token: whoever holds an older one can no longer settle
+    """
+
+    delivery_id: int
+    webhook_id: str
+    lead_id: str
+    body: bytes = field(repr=False)
+    attempt: int
+    lease_until: datetime
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """
+    What became of one attempt, to be written down.
+
+    :param claimed: the claim under which it was made
+    :param outcome: how it ended
+    :param started_at: when it began, aware
+    :param due_at: when to try again, aware; None when this was the last attempt
+    """
+
+    claimed: Claimed
+    outcome: Outcome
+    started_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """
+    What a clear has set free (Contract 4.5).
+
+    :param reopened: leads that are sent again
+    :param unsendable: leads that cannot be, since their payload has been cleared (Contract 6.4)
+    """
+
+    reopened: int
+    unsendable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """
+    A lead that makes its task fail (Contract 4.7).
+
+    :param lead_id: the lead's own id
+    :param status: ERROR or INVALID
+    :param reason: why, without personal data
+    """
+
+    lead_id: str
+    status: Status
+    reason: str | None
