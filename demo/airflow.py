@@ -140,7 +140,7 @@ class Airflow:
     def _run(self, *command: str) -> None:
         log = self.logs / f"{'-'.join(command)}.log"
         with log.open("wb") as output:
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 _airflow(*command),
                 env=self.environment,
                 stdout=output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
@@ -13,6 +13,8 @@ from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+T = TypeVar("T")
+Json = dict[str, Any]
 FINAL_STATES = frozenset({"success", "failed"})
 
 
@@ -34,7 +36,7 @@ def _opener() -> OpenerDirector:
     return build_opener(ProxyHandler({}))
 
 
-def wait_for(what: str, look: Callable[[], Any], *, seconds: float, pause: float = 0.3) -> Any:
+def wait_for(what: str, look: Callable[[], T | None], *, seconds: float, pause: float = 0.3) -> T:
     """Call `look` until it returns something true, and return that.
 
     :param what: named in the error.
@@ -61,13 +63,13 @@ class Rest:
     _token: str = field(default="", repr=False)
     _opener: OpenerDirector = field(default_factory=_opener, repr=False)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Send one request and return the decoded answer (None when it is empty)."""
+    def call(self, method: str, path: str, body: object = None) -> Json:
+        """Send one request and return the decoded answer (empty when there is none)."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, self._headers(), method=method)  # noqa: S310
         try:
             with self._opener.open(request, timeout=60) as answer:
-                return json.loads(answer.read() or b"null")
+                return dict(json.loads(answer.read() or b"{}"))
         except HTTPError as error:
             raise ApiError(error.code, error.read().decode(errors="replace")[:2000]) from None
 
@@ -87,21 +89,21 @@ class Rest:
 
     # Connections
 
-    def create_connection(self, connection_id: str, conn_type: str, **fields: object) -> Any:
+    def create_connection(self, connection_id: str, conn_type: str, **fields: object) -> Json:
         """Save a new connection; `extra` may be a dict."""
         body = _connection(connection_id, conn_type, fields)
         return self.call("POST", "/api/v2/connections", body)
 
-    def update_connection(self, connection_id: str, conn_type: str, **fields: object) -> Any:
+    def update_connection(self, connection_id: str, conn_type: str, **fields: object) -> Json:
         """Save an existing connection again, as its form does."""
         body = _connection(connection_id, conn_type, fields)
         return self.call("PATCH", f"/api/v2/connections/{quote(connection_id)}", body)
 
-    def connection(self, connection_id: str) -> Any:
+    def connection(self, connection_id: str) -> Json:
         """Read a connection back, as its form does."""
         return self.call("GET", f"/api/v2/connections/{quote(connection_id)}")
 
-    def test_connection(self, connection_id: str, conn_type: str, **fields: object) -> Any:
+    def test_connection(self, connection_id: str, conn_type: str, **fields: object) -> Json:
         """Press the form's Test button."""
         body = _connection(connection_id, conn_type, fields)
         return self.call("POST", "/api/v2/connections/test", body)
@@ -110,7 +112,7 @@ class Rest:
 
     def wait_for_dag(self, dag_id: str, *, seconds: float = 60) -> None:
         """Wait until the Dag has been parsed."""
-        wait_for(f"Dag {dag_id}", lambda: self._has_dag(dag_id), seconds=seconds)
+        wait_for(f"Dag {dag_id}", lambda: self._has_dag(dag_id) or None, seconds=seconds)
 
     def _has_dag(self, dag_id: str) -> bool:
         try:
@@ -131,7 +133,7 @@ class Rest:
         body = {"logical_date": None, "conf": conf or {}}
         return str(self.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
-    def run(self, dag_id: str, run_id: str) -> Any:
+    def run(self, dag_id: str, run_id: str) -> Json:
         """Return one Dag run."""
         return self.call("GET", self._run(dag_id, run_id))
 
@@ -142,18 +144,18 @@ class Rest:
             state = self.run(dag_id, run_id)["state"]
             return state if state in FINAL_STATES else None
 
-        return str(wait_for(f"end of {dag_id} {run_id}", ended, seconds=seconds))
+        return wait_for(f"end of {dag_id} {run_id}", ended, seconds=seconds)
 
-    def tasks(self, dag_id: str, run_id: str) -> list[Any]:
+    def tasks(self, dag_id: str, run_id: str) -> list[Json]:
         """Return the run's task instances."""
         path = f"{self._run(dag_id, run_id)}/taskInstances?limit=100"
         return list(self.call("GET", path)["task_instances"])
 
-    def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+    def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Json:
         """Return one task instance."""
         return self.call("GET", self._task(dag_id, run_id, task_id, map_index))
 
-    def clear(self, dag_id: str, run_id: str, task_id: str, *, only_failed: bool = True) -> Any:
+    def clear(self, dag_id: str, run_id: str, task_id: str, *, only_failed: bool = True) -> Json:
         """Clear a task, as the UI's Clear button does."""
         body = {
             "dry_run": False,
@@ -163,15 +165,15 @@ class Rest:
         }
         return self.call("POST", f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances", body)
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> object:
         """Return what the task returned."""
         query = urlencode({"map_index": map_index, "deserialize": "true"})
         path = f"{self._run(dag_id, run_id)}/taskInstances/{quote(task_id)}"
         return self.call("GET", f"{path}/xcomEntries/return_value?{query}")["value"]
 
-    def rendered(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+    def rendered(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Json:
         """Return the task's rendered fields, as its Rendered Templates page shows them."""
-        return self.task(dag_id, run_id, task_id, map_index)["rendered_fields"]
+        return dict(self.task(dag_id, run_id, task_id, map_index)["rendered_fields"])
 
     def log(
         self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1, map_index: int = -1
@@ -189,7 +191,7 @@ class Rest:
         return path if map_index < 0 else f"{path}/{map_index}"
 
 
-def _connection(connection_id: str, conn_type: str, fields: Mapping[str, object]) -> Any:
+def _connection(connection_id: str, conn_type: str, fields: Mapping[str, object]) -> Json:
     extra = fields.get("extra")
     text = {"extra": json.dumps(extra)} if isinstance(extra, dict) else {}
     return {"connection_id": connection_id, "conn_type": conn_type, **fields, **text}
