@@ -1,0 +1,62 @@
+# Everything runs in .venv/, made from constraints.txt. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints.txt
+
+export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
+
+.DEFAULT_GOAL := help
+.PHONY: help install check format lint types unit test test-system demo constraints bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv/ with the package and all that its tests need
+
+# uv installs in seconds what pip installs in minutes; where it cannot be had, pip does.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES) \
+	  || ($(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && $(BIN)/python -m pip install --quiet $(PACKAGES))
+	@touch $@
+
+check: lint types unit ## Format, lint, types and unit tests: within a minute
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest -q -n 2 tests/unit
+
+test: lint types ## All tests that need Python packages alone: within ten minutes
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not browser" tests
+
+test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium
+	tests/browser/install_chromium
+	$(BIN)/pytest -m browser tests/browser
+
+demo: export DEMO_STARTED := $(shell date +%s)
+demo: $(STAMP) ## Watch leads go from a database through Airflow to HTTPS (ONCE=1 ends by itself)
+	$(BIN)/python -m demo $(if $(ONCE),--once)
+
+constraints: $(STAMP) ## Pin anew what is installed, in constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group dev --all-extras pyproject.toml --output-file constraints.txt
+
+bench: $(STAMP) ## Measure, and print the tables of the docs
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

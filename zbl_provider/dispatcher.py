@@ -1,0 +1,208 @@
+"""
+The order of things, and the only file that knows it.
+
+     row ──► Lead ──► Payload ──► filter, schema ──► enrol ─┐            (once per lead)
+                                                            ▼
+       ┌────────────────────────────── claim (due, leased, fenced) ◄──┐
+       ▼                                                              │
+     Request ──► transport ──► Answer | Failure ──► Outcome ──► settle ──► defer until the next
+
+All that must survive is in the delivery log: a dispatcher can be killed at any moment, and the next
+one goes on from there (Contract 6.2). Nothing here knows Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.drain import Drain
+from zbl_provider.intake import candidate
+from zbl_provider.log.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.delivery.guard import Guard
+    from zbl_provider.intake import Unreadable
+    from zbl_provider.leads.lead import Lead
+    from zbl_provider.log.model import Failed, Run, RunKey
+    from zbl_provider.log.store import DeliveryLog
+
+logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+
+_BATCH = 250  # leads per write of the log
+_RECHECK = timedelta(seconds=5)  # while another task holds what this one waits for
+_HELD_RECHECK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """
+    What an operator decides about its leads.
+
+    :param schedule: waits between attempts (Contract 3.1)
+    :param resend_delivered: send again what an earlier run delivered (Contract 4.4)
+    :param resend_all: a clear sends delivered leads again, too (Contract 4.5)
+    :param wait_for_retries: stay until every lead is settled (Contract 4.7)
+    :param only_own: mind this run's leads alone, not all that is due (Contract 4.6)
+    """
+
+    schedule: Schedule = field(default_factory=Schedule)
+    resend_delivered: bool = False
+    resend_all: bool = False
+    wait_for_retries: bool = True
+    only_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    Where a run stands once its leads were dispatched as far as is possible now.
+
+    :param counts: the run's own leads by status
+    :param skipped: leads found now that an earlier run has settled
+    :param held: whether the integration is inactive
+    :param due_at: when to dispatch again; None when the run has no more to do
+    :param failed: the first of its leads in ``error`` or ``invalid``
+    """
+
+    counts: Mapping[Status, int]
+    skipped: int
+    held: bool
+    due_at: datetime | None
+    failed: tuple[Failed, ...]
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Dispatcher:
+    """
+    Dispatches the leads of a run to one integration.
+
+    :param log: the delivery log
+    :param destination: where to send
+    :param guard: which addresses may be reached
+    :param policy: the operator's decisions
+    :param clock: gives the present time; a parameter so that tests can set it
+    """
+
+    def __init__(
+        self,
+        *,
+        log: DeliveryLog,
+        destination: Destination,
+        guard: Guard,
+        policy: Policy,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.log = log
+        self.destination = destination
+        self.guard = guard
+        self.policy = policy
+        self.clock = clock
+
+    def dispatch(
+        self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] | None = None
+    ) -> Report:
+        """
+        Enrol what was found, send all that is due, and say what is left.
+
+        :param key: the Airflow task instance
+        :param epoch: changes when the task instance is cleared, and only then (Contract 4.5)
+        :param found: leads to enrol; None when the run has enrolled them before
+        :return: where the run stands
+        """
+        run = self.log.begin(key, epoch, self.clock())
+        skipped = 0
+
+        def enrol() -> Iterator[None]:
+            """Write a batch to the log at each step."""
+            nonlocal skipped
+            for batch in _batches(found or (), _BATCH):
+                skipped += self._enrol(run, batch)
+                yield
+
+        if run.cleared:
+            # The leads get their present payloads before they may go out again: the other way
+            # round, another task could resend what the clear was meant to correct.
+            for _ in enrol():
+                pass
+            self._reopen(run, epoch)
+        if self.destination.active:
+            self._drain(run, iter(()) if run.cleared else enrol())
+        else:
+            for _ in enrol():
+                pass
+        return self._report(run, skipped)
+
+    def _enrol(self, run: Run, batch: Iterable[Lead | Unreadable]) -> int:
+        return self.log.enrol(
+            run,
+            self.destination.integration,
+            [candidate(found, self.destination) for found in batch],
+            self.clock(),
+            resend_delivered=self.policy.resend_delivered,
+            refresh_delivered=run.cleared and self.policy.resend_all,
+        ).skipped
+
+    def _drain(self, run: Run, enrol: Iterator[None]) -> None:
+        drain = Drain(
+            log=self.log,
+            run=run,
+            destination=self.destination,
+            guard=self.guard,
+            schedule=self.policy.schedule,
+            only_own=self.policy.only_own,
+            clock=self.clock,
+        )
+        drain.run(enrol)
+
+    def _reopen(self, run: Run, epoch: int) -> None:
+        reopened = self.log.reopen(run, epoch, self.clock(), everything=self.policy.resend_all)
+        logger.info("This task was cleared: %d leads are sent again.", reopened.reopened)
+        if reopened.unsendable:
+            logger.warning(
+                "%d leads can't be sent again: the delivery log has cleared their data "
+                "([zbl] payload_retention_days), and the query no longer finds them.",
+                reopened.unsendable,
+            )
+
+    def _report(self, run: Run, skipped: int) -> Report:
+        counts = self.log.counts(run)
+        return Report(
+            counts=counts,
+            skipped=skipped,
+            held=not self.destination.active,
+            due_at=self._due_at(run, counts),
+            failed=tuple(self.log.first_failed(run)),
+        )
+
+    def _due_at(self, run: Run, counts: Mapping[Status, int]) -> datetime | None:
+        due_at = self.log.next_due(run) if self.policy.wait_for_retries else None
+        if due_at is None:
+            return None
+        now = self.clock()
+        if not self.destination.active:
+            # The integration's next run sends what is held; a single lead has only its own task.
+            return now + _HELD_RECHECK if self.policy.only_own else None
+        if counts.get(Status.SENDING) or due_at <= now:
+            # Another task has claimed it: the outcome comes long before its lease runs out.
+            return now + _RECHECK
+        return due_at
+
+
+def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

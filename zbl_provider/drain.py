@@ -1,0 +1,262 @@
+"""One pass over what is due: claim, send and settle side by side, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from zbl_provider.delivery.outcome import Verdict, classify
+from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.log.model import Settlement
+from zbl_provider.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.delivery.guard import Guard
+    from zbl_provider.delivery.outcome import Outcome
+    from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.log.model import Claimed, Run
+    from zbl_provider.log.store import DeliveryLog
+
+logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_END = object()
+
+DEADLINE_SECONDS = 10.0  # of one attempt, Contract 2.4
+_LEASE_SECONDS = 60.0
+_LARGEST_CLAIM = 500
+_SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
+_LARGEST_GROUP = 250  # outcomes settled in one write
+_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
+_POLL_SECONDS = 0.25
+
+
+class Drain:
+    """
+    Sends what is due for a destination until nothing is due any more.
+
+    :param log: the delivery log
+    :param run: the run that claims
+    :param destination: where to send, how much at once (``max_concurrency``) and how fast
+        (``max_rate``)
+    :param guard: which addresses may be reached
+    :param schedule: waits between attempts
+    :param only_own: claim this run's leads alone
+    :param clock: gives the present time
+    """
+
+    def __init__(
+        self,
+        *,
+        log: DeliveryLog,
+        run: Run,
+        destination: Destination,
+        guard: Guard,
+        schedule: Schedule,
+        only_own: bool,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._log = log
+        self._run = run
+        self._destination = destination
+        self._guard = guard
+        self._schedule = schedule
+        self._only_own = only_own
+        self._clock = clock
+        self._lease = timedelta(seconds=_LEASE_SECONDS + 2 / (destination.max_rate or 1))
+        self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
+        self._settlements: asyncio.Queue[Settlement | None] = asyncio.Queue()
+        self._changed = asyncio.Event()
+        self._enrolling = True
+        self._in_flight = 0  # claimed, and neither settled nor released
+        self._next_slot = 0.0
+        self._progress = Progress()
+
+    def run(self, enrol: Iterator[None]) -> None:
+        """
+        Drain, enrolling at the same time.
+
+        :param enrol: writes a batch of found leads to the log at each step; what it raises is
+            raised again once everything that is in the log has been sent
+        """
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            try:
+                runner.run(self._drain(enrol))
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+
+    async def _drain(self, enrol: Iterator[None]) -> None:
+        async with Transport(
+            self._destination, self._guard, deadline=DEADLINE_SECONDS
+        ) as transport:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    enrolment = tasks.create_task(self._enrol(enrol))
+                    tasks.create_task(self._settle())
+                    tasks.create_task(self._claim_and_send(transport))
+            finally:
+                self._give_back()
+        self._progress.close()
+        if problem := enrolment.result():
+            raise problem
+
+    async def _enrol(self, enrol: Iterator[None]) -> Exception | None:
+        try:
+            while await asyncio.to_thread(_step, enrol):
+                self._changed.set()
+        except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
+            return problem
+        finally:
+            self._enrolling = False
+            self._changed.set()
+        return None
+
+    async def _claim_and_send(self, transport: Transport) -> None:
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(self._destination.max_concurrency):
+                senders.create_task(self._send(transport))
+            await self._claim()
+            for _ in range(self._destination.max_concurrency):
+                self._ready.put_nowait(None)
+        self._settlements.put_nowait(None)
+
+    async def _claim(self) -> None:
+        """Keep the senders supplied; return when nothing is due and nothing can become due."""
+        limit = self._first_limit()
+        while True:
+            # Looked at before the claim: a lead enrolled or released after it is not overlooked.
+            quiet = not self._enrolling and self._in_flight == 0
+            self._changed.clear()
+            claimed = await asyncio.to_thread(
+                self._log.claim,
+                self._destination.integration,
+                limit,
+                self._clock(),
+                self._lease,
+                run=self._run,
+                only_own=self._only_own,
+            )
+            self._in_flight += len(claimed)
+            for one in claimed:
+                self._ready.put_nowait(one)
+            if claimed:
+                limit = await self._until_low(limit)
+            elif quiet:
+                return
+            else:
+                await self._until_changed()
+
+    def _first_limit(self) -> int:
+        """Claim no more than can be sent while the lease lasts."""
+        rate = self._destination.max_rate
+        limit = 2 * self._destination.max_concurrency
+        return limit if rate is None else max(1, min(limit, int(5 * rate)))
+
+    async def _until_low(self, limit: int) -> int:
+        """Wait until most of what was claimed is taken; return how much to claim next."""
+        started = time.monotonic()
+        while self._ready.qsize() > limit // 4:
+            self._changed.clear()
+            await self._until_changed()
+        took = time.monotonic() - started
+        if self._destination.max_rate is not None:
+            return limit
+        if took < _SHORT_SUPPLY_SECONDS:
+            return min(2 * limit, max(_LARGEST_CLAIM, self._first_limit()))
+        return max(limit // 2, self._first_limit()) if took > _LONG_SUPPLY_SECONDS else limit
+
+    async def _until_changed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._changed.wait()
+
+    async def _send(self, transport: Transport) -> None:
+        while (claimed := await self._ready.get()) is not None:
+            await self._pace()
+            if claimed.lease_until - self._clock() < timedelta(seconds=1.5 * DEADLINE_SECONDS):
+                # Another worker could claim it while it is under way.
+                await self._release([claimed])
+                continue
+            started_at = self._clock()
+            result = await transport.send(Request(claimed.webhook_id, claimed.body))
+            outcome = classify(result, self._destination.retry_statuses)
+            self._settlements.put_nowait(self._settlement(claimed, outcome, started_at))
+            if self._ready.empty():
+                self._changed.set()
+
+    async def _pace(self) -> None:
+        """Hold `max_rate`: each request takes the next free slot."""
+        if (rate := self._destination.max_rate) is None:
+            return
+        slot = max(time.monotonic(), self._next_slot)
+        self._next_slot = slot + 1 / rate
+        await asyncio.sleep(slot - time.monotonic())
+
+    def _settlement(self, claimed: Claimed, outcome: Outcome, started_at: datetime) -> Settlement:
+        due_at = None
+        if outcome.verdict is Verdict.RETRY:
+            due_at = self._schedule.next_attempt(claimed.attempt, outcome, self._clock())
+        self._progress.attempted(claimed, outcome, due_at)
+        return Settlement(claimed=claimed, outcome=outcome, started_at=started_at, due_at=due_at)
+
+    async def _settle(self) -> None:
+        """Settle in groups; an outcome waits a fraction of a second at most."""
+        while (first := await self._settlements.get()) is not None:
+            group = [first]
+            await asyncio.sleep(_GROUP_SECONDS)
+            while len(group) < _LARGEST_GROUP and not self._settlements.empty():
+                if (settlement := self._settlements.get_nowait()) is None:
+                    self._settlements.put_nowait(None)
+                    break
+                group.append(settlement)
+            fenced = await asyncio.to_thread(self._log.settle, group, self._run)
+            if fenced:
+                logger.warning("%d outcomes came after their leases had run out.", len(fenced))
+            self._in_flight -= len(group)
+            self._changed.set()
+            self._progress.show()
+
+    async def _release(self, claimed: Sequence[Claimed]) -> None:
+        await asyncio.to_thread(self._log.release, claimed, self._clock())
+        self._in_flight -= len(claimed)
+        self._changed.set()
+
+    def _give_back(self) -> None:
+        """Release what was claimed and not sent, so that nobody waits for its lease to run out."""
+        unsent = [one for one in _drained(self._ready) if one is not None]
+        if unsent:
+            self._log.release(unsent, self._clock())
+
+
+def _step(enrol: Iterator[None]) -> bool:
+    """Tell whether there was another batch; a thread can't pass on a StopIteration."""
+    return next(enrol, _END) is not _END
+
+
+def _drained(queue: asyncio.Queue[_Item]) -> Iterator[_Item]:
+    while not queue.empty():
+        yield queue.get_nowait()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    # What failed first is the reason; the other tasks were cancelled because of it.
+    problem: BaseException = group
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # where uvloop has no build, asyncio's own loop does
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -1,0 +1,1 @@
+"""Airflow's connections: the integration, and where the delivery log is."""

@@ -1,0 +1,73 @@
+"""Where Airflow's settings say that the delivery log is (Contract 6.1)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
+from airflow.sdk.crypto import get_fernet
+
+from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.log.store import DeliveryLog
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from zbl_provider.log.cipher import Cipher
+
+_EMBEDDED = "zbl_delivery_log.db"
+
+
+def delivery_log(log_conn_id: str | None = None) -> DeliveryLog:
+    """
+    Open the delivery log, with its tables as this version needs them.
+
+    :param log_conn_id: connection of its database; None takes `[zbl] delivery_log_conn_id`, and
+        without that an SQLite file in AIRFLOW_HOME
+    :return: the log; its payloads are encrypted where Airflow has a Fernet key (Contract 6.4)
+    :raises DeliveryLogError: if the database can't serve, naming what to change
+    """
+    conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
+    log = DeliveryLog(_url(conn_id) if conn_id else _embedded(), cipher=_cipher())
+    log.upgrade()
+    return log
+
+
+def _url(conn_id: str) -> URL | str:
+    connection = BaseHook.get_connection(conn_id)
+    if connection.conn_type == "sqlite":
+        return f"sqlite:///{connection.host or connection.schema}"
+    hook = connection.get_hook()
+    try:
+        url: URL = hook.sqlalchemy_url
+    except (AttributeError, NotImplementedError):
+        raise DeliveryLogError(
+            field=conn_id,
+            problem=f"a connection of type {connection.conn_type} is no SQL database",
+            remedy="Name a connection to PostgreSQL or SQLite in [zbl] delivery_log_conn_id",
+        ) from None
+    return url
+
+
+def _embedded() -> str:
+    """Refuse the file where a task may resume on a machine that does not have it."""
+    executors = {
+        name.rpartition(":")[2].rpartition(".")[2].strip()
+        for name in conf.get("core", "executor").replace(";", ",").split(",")
+    }
+    if far := sorted(executors - {"LocalExecutor"}):
+        raise DeliveryLogError(
+            field="[zbl] delivery_log_conn_id",
+            problem=f"it is not set, and with {far[0]} tasks run on more than one machine",
+            remedy="Name there a connection to a PostgreSQL database that all workers reach",
+        )
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return f"sqlite:///{home / _EMBEDDED}"
+
+
+def _cipher() -> Cipher | None:
+    fernet = get_fernet()
+    return fernet if fernet.is_encrypted else None

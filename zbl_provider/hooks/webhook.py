@@ -1,0 +1,218 @@
+"""The integration as Airflow knows it: a connection of type `zbl_webhook`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk.configuration import conf
+from airflow.sdk.log import mask_secret
+from requests import PreparedRequest, RequestException, Response, Session
+
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.guard import Guard
+from zbl_provider.exceptions import ZblError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests.auth import AuthBase
+
+    from zbl_provider.delivery.transport import Answer, Failure, Request
+
+DEADLINE_SECONDS = 10.0
+
+
+class WebhookHook(HttpHook):
+    """
+    An integration: where leads are sent, with which headers, and which leads (Contract 1).
+
+    :param webhook_conn_id: id of a connection of type ``zbl_webhook``
+    :param auth_type: class of a `requests` authentication, made with the connection's login and
+        password where it has them, that sets headers; HTTP Basic by default
+    """
+
+    conn_name_attr = "webhook_conn_id"
+    default_conn_name = "zbl_webhook_default"
+    conn_type = "zbl_webhook"
+    hook_name = "ZBL Webhook"
+
+    def __init__(
+        self, webhook_conn_id: str = default_conn_name, *, auth_type: type[AuthBase] | None = None
+    ) -> None:
+        super().__init__(method="POST", http_conn_id=webhook_conn_id, auth_type=auth_type)
+        self.webhook_conn_id = webhook_conn_id
+
+    @cached_property
+    def destination(self) -> Destination:
+        """
+        The connection's settings, validated (Contract 1.2 to 1.4).
+
+        :raises ConfigurationError: naming the field that cannot work, and what to change
+        """
+        connection = self.get_connection(self.webhook_conn_id)
+        destination = Destination.parse(
+            integration=self.webhook_conn_id,
+            host=connection.host,
+            schema=connection.schema,
+            port=connection.port,
+            login=None if self._auth_type else connection.login,
+            password=None if self._auth_type else connection.password,
+            extra=connection.extra_dejson,
+        )
+        if self._auth_type:
+            destination = _with_auth(destination, self._extract_auth(connection))
+        _mask(destination)
+        return destination
+
+    @cached_property
+    def guard(self) -> Guard:
+        """
+        Which addresses may be reached: `[zbl] allowed_networks` (Contract 7.1).
+
+        :raises ConfigurationError: if the option is not a list of networks
+        """
+        return Guard.parse(conf.get("zbl", "allowed_networks", fallback=""))
+
+    def send(self, request: Request) -> Answer | Failure:
+        """
+        Send one request through the provider's one transport, whatever `active` and filters say.
+
+        :param request: the body with its id
+        :return: what the destination answered, or why it did not
+        :raises ConfigurationError: if the connection's settings cannot work
+        """
+        from zbl_provider.delivery.transport import Transport
+
+        async def send() -> Answer | Failure:
+            transport = Transport(self.destination, self.guard, deadline=DEADLINE_SECONDS)
+            async with transport:
+                return await transport.send(request)
+
+        return asyncio.run(send())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Send one test lead (Contract 1.6).
+
+        :return: whether it was delivered, and the status and time, or the reason
+        """
+        try:
+            result = self.send(_test_request(self.webhook_conn_id))
+        except ZblError as problem:
+            return False, str(problem)
+        from zbl_provider.delivery.outcome import Verdict, classify
+
+        outcome = classify(result)
+        took = f"{outcome.seconds * 1000:.0f} ms, {self.destination.origin}"
+        if outcome.verdict is Verdict.DELIVERED:
+            return True, f"Test lead delivered: status {outcome.status} ({took})"
+        return False, f"Test lead not delivered: {outcome.detail} ({took})"
+
+    def get_conn(
+        self,
+        headers: Mapping[Any, Any] | None = None,
+        extra_options: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """
+        Give a `requests` session to the destination: HTTPS alone, no redirects, no environment.
+
+        It keeps the rules of section 2 as far as requests can: its timeout is one per read, not the
+        whole deadline of 2.4, which the provider's own transport keeps.
+
+        :param headers: more headers
+        :param extra_options: of HttpHook; `timeout` in seconds is honoured
+        :return: a session with the connection's headers, authentication, certificates and proxy
+        :raises ConfigurationError: if the connection's settings cannot work
+        """
+        destination = self.destination
+        self.base_url, self._base_url_initialized = destination.url, True
+        session = _WebhookSession(float((extra_options or {}).get("timeout") or DEADLINE_SECONDS))
+        session.headers.update(dict(destination.headers))
+        session.headers.update(headers or {})
+        session.verify = destination.verify
+        session.cert = destination.cert
+        if destination.proxy:
+            session.proxies = {"https": destination.proxy}
+        session.mount("https://", self.adapter or self.keep_alive_adapter)
+        return session
+
+    def run(
+        self,
+        endpoint: str | None = None,
+        data: dict[str, Any] | str | None = None,
+        headers: dict[str, Any] | None = None,
+        extra_options: dict[str, Any] | None = None,
+        **request_kwargs: Any,
+    ) -> Response:
+        """
+        POST as `HttpHook.run` does, and show no part of the URL in logs or errors.
+
+        :param endpoint: appended to the destination's URL
+        :param data: the body
+        :param headers: more headers
+        :param extra_options: `timeout` in seconds; `check_response` False accepts every status
+        :param request_kwargs: of `requests.Session.post`, such as ``json``
+        :return: the answer
+        :raises ConfigurationError: if the connection's settings cannot work
+        :raises ZblError: if there was no answer, or its status is not 2xx
+        """
+        session = self.get_conn(headers, extra_options)
+        try:
+            response = session.post(self.url_from_endpoint(endpoint), data=data, **request_kwargs)
+        except RequestException as problem:
+            # The message of a RequestException holds the URL, and a catch-hook URL is a secret.
+            raise ZblError(f"{self.destination.origin}: {type(problem).__name__}") from None
+        if (extra_options or {}).get("check_response", True) and not response.ok:
+            raise ZblError(f"{self.destination.origin} answered {response.status_code}")
+        return response
+
+
+class _WebhookSession(Session):
+    """A session that speaks HTTPS alone, follows nothing, and does not wait for ever."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+        self.trust_env = False
+        self.adapters.pop("http://")
+
+    def request(self, *args: Any, **kwargs: Any) -> Response:
+        kwargs.setdefault("timeout", self._timeout)
+        kwargs["allow_redirects"] = False
+        return super().request(*args, **kwargs)
+
+
+def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
+    """Add the headers that a `requests` authentication sets."""
+    prepared = PreparedRequest()
+    prepared.prepare(method="POST", url=destination.url, headers={}, auth=auth)
+    added = ((name, str(value)) for name, value in prepared.headers.items())
+    own = {"content-length"}
+    headers = tuple((name, value) for name, value in added if name.lower() not in own)
+    return replace(destination, headers=destination.headers + headers)
+
+
+def _mask(destination: Destination) -> None:
+    """Have Airflow mask what must not be shown, should anybody's code log it (Contract 1.5)."""
+    mask_secret(destination.url)
+    for _, value in destination.headers:
+        mask_secret(value)
+
+
+def _test_request(integration: str) -> Request:
+    from zbl_provider.delivery.transport import Request
+    from zbl_provider.leads import payload
+
+    test_id = f"test-{secrets.token_hex(8)}"
+    document = payload.sample(test_id, datetime.now(UTC))
+    return Request(
+        webhook_id=payload.webhook_id(integration, test_id),
+        body=payload.encode(document),
+        extra_headers=(("X-ZBL-Test", "true"),),
+    )

@@ -1,0 +1,319 @@
+"""Operators that dispatch leads to an integration (Contract 4)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.exceptions import ConfigurationError, InvalidLead, ZblError
+from zbl_provider.log.model import FAILED, RunKey, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    import jinja2
+    from airflow.sdk import Context
+    from requests.auth import AuthBase
+
+    from zbl_provider.dispatcher import Policy, Report
+    from zbl_provider.intake import Unreadable
+    from zbl_provider.leads.lead import Lead
+    from zbl_provider.log.store import DeliveryLog
+
+IfDelivered = Literal["skip", "send"]
+OnClear = Literal["resend_errors", "resend_all"]
+
+_DEFAULT_SCHEDULE: tuple[float, ...] = (60, 300, 900, 1800)
+_FAILED_NAMED = 3
+
+
+class _DispatchOperator(BaseOperator):
+    """
+    What both operators share: dispatch, wait deferred, dispatch again, and say how it ended.
+
+    :param webhook_conn_id: connection of the integration, of type ``zbl_webhook`` (templated)
+    :param schedule: waits after each failed attempt, in seconds or as ``timedelta``; its length and
+        one is the number of attempts, ``()`` is a single one (Contract 3.1)
+    :param if_delivered: ``skip`` or ``send`` a lead that an earlier run delivered (Contract 4.4)
+    :param on_clear: after a clear, ``resend_errors`` or ``resend_all`` (Contract 4.5)
+    :param wait_for_retries: False ends the task after the first attempts; later runs make the
+        others (Contract 4.7)
+    :param log_conn_id: connection of the delivery log's database; `[zbl] delivery_log_conn_id` by
+        default (templated)
+    :param auth_type: `requests` authentication class, as of `HttpOperator`
+    :raises ScheduleError: for a schedule that cannot be
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("webhook_conn_id", "log_conn_id")
+    only_own: ClassVar[bool]
+
+    def __init__(
+        self,
+        *,
+        webhook_conn_id: str = "zbl_webhook_default",
+        schedule: Iterable[float | timedelta] = _DEFAULT_SCHEDULE,
+        if_delivered: IfDelivered = "skip",
+        on_clear: OnClear = "resend_errors",
+        wait_for_retries: bool = True,
+        log_conn_id: str | None = None,
+        auth_type: type[AuthBase] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.webhook_conn_id = webhook_conn_id
+        self.schedule = Schedule.parse(schedule).waits
+        self.if_delivered = _one_of("if_delivered", if_delivered, "skip", "send")
+        self.on_clear = _one_of("on_clear", on_clear, "resend_errors", "resend_all")
+        self.wait_for_retries = wait_for_retries
+        self.log_conn_id = log_conn_id
+        self.auth_type = auth_type
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Enrol the leads, send what is due, and defer while any of them waits.
+
+        :param context: Airflow's
+        :return: the summary (Contract 4.3)
+        :raises AirflowFailException: when a lead ended in error or is invalid, or a setting can't
+            work: only a person can help, so Airflow's own retries are not used (Contract 3.2)
+        """
+        return self._dispatch(context, self._found())
+
+    def resume(self, context: Context, event: object = None, skipped: int = 0) -> dict[str, Any]:
+        """
+        Go on when the next attempt is due.
+
+        :param context: Airflow's
+        :param event: of the trigger; what is due is read from the delivery log
+        :param skipped: leads skipped before the wait
+        :return: as `execute`
+        :raises AirflowFailException: as `execute`
+        """
+        return self._dispatch(context, None, skipped)
+
+    def _found(self) -> Iterable[Lead | Unreadable]:
+        raise NotImplementedError
+
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _dispatch(
+        self, context: Context, found: Iterable[Lead | Unreadable] | None, skipped: int = 0
+    ) -> dict[str, Any]:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from zbl_provider.dispatcher import Dispatcher
+        from zbl_provider.hooks.delivery_log import delivery_log
+        from zbl_provider.hooks.webhook import WebhookHook
+
+        try:
+            hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+            destination, guard = hook.destination, hook.guard
+            log = delivery_log(self.log_conn_id)
+            dispatcher = Dispatcher(
+                log=log, destination=destination, guard=guard, policy=self._policy()
+            )
+            task_instance = context["ti"]
+            key = RunKey(
+                dag_id=task_instance.dag_id,
+                task_id=task_instance.task_id,
+                run_id=task_instance.run_id,
+                map_index=-1 if task_instance.map_index is None else task_instance.map_index,
+            )
+            # Airflow changes max_tries when a task is cleared, and at no other time.
+            report = dispatcher.dispatch(key, task_instance.max_tries, found)
+        except ZblError as problem:
+            raise AirflowFailException(str(problem)) from None
+        skipped += report.skipped
+        if report.due_at:
+            self._defer_until(report.due_at, skipped)
+        self._say(report, skipped)
+        self._fail_if_any_failed(report)
+        return self._summary(report, log) | ({"skipped": skipped} if skipped else {})
+
+    def _policy(self) -> Policy:
+        from zbl_provider.dispatcher import Policy
+
+        return Policy(
+            schedule=Schedule.parse(self.schedule),
+            resend_delivered=self.if_delivered == "send",
+            resend_all=self.on_clear == "resend_all",
+            wait_for_retries=self.wait_for_retries,
+            only_own=self.only_own,
+        )
+
+    def _defer_until(self, due_at: datetime, skipped: int) -> NoReturn:
+        """Wait without a worker; the trigger waits and nothing else (Contract 3.4)."""
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        self.log.info("The next attempt is due at %s.", due_at.isoformat(timespec="seconds"))
+        self.defer(
+            trigger=DateTimeTrigger(moment=due_at),
+            method_name=self.resume.__name__,
+            kwargs={"skipped": skipped},
+        )
+
+    def _say(self, report: Report, skipped: int) -> None:
+        counts = ", ".join(f"{count} {status}" for status, count in report.counts.items() if count)
+        self.log.info("Leads of this task: %s.", counts or "none")
+        if skipped:
+            self.log.info("%d leads were skipped: earlier runs have dealt with them.", skipped)
+        if report.held:
+            self.log.warning(
+                "The integration %s is inactive: its leads are held. They go out with the next "
+                "run after its connection is active again.",
+                self.webhook_conn_id,
+            )
+
+    def _fail_if_any_failed(self, report: Report) -> None:
+        failed = sum(report.counts.get(status, 0) for status in FAILED)
+        if not failed:
+            return
+        from airflow.sdk.exceptions import AirflowFailException
+
+        named = "; ".join(
+            f"lead {lead.lead_id} ({lead.status}: {lead.reason})"
+            for lead in report.failed[:_FAILED_NAMED]
+        )
+        raise AirflowFailException(
+            f"{failed} of {sum(report.counts.values())} leads were not delivered to "
+            f"{self.webhook_conn_id}: {report.counts.get(Status.ERROR, 0)} in error, "
+            f"{report.counts.get(Status.INVALID, 0)} invalid. {named}"
+            f"{'; …' if failed > _FAILED_NAMED else ''}. "
+            "Fix the cause, then clear this task to send them again."
+        )
+
+
+class DispatchLeadsOperator(_DispatchOperator):
+    """
+    Send every lead that a query finds, and whatever else is due for the integration.
+
+    Rows are streamed; one bad lead never stops the others. A lead that was delivered is not sent
+    again by overlapping runs, so select with a look-back. Returns counts by status.
+
+    :param sql: the query, or a ``.sql`` file of the Dag's folder (templated)
+    :param leads_conn_id: connection of the database, of any type that Airflow has (templated)
+    :param parameters: bound to the query by the driver (templated)
+    :param field_map: names of columns that are to be other fields than their names say, such as
+        ``{"mobile": "phone", "town": "custom_fields.city"}``
+    """
+
+    template_fields: ClassVar[Sequence[str]] = (
+        "sql",
+        "parameters",
+        "leads_conn_id",
+        *_DispatchOperator.template_fields,
+    )
+    template_ext: ClassVar[Sequence[str]] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+    only_own = False
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        leads_conn_id: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        field_map: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.leads_conn_id = leads_conn_id
+        self.parameters = parameters
+        self.field_map = field_map
+
+    def _found(self) -> Iterator[Lead | Unreadable]:
+        from zbl_provider.hooks.rows import Rows
+        from zbl_provider.intake import read
+
+        return read(Rows(self.leads_conn_id, self.sql, self.parameters), self.field_map)
+
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
+        return {str(status): count for status, count in report.counts.items() if count}
+
+
+class DispatchLeadOperator(_DispatchOperator):
+    """
+    Send one lead; the task is the lead, so clearing it sends the lead again.
+
+    Returns ``status``, ``attempts`` and ``last_status_code``.
+
+    :param lead: the payload's ``lead`` fields and optionally ``list``; a dict, or JSON text such as
+        ``{{ dag_run.conf.lead | tojson }}`` (templated, hidden in the rendered view, mappable)
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("lead", *_DispatchOperator.template_fields)
+    only_own = True
+
+    def __init__(
+        self,
+        *,
+        lead: Mapping[str, Any] | str,
+        on_clear: OnClear = "resend_all",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(on_clear=on_clear, **kwargs)
+        self.lead = lead
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,  # noqa: ANN401  Airflow's own signature
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render the lead apart: Airflow would log it if that failed, and show it if it did not."""
+        others = [name for name in template_fields if name != "lead"]
+        super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
+        if not isinstance(self.lead, _Hidden):
+            self.lead = _Hidden(self.render_template(self.lead, context, jinja_env, seen_oids))
+
+    def _found(self) -> list[Lead | Unreadable]:
+        from zbl_provider.intake import read_one
+
+        lead = self.lead.value if isinstance(self.lead, _Hidden) else self.lead
+        return [read_one(_as_object(lead))]
+
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
+        return {}
+
+
+class _Hidden:
+    """A value that Airflow's rendered view shows as stars (Contract 4.3)."""
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401  whatever was rendered
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+def _as_object(lead: Any) -> Mapping[str, Any]:  # noqa: ANN401  whatever was rendered
+    if isinstance(lead, str):
+        try:
+            lead = json.loads(lead)
+        except ValueError:
+            lead = None
+    if isinstance(lead, dict):
+        return lead
+    raise ConfigurationError(
+        field="lead",
+        problem="it is neither an object nor JSON text of one",
+        remedy="Pass a dict, or a template that ends in | tojson",
+    )
+
+
+def _one_of(field: str, value: str, *allowed: str) -> str:
+    if value in allowed:
+        return value
+    raise ConfigurationError(
+        field=field,
+        problem=f"{value!r} is not a choice",
+        remedy=f"Use one of {', '.join(allowed)}",
+    )
