@@ -1,0 +1,116 @@
+"""Takes what is due, so that one worker at a time has it: leased, and fenced by a token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, case, select, update
+
+from zbl_provider.log.cipher import UnreadableError
+from zbl_provider.log.model import Claimed, Status
+from zbl_provider.log.runs import join, own_ids
+from zbl_provider.log.tables import delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+    from zbl_provider.log.cipher import Seal
+
+_HELD = update(delivery).where(
+    delivery.c.id == bindparam("row"),
+    delivery.c.claim == bindparam("token"),
+    delivery.c.status == Status.SENDING,
+)
+_RELEASE = _HELD.values(
+    status=case((delivery.c.attempts > 0, Status.RETRYING.value), else_=Status.PENDING.value),
+    claim=None,
+)
+_GIVE_UP = _HELD.values(status=Status.ERROR, claim=None, due_at=None)
+
+
+def claim(
+    connection: Connection,
+    *,
+    integration: str,
+    run_id: int,
+    token: str,
+    limit: int,
+    now: datetime,
+    lease_until: datetime,
+    only_own: bool,
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return the rows that this token, which no other claim ever has, holds from now on."""
+    due = (
+        select(delivery.c.id)
+        .where(delivery.c.integration == integration, delivery.c.due_at <= now)
+        .order_by(delivery.c.due_at, delivery.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if only_own:
+        due = due.where(delivery.c.id.in_(own_ids(run_id)))
+    # As a common table expression PostgreSQL runs it once; inside IN it may run, and lock, anew.
+    found = due.cte("due")
+    rows = connection.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(select(found.c.id)))
+        .values(status=Status.SENDING, claim=token, due_at=lease_until, updated_at=now)
+        .returning(
+            delivery.c.id,
+            delivery.c.webhook_id,
+            delivery.c.lead_id,
+            delivery.c.payload,
+            delivery.c.attempts,
+            delivery.c.run_id,
+        )
+    ).all()
+    join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
+    return sorted(rows, key=lambda row: row.id)
+
+
+def read(
+    rows: Iterable[Row[*tuple[Any, ...]]], seal: Seal, token: str, lease_until: datetime
+) -> tuple[list[Claimed], dict[int, str]]:
+    """Return the claimed leads, and of those whose payload cannot be had the reason."""
+    claimed: list[Claimed] = []
+    unreadable: dict[int, str] = {}
+    for number, webhook_id, lead_id, payload, attempts, _ in rows:
+        try:
+            body = _body(payload, seal)
+        except UnreadableError as problem:
+            unreadable[number] = f"the payload cannot be read: {problem}"
+        else:
+            claimed.append(
+                Claimed(number, webhook_id, lead_id, body, attempts + 1, lease_until, token)
+            )
+    return claimed, unreadable
+
+
+def release(connection: Connection, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Give back what was not sent; what another worker has claimed since stays with that one."""
+    rows = [
+        {"row": one.delivery_id, "token": one.claim, "due_at": now, "updated_at": now}
+        for one in sorted(claimed, key=lambda one: one.delivery_id)
+    ]
+    if rows:
+        connection.execute(_RELEASE, rows)
+
+
+def give_up(connection: Connection, reasons: dict[int, str], token: str, now: datetime) -> None:
+    """Settle claimed leads that can never be sent as errors."""
+    connection.execute(
+        _GIVE_UP,
+        [
+            {"row": number, "token": token, "reason": reason, "updated_at": now}
+            for number, reason in sorted(reasons.items())
+        ],
+    )
+
+
+def _body(payload: bytes | None, seal: Seal) -> bytes:
+    if payload is None:
+        raise UnreadableError("it was cleared from the delivery log")
+    return seal.open(payload)

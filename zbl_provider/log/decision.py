@@ -1,0 +1,117 @@
+"""What enrolling a candidate does to the lead the log already knows. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from zbl_provider.log.model import Status
+
+if TYPE_CHECKING:
+    from zbl_provider.log.model import Candidate
+
+
+class Change(Enum):
+    """What is written over the known lead."""
+
+    NOTHING = auto()
+    REFRESH = auto()  # its payload and fingerprint
+    OPEN = auto()  # it is to be sent after all
+    RESEND = auto()  # it is to be sent once more, with a new set of attempts
+    KEEP_BACK = auto()  # it is not to be sent, for this reason
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """
+    A lead as the log knows it.
+
+    :param own: it is among the run's own already
+    :param has_payload: it could be sent as it is
+    """
+
+    id: int
+    status: Status
+    reason: str | None
+    fingerprint: str
+    attempts: int
+    own: bool
+    has_payload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What to do with a known lead.
+
+    :param change: what is written over it
+    :param join: it becomes one of the run's own
+    :param skipped: it is left to the run that settled it
+    """
+
+    change: Change = Change.NOTHING
+    join: bool = False
+    skipped: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the log changes by it at all."""
+        return self.join or self.change is not Change.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    What the operator wants with leads that are delivered already.
+
+    :param resend_delivered: send them again, once a run (Contract 4.4)
+    :param refresh_delivered: give the run's own the present payload, for a clear (Contract 4.5)
+    """
+
+    resend_delivered: bool = False
+    refresh_delivered: bool = False
+
+    def decide(self, known: Known, found: Candidate) -> Decision:
+        """Return what to do with a lead that was found again."""
+        match known.status:
+            case Status.DELIVERED:
+                return self._delivered(known, found)
+            case Status.ERROR:
+                return Decision(_refresh(known, found), skipped=not known.own)
+            case Status.FILTERED | Status.INVALID:
+                return _kept_back(known, found)
+            case Status.PENDING if known.attempts == 0:
+                return _untried(known, found)
+        # An attempt was made, or is being made, with the payload it has: it goes out as it is.
+        return Decision(join=not known.own)
+
+    def _delivered(self, known: Known, found: Candidate) -> Decision:
+        if known.own:
+            return Decision(_refresh(known, found) if self.refresh_delivered else Change.NOTHING)
+        if self.resend_delivered and found.status is Status.PENDING:
+            return Decision(Change.RESEND, join=True)
+        return Decision(skipped=True)
+
+
+def _refresh(known: Known, found: Candidate) -> Change:
+    if found.status is not Status.PENDING:
+        return Change.NOTHING
+    if known.has_payload and known.fingerprint == found.fingerprint:
+        return Change.NOTHING
+    return Change.REFRESH
+
+
+def _kept_back(known: Known, found: Candidate) -> Decision:
+    if found.status is Status.PENDING:
+        return Decision(Change.OPEN, join=not known.own)
+    before = (known.status, known.reason, known.fingerprint)
+    if before == (found.status, found.reason, found.fingerprint):
+        return Decision()
+    return Decision(Change.KEEP_BACK, join=not known.own)
+
+
+def _untried(known: Known, found: Candidate) -> Decision:
+    if found.status is Status.PENDING:
+        return Decision(_refresh(known, found), join=not known.own)
+    return Decision(Change.KEEP_BACK, join=not known.own)

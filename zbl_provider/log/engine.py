@@ -1,0 +1,99 @@
+"""The connection to the log's database, with the two things SQLite must be told."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
+
+from zbl_provider.exceptions import DeliveryLogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+FIELD = "delivery_log_conn_id"
+_BUSY_TIMEOUT_MS = 30_000
+
+
+def open_engine(url: str | URL) -> Engine:
+    """
+    Return a thread-safe engine for the log's database; nothing is connected yet.
+
+    :param url: of an SQLite file or of a PostgreSQL database
+    :raises DeliveryLogError: another kind of database, or its driver is missing (Contract 6.1)
+    """
+    url = _supported(url)
+    try:
+        # Parameters are personal data: no exception may show them.
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=url.drivername != "sqlite")
+    except ModuleNotFoundError as missing:
+        raise DeliveryLogError(
+            field=FIELD,
+            problem=f"the package {missing.name} is not installed",
+            remedy="Install airflow-provider-zbl[postgres]",
+        ) from missing
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection that sees one state of the log and keeps nobody from writing."""
+    with engine.connect().execution_options(zbl_reading=True) as connection:
+        yield connection
+
+
+def take_turns(connection: Connection, name: str) -> None:
+    """
+    Wait for every other transaction that takes turns under this name, until the end of this one.
+
+    On SQLite a writing transaction has the whole database to itself already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def _supported(url: str | URL) -> URL:
+    try:
+        url = make_url(url)
+    except ArgumentError:
+        # Its text would show the URL, and a URL may hold a password.
+        raise _unsupported("it is not a database URL") from None
+    kind = url.drivername.partition("+")[0]
+    if kind in {"postgresql", "postgres"}:
+        return url.set(drivername="postgresql+psycopg")
+    if kind != "sqlite":
+        raise _unsupported(f"{kind} is not supported")
+    if url.database in {None, "", ":memory:"}:
+        raise _unsupported("an SQLite log must be a file")
+    return url.set(drivername="sqlite")
+
+
+def _unsupported(problem: str) -> DeliveryLogError:
+    return DeliveryLogError(
+        field=FIELD, problem=problem, remedy="Name a connection to PostgreSQL or to an SQLite file"
+    )
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver is to begin no transaction by itself: _begin_sqlite does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later may find that another one has written between,
+    # and then no waiting helps: who is going to write says so at once.
+    reads = connection.get_execution_options().get("zbl_reading", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,163 @@
+"""Writes found leads into the log, before anything is sent (Contract 6.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, insert, literal, select, update
+
+from zbl_provider.log.decision import Change, Known
+from zbl_provider.log.engine import take_turns
+from zbl_provider.log.model import Enrolment, Status
+from zbl_provider.log.runs import join
+from zbl_provider.log.tables import delivery, run_delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from zbl_provider.log.cipher import Seal
+    from zbl_provider.log.decision import Decision, Rule
+    from zbl_provider.log.model import Candidate
+
+_ROW = update(delivery).where(delivery.c.id == bindparam("row"))
+_RESENT = _ROW.values(attempts=0, resend=delivery.c.resend + 1, delivered_at=None)
+_REFRESHED = ("fingerprint", "payload", "updated_at")
+
+
+class Enroller:
+    """
+    Enrols the leads that one run has found for one integration.
+
+    :param connection: in a transaction of its own
+    :param seal: how payloads rest
+    :param run_id: the run that found them
+    :param now: the present time, aware
+    """
+
+    def __init__(self, connection: Connection, seal: Seal, run_id: int, now: datetime) -> None:
+        self._connection = connection
+        self._seal = seal
+        self._run_id = run_id
+        self._now = now
+
+    def enrol(self, integration: str, found: Sequence[Candidate], rule: Rule) -> Enrolment:
+        """Write the candidates down; of two with one id the first counts."""
+        first: dict[str, Candidate] = {}
+        for candidate in found:
+            first.setdefault(candidate.webhook_id, candidate)
+        # Nobody else enrols for this integration meanwhile: what is unknown now stays so until
+        # it is inserted, and two runs that found the same leads never wait for each other.
+        take_turns(self._connection, f"zbl enrol {integration}")
+        known = self._known(first)
+        new = [candidate for key, candidate in first.items() if key not in known]
+        self._insert(integration, new)
+        again = {key: candidate for key, candidate in first.items() if key in known}
+        decisions = self._apply(again, known, rule)
+        joined = sum(decision.join for decision in decisions)
+        skipped = sum(decision.skipped for decision in decisions)
+        return Enrolment(
+            new=len(new),
+            joined=joined,
+            skipped=skipped,
+            unchanged=len(decisions) - joined - skipped,
+            repeated=len(found) - len(first),
+        )
+
+    def _known(self, keys: Iterable[str], *, lock: bool = False) -> dict[str, Known]:
+        joined = (
+            select(literal(1))
+            .where(
+                run_delivery.c.run_id == self._run_id, run_delivery.c.delivery_id == delivery.c.id
+            )
+            .exists()
+        )
+        query = select(
+            delivery.c.webhook_id,
+            delivery.c.id,
+            delivery.c.status,
+            delivery.c.reason,
+            delivery.c.fingerprint,
+            delivery.c.attempts,
+            ((delivery.c.run_id == self._run_id) | joined).label("own"),
+            delivery.c.payload.is_not(None).label("has_payload"),
+        ).where(delivery.c.webhook_id.in_(list(keys)))
+        if lock:
+            query = query.order_by(delivery.c.id).with_for_update()
+        return {
+            key: Known(number, Status(status), reason, fingerprint, attempts, own, has_payload)
+            for key, number, status, reason, fingerprint, attempts, own, has_payload in (
+                self._connection.execute(query)
+            )
+        }
+
+    def _insert(self, integration: str, candidates: Sequence[Candidate]) -> None:
+        if not candidates:
+            return
+        shared = {
+            "integration": integration,
+            "attempts": 0,
+            "resend": 0,
+            "run_id": self._run_id,
+            "created_at": self._now,
+        }
+        rows = [
+            {
+                **shared,
+                "webhook_id": candidate.webhook_id,
+                "lead_id": _storable(candidate.lead_id),
+                **self._verdict(candidate),
+            }
+            for candidate in candidates
+        ]
+        self._connection.execute(insert(delivery), rows)
+
+    def _apply(
+        self, again: dict[str, Candidate], known: dict[str, Known], rule: Rule
+    ) -> list[Decision]:
+        decisions = {key: rule.decide(known[key], again[key]) for key in again}
+        # Nearly every lead of a look-back needs nothing. Those that do may have been claimed since
+        # they were read: only behind their locks is the decision final.
+        touched = [key for key, decision in decisions.items() if decision.writes]
+        if touched:
+            locked = self._known(touched, lock=True)
+            decisions |= {key: rule.decide(locked[key], again[key]) for key in locked}
+            self._write(again, locked, decisions)
+        return list(decisions.values())
+
+    def _write(
+        self, again: dict[str, Candidate], locked: dict[str, Known], decisions: dict[str, Decision]
+    ) -> None:
+        changes: dict[Change, list[dict[str, Any]]] = {}
+        for key, known in locked.items():
+            if (change := decisions[key].change) is not Change.NOTHING:
+                values = self._verdict(again[key])
+                if change is Change.REFRESH:
+                    values = {name: values[name] for name in _REFRESHED}
+                changes.setdefault(change, []).append({"row": known.id, **values})
+        for change, rows in changes.items():
+            self._connection.execute(_RESENT if change is Change.RESEND else _ROW, rows)
+        join(
+            self._connection,
+            self._run_id,
+            [known.id for key, known in locked.items() if decisions[key].join],
+        )
+
+    def _verdict(self, candidate: Candidate) -> dict[str, Any]:
+        to_send = candidate.status is Status.PENDING
+        return {
+            "status": candidate.status.value,
+            "reason": candidate.reason,
+            "fingerprint": candidate.fingerprint,
+            # What is kept back is sent from its row, if ever: its data need not rest here.
+            "payload": self._seal.close(candidate.body) if to_send and candidate.body else None,
+            "due_at": self._now if to_send else None,
+            "updated_at": self._now,
+        }
+
+
+def _storable(text: str) -> str:
+    # An id that no database takes must not stop the leads beside it.
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()

@@ -1,0 +1,139 @@
+"""A run and its own leads: begin, count, and open again after a clear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, union_all, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from zbl_provider.log.model import FAILED, OPEN, Failed, Reopened, Run, Status
+from zbl_provider.log.tables import delivery, run, run_delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Subquery, Table
+
+    from zbl_provider.log.model import RunKey
+
+
+def begin(connection: Connection, key: RunKey, epoch: int, now: datetime) -> Run:
+    """Return the run of a task instance, written down when it is new."""
+    columns = {
+        "dag_id": key.dag_id,
+        "task_id": key.task_id,
+        "run_id": key.run_id,
+        "map_index": key.map_index,
+    }
+    add_missing(connection, run, [{**columns, "epoch": epoch, "created_at": now}])
+    known = connection.execute(select(run.c.id, run.c.epoch).filter_by(**columns)).one()
+    return Run(id=known.id, cleared=known.epoch != epoch)
+
+
+def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> None:
+    """Make leads that another run enrolled this run's own, too."""
+    add_missing(
+        connection,
+        run_delivery,
+        [{"run_id": run_id, "delivery_id": delivery_id} for delivery_id in delivery_ids],
+    )
+
+
+def add_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that are not there yet."""
+    if rows:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def counts(connection: Connection, run_id: int) -> dict[Status, int]:
+    """Return how many of the run's own leads stand where."""
+    own = _own(run_id, delivery.c.status)
+    rows = connection.execute(select(own.c.status, func.count()).group_by(own.c.status))
+    return {Status(status): count for status, count in rows}
+
+
+def first_failed(connection: Connection, run_id: int, limit: int) -> list[Failed]:
+    """Return the first of the run's own leads that make its task fail."""
+    own = _own(
+        run_id,
+        delivery.c.id,
+        delivery.c.lead_id,
+        delivery.c.status,
+        delivery.c.reason,
+        where=delivery.c.status.in_(sorted(FAILED)),
+    )
+    rows = connection.execute(
+        select(own.c.lead_id, own.c.status, own.c.reason).order_by(own.c.id).limit(limit)
+    )
+    return [Failed(lead_id, Status(status), reason) for lead_id, status, reason in rows]
+
+
+def next_due(connection: Connection, run_id: int) -> datetime | None:
+    """Return when the first of the run's own unsettled leads needs somebody."""
+    own = _own(run_id, delivery.c.due_at, where=delivery.c.status.in_(sorted(OPEN)))
+    due_at: datetime | None = connection.execute(select(func.min(own.c.due_at))).scalar()
+    return due_at
+
+
+def reopen(
+    connection: Connection, run_id: int, epoch: int, now: datetime, *, everything: bool
+) -> Reopened:
+    """Give the run's failed leads, or all that were sent, a new set of attempts: once an epoch."""
+    acted = update(run).where(run.c.id == run_id, run.c.epoch != epoch).values(epoch=epoch)
+    if not connection.execute(acted).rowcount:
+        return Reopened(0, 0)
+    closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
+    chosen = delivery.c.id.in_(own_ids(run_id)) & delivery.c.status.in_(closed)
+    found, sendable = connection.execute(_lock(chosen)).one()
+    changed = connection.execute(
+        update(delivery)
+        .where(chosen, delivery.c.payload.is_not(None))
+        .values(
+            status=Status.PENDING,
+            reason=None,
+            attempts=0,
+            resend=delivery.c.resend + 1,
+            due_at=now,
+            delivered_at=None,
+            updated_at=now,
+        )
+    )
+    return Reopened(changed.rowcount, found - sendable)
+
+
+def own_ids(run_id: int) -> CompoundSelect[int]:
+    """Select the numbers of the run's own leads: those it enrolled and those it took on."""
+    return union_all(
+        select(delivery.c.id).where(delivery.c.run_id == run_id),
+        select(run_delivery.c.delivery_id).where(run_delivery.c.run_id == run_id),
+    )
+
+
+def _own(
+    run_id: int, *columns: ColumnElement[Any], where: ColumnElement[bool] | None = None
+) -> Subquery:
+    # Two branches, each with an index of its own: an OR over both would read the whole table.
+    branches = [
+        select(*columns).where(delivery.c.run_id == run_id),
+        select(*columns)
+        .join(run_delivery, run_delivery.c.delivery_id == delivery.c.id)
+        .where(run_delivery.c.run_id == run_id),
+    ]
+    if where is not None:
+        branches = [branch.where(where) for branch in branches]
+    return union_all(*branches).subquery("own")
+
+
+def _lock(chosen: ColumnElement[bool]) -> Select[int, int]:
+    # By number, as everyone locks leads: so two never wait for each other.
+    locked = (
+        select(delivery.c.payload.is_not(None).label("sendable"))
+        .where(chosen)
+        .order_by(delivery.c.id)
+        .with_for_update()
+        .subquery("locked")
+    )
+    return select(func.count(), func.count().filter(locked.c.sendable)).select_from(locked)

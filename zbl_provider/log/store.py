@@ -1,0 +1,208 @@
+"""The delivery log: enrol, claim, settle, and what is left to do."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from zbl_provider.log import claims, migrate, retention, runs, settling
+from zbl_provider.log.cipher import Seal
+from zbl_provider.log.decision import Rule
+from zbl_provider.log.engine import open_engine, reading
+from zbl_provider.log.enrolment import Enroller
+from zbl_provider.log.model import Enrolment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import URL
+
+    from zbl_provider.log.cipher import Cipher
+    from zbl_provider.log.model import (
+        Candidate,
+        Claimed,
+        Failed,
+        Reopened,
+        Run,
+        RunKey,
+        Settlement,
+        Status,
+    )
+
+
+class DeliveryLog:
+    """
+    The outbox (Contract 6): what is in it is sent, whoever dies.
+
+    Each method is one transaction, and may be called from any thread. All times are aware. A
+    database that is locked or away raises SQLAlchemy's OperationalError; nothing is written then.
+
+    :param url: an SQLite file, or a PostgreSQL database
+    :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
+    :raises DeliveryLogError: another kind of database (Contract 6.1)
+    """
+
+    def __init__(self, url: str | URL, *, cipher: Cipher | None = None) -> None:
+        self._engine = open_engine(url)
+        self._seal = Seal(cipher)
+
+    def upgrade(self) -> None:
+        """
+        Create or upgrade the log's tables; safe from many processes at once.
+
+        :raises DeliveryLogError: this database cannot hold the log (Contract 6.1)
+        """
+        migrate.upgrade(self._engine)
+
+    def close(self) -> None:
+        """Close all connections; the log opens new ones when it is used again."""
+        self._engine.dispose()
+
+    def begin(self, run: RunKey, epoch: int, now: datetime) -> Run:
+        """
+        Return the run of a task instance, known or new.
+
+        :param run: the task instance
+        :param epoch: changes when the task instance is cleared, and only then
+        :param now: the present time
+        :return: ``cleared`` until ``reopen`` has acted on this epoch (Contract 4.5)
+        """
+        with self._engine.begin() as connection:
+            return runs.begin(connection, run, epoch, now)
+
+    def enrol(
+        self,
+        run: Run,
+        integration: str,
+        candidates: Sequence[Candidate],
+        now: datetime,
+        *,
+        resend_delivered: bool = False,
+        refresh_delivered: bool = False,
+    ) -> Enrolment:
+        """
+        Write found leads down before any of them is sent (Contract 6.2).
+
+        :param run: the run that found them
+        :param integration: the connection id they are to be sent with
+        :param candidates: some hundreds at a time; of two with one id the first counts
+        :param now: the present time
+        :param resend_delivered: send again what other runs delivered (Contract 4.4)
+        :param refresh_delivered: give this run's delivered leads their present payload, for a
+            ``reopen`` of everything (Contract 4.5)
+        :return: what became of them, counted
+        """
+        if not candidates:
+            return Enrolment()
+        rule = Rule(resend_delivered=resend_delivered, refresh_delivered=refresh_delivered)
+        with self._engine.begin() as connection:
+            return Enroller(connection, self._seal, run.id, now).enrol(
+                integration, candidates, rule
+            )
+
+    def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
+        """
+        Act on a clear, once for each epoch: the run's leads in error get new attempts.
+
+        :param run: the run that was cleared
+        :param epoch: the epoch that ``begin`` was given
+        :param now: the present time
+        :param everything: those delivered are sent again, too (Contract 4.5)
+        :return: how many are sent again, and how many cannot be
+        """
+        with self._engine.begin() as connection:
+            return runs.reopen(connection, run.id, epoch, now, everything=everything)
+
+    def claim(
+        self,
+        integration: str,
+        limit: int,
+        now: datetime,
+        lease: timedelta,
+        *,
+        run: Run,
+        only_own: bool = False,
+    ) -> list[Claimed]:
+        """
+        Take leads that are due, so that nobody else has them until the lease runs out.
+
+        A lead whose payload cannot be had is settled as an error on the way.
+
+        :param integration: the connection id
+        :param limit: how many at most
+        :param now: the present time
+        :param lease: how long nobody else may claim them
+        :param run: the run that sends them; from now on they are its own, too
+        :param only_own: leave alone what is not the run's own already (Contract 4.6)
+        :return: the leads, the longest due first as far as ``limit`` chooses
+        """
+        token = secrets.token_hex(8)
+        lease_until = now + lease
+        with self._engine.begin() as connection:
+            rows = claims.claim(
+                connection,
+                integration=integration,
+                run_id=run.id,
+                token=token,
+                limit=limit,
+                now=now,
+                lease_until=lease_until,
+                only_own=only_own,
+            )
+        claimed, unreadable = claims.read(rows, self._seal, token, lease_until)
+        if unreadable:
+            with self._engine.begin() as connection:
+                claims.give_up(connection, unreadable, token, now)
+        return claimed
+
+    def settle(self, settlements: Sequence[Settlement], run: Run) -> list[Settlement]:
+        """
+        Record attempts and what became of their leads (Contract 6.3).
+
+        :param settlements: attempts made under claims of this log
+        :param run: the run that made them
+        :return: those that were not written, since another worker has claimed their lead
+        """
+        if not settlements:
+            return []
+        with self._engine.begin() as connection:
+            return settling.settle(connection, settlements, run.id, self._seal)
+
+    def release(self, claimed: Sequence[Claimed], now: datetime) -> None:
+        """
+        Give back leads that were claimed and not sent; they are due at once.
+
+        :param claimed: what ``claim`` returned
+        :param now: the present time
+        """
+        if claimed:
+            with self._engine.begin() as connection:
+                claims.release(connection, claimed, now)
+
+    def counts(self, run: Run) -> dict[Status, int]:
+        """Return how many of the run's own leads have which status; absent means none."""
+        with reading(self._engine) as connection:
+            return runs.counts(connection, run.id)
+
+    def first_failed(self, run: Run, limit: int = 10) -> list[Failed]:
+        """Return the first of the run's own leads in ``error`` or ``invalid`` (Contract 4.7)."""
+        with reading(self._engine) as connection:
+            return runs.first_failed(connection, run.id, limit)
+
+    def next_due(self, run: Run) -> datetime | None:
+        """Return when the first of the run's own unsettled leads needs somebody, if any does."""
+        with reading(self._engine) as connection:
+            return runs.next_due(connection, run.id)
+
+    def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
+        """
+        Clear the personal data of leads delivered long ago (Contract 6.4).
+
+        :param now: the present time
+        :param older_than: how long a resend may need it after the delivery
+        :param limit: how many at most
+        :return: how many were cleared; when it is ``limit``, there may be more
+        """
+        with self._engine.begin() as connection:
+            return retention.purge_payloads(connection, now - older_than, limit)

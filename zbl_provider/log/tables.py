@@ -1,0 +1,161 @@
+"""The tables of the delivery log. How they come to be is in ``migrations``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
+
+VERSION_TABLE = "zbl_alembic_version"
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only in a column declared INTEGER.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Instant(TypeDecorator[datetime]):
+    """
+    A moment: aware in, aware UTC out.
+
+    SQLite has no type for it: text of one length and one zone sorts as time does, and any tool can
+    read it.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
+        """Return the column type of the given database."""
+        return String() if dialect.name == "sqlite" else DateTime(timezone=True)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
+        """Return what the driver stores."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.isoformat(timespec="microseconds") if dialect.name == "sqlite" else value
+
+    def process_result_value(
+        self,
+        value: str | datetime | None,
+        dialect: Dialect,
+    ) -> datetime | None:
+        """Return the moment that was stored, in UTC."""
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.astimezone(UTC)
+
+
+run = Table(
+    "zbl_run",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("dag_id", String, nullable=False),
+    Column("task_id", String, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("map_index", Integer, nullable=False),
+    # Which clear of the task instance was acted on last (Contract 4.5).
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="zbl_run_key"),
+)
+
+delivery = Table(
+    "zbl_delivery",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("integration", String, nullable=False),
+    Column("lead_id", String, nullable=False),
+    Column("webhook_id", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("reason", String),
+    Column("fingerprint", String, nullable=False),
+    # Attempts made since the lead was last reopened, and how often it was reopened.
+    Column("attempts", Integer, nullable=False),
+    Column("resend", Integer, nullable=False),
+    # When the row next needs somebody: pending, now; retrying, at its next attempt; sending, when
+    # its lease runs out. So one condition finds all that can be claimed.
+    Column("due_at", Instant),
+    Column("claim", String),
+    # The run that first enrolled it; zbl_run_delivery has the runs that took it on later.
+    Column("run_id", Number, nullable=False),
+    Column("last_status", Integer),
+    Column("last_kind", String),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("delivered_at", Instant),
+    # Last, so that SQLite reads the columns before it without paging through it.
+    Column("payload", LargeBinary),
+    UniqueConstraint("webhook_id", name="zbl_delivery_webhook_id"),
+    CheckConstraint(
+        "(status IN ('pending', 'sending', 'retrying')) = (due_at IS NOT NULL)",
+        name="zbl_delivery_open_is_due",
+    ),
+    CheckConstraint(
+        "(status = 'sending') = (claim IS NOT NULL)", name="zbl_delivery_sending_is_claimed"
+    ),
+)
+
+run_delivery = Table(
+    "zbl_run_delivery",
+    metadata,
+    Column("run_id", Number, primary_key=True, autoincrement=False),
+    Column("delivery_id", Number, primary_key=True, autoincrement=False),
+)
+
+attempt = Table(
+    "zbl_attempt",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("delivery_id", Number, nullable=False),
+    Column("resend", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("run_id", Number, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("kind", String),
+    Column("detail", String),
+    # Rests like a payload: a receiver may echo the lead.
+    Column("excerpt", LargeBinary),
+    UniqueConstraint("delivery_id", "resend", "number", name="zbl_attempt_number"),
+)
+
+# Claiming stays cheap beside millions of settled rows, and takes the longest due first.
+Index(
+    "zbl_delivery_due",
+    delivery.c.integration,
+    delivery.c.due_at,
+    delivery.c.id,
+    postgresql_where=delivery.c.due_at.is_not(None),
+    sqlite_where=delivery.c.due_at.is_not(None),
+)
+# What a run's own leads are at: counts, what failed, what is due next.
+Index("zbl_delivery_run", delivery.c.run_id, delivery.c.status)
+# Retention finds what it has not cleared yet, and nothing else.
+Index(
+    "zbl_delivery_retained",
+    delivery.c.delivered_at,
+    postgresql_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
+    sqlite_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
+)
