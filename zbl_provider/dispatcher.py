@@ -14,6 +14,7 @@ one goes on from there (Contract 6.2). Nothing here knows Airflow.
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -112,49 +113,43 @@ class Dispatcher:
         self.policy = policy
         self.clock = clock
 
-    def dispatch(
-        self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] | None = None
-    ) -> Report:
+    def dispatch(self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] = ()) -> Report:
         """
         Enrol what was found, send all that is due, and say what is left.
 
         :param key: the Airflow task instance
         :param epoch: changes when the task instance is cleared, and only then (Contract 4.5)
-        :param found: leads to enrol; None when the run has enrolled them before
+        :param found: leads to enrol; none when the run has enrolled them before
         :return: where the run stands
         """
         run = self.log.begin(key, epoch, self.clock())
-        skipped = 0
-
-        def enrol() -> Iterator[None]:
-            """Write a batch to the log at each step."""
-            nonlocal skipped
-            for batch in _batches(found or (), _BATCH):
-                skipped += self._enrol(run, batch)
-                yield
-
+        tally: Counter[str] = Counter()
+        enrolling = self._enrol(run, found, tally)
         if run.cleared:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
-            for _ in enrol():
-                pass
+            _exhaust(enrolling)
             self._reopen(run, epoch)
         if self.destination.active:
-            self._drain(run, iter(()) if run.cleared else enrol())
-        else:
-            for _ in enrol():
-                pass
-        return self._report(run, skipped)
+            self._drain(run, enrolling)
+        _exhaust(enrolling)
+        return self._report(run, tally["skipped"])
 
-    def _enrol(self, run: Run, batch: Iterable[Lead | Unreadable]) -> int:
-        return self.log.enrol(
-            run,
-            self.destination.integration,
-            [candidate(found, self.destination) for found in batch],
-            self.clock(),
-            resend_delivered=self.policy.resend_delivered,
-            refresh_delivered=run.cleared and self.policy.resend_all,
-        ).skipped
+    def _enrol(
+        self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
+    ) -> Iterator[None]:
+        """Write a batch of leads to the log at each step."""
+        for batch in _batches(found, _BATCH):
+            enrolment = self.log.enrol(
+                run,
+                self.destination.integration,
+                [candidate(lead, self.destination) for lead in batch],
+                self.clock(),
+                resend_delivered=self.policy.resend_delivered,
+                refresh_delivered=run.cleared and self.policy.resend_all,
+            )
+            tally["skipped"] += enrolment.skipped
+            yield
 
     def _drain(self, run: Run, enrol: Iterator[None]) -> None:
         drain = Drain(
@@ -206,3 +201,7 @@ def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _exhaust(steps: Iterator[None]) -> None:
+    deque(steps, maxlen=0)

@@ -1,15 +1,23 @@
-"""One found lead becomes a candidate: what the log is to record of it, and whether it is sent."""
+"""
+What is found becomes candidates: read, then judged by the integration's filters and the schema.
+
+A lead that cannot be read or sent never stops the others: it is a candidate, too, that the log
+records with the reason (Contract 4.2 and 5.5).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zbl_provider.exceptions import InvalidLead
 from zbl_provider.leads import payload, schema
+from zbl_provider.leads.lead import RowReader, read_lead
 from zbl_provider.log.model import Candidate, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.leads.lead import Lead
 
@@ -29,47 +37,86 @@ class Unreadable:
     fingerprint: str
 
 
+def read(
+    rows: Iterable[tuple[Sequence[str], Sequence[object]]], field_map: Mapping[str, str] | None
+) -> Iterator[Lead | Unreadable]:
+    """
+    Read the rows of one query.
+
+    :param rows: the names of the columns, the same for all, and the values of each row
+    :param field_map: column name to field of the contract (Contract 4.2)
+    :return: a lead for each row, or why it is none
+    :raises ConfigurationError: naming field_map, if the columns cannot be told apart
+    """
+    reader = None
+    for columns, values in rows:
+        reader = reader or RowReader(columns, field_map)
+        try:
+            yield reader(values)
+        except InvalidLead as problem:
+            yield _unreadable(reader.lead_id(values), values, problem)
+
+
+def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
+    """
+    Read one lead given in the payload's words (Contract 4.1).
+
+    :param lead: the fields of the payload's ``lead``, and ``list``
+    :return: the lead, or why it is none
+    """
+    try:
+        return read_lead(lead)
+    except InvalidLead as problem:
+        lead_id = lead.get("id")
+        return _unreadable(str(lead_id) if lead_id else None, lead, problem)
+
+
+def _unreadable(lead_id: str | None, values: object, problem: InvalidLead) -> Unreadable:
+    fingerprint = payload.fingerprint(repr(values).encode("utf-8", "backslashreplace"))
+    return Unreadable(lead_id or f"row-{fingerprint[:12]}", problem, fingerprint)
+
+
 def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
     """
-    Judge one found lead by the integration's filters and the schema, in this order (Contract 5).
+    Judge what was found by the integration's filters, then by the schema (Contract 5).
 
     :param found: a lead, or a row that could not become one
     :param destination: the integration with its filters
     :return: PENDING with the exact bytes to send; FILTERED or INVALID with the reason
     """
     if isinstance(found, Unreadable):
-        lead_id, fingerprint = found.lead_id, found.fingerprint
-        verdict: tuple[Status, str | None, bytes | None]
-        verdict = (Status.INVALID, str(found.problem), None)
+        lead_id = found.lead_id
+        verdict = _Verdict(Status.INVALID, str(found.problem), None, found.fingerprint)
     else:
         lead_id = found.id
-        fingerprint, verdict = _judge(found, destination)
-    status, reason, body = verdict
+        verdict = _judge(found, destination)
     return Candidate(
         webhook_id=payload.webhook_id(destination.integration, lead_id),
         lead_id=lead_id,
-        status=status,
-        reason=reason,
-        body=body,
-        fingerprint=fingerprint,
+        status=verdict.status,
+        reason=verdict.reason,
+        body=verdict.body,
+        fingerprint=verdict.fingerprint,
     )
 
 
-def _judge(
-    lead: Lead, destination: Destination
-) -> tuple[str, tuple[Status, str | None, bytes | None]]:
+class _Verdict(NamedTuple):
+    status: Status
+    reason: str | None
+    body: bytes | None
+    fingerprint: str
+
+
+def _judge(lead: Lead, destination: Destination) -> _Verdict:
     document = payload.document(lead)
     try:
         body = payload.encode(document)
     except InvalidLead as problem:
-        return payload.fingerprint(repr(lead).encode("utf-8", "backslashreplace")), (
-            Status.INVALID,
-            str(problem),
-            None,
-        )
+        unreadable = _unreadable(lead.id, document, problem)
+        return _Verdict(Status.INVALID, str(problem), None, unreadable.fingerprint)
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
-        return fingerprint, (Status.FILTERED, reason, None)
+        return _Verdict(Status.FILTERED, reason, None, fingerprint)
     if problem := schema.violation(document) or schema.check_size(body):
-        return fingerprint, (Status.INVALID, str(problem), None)
-    return fingerprint, (Status.PENDING, None, body)
+        return _Verdict(Status.INVALID, str(problem), None, fingerprint)
+    return _Verdict(Status.PENDING, None, body, fingerprint)

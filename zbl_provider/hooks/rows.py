@@ -65,7 +65,7 @@ def _database(conn_id: str) -> DbApiHook:
     return hook
 
 
-def _cursor(connection: Any) -> Any:
+def _cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
     """Ask PostgreSQL for a server-side cursor: its ordinary one fetches the whole result."""
     if type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}:
         return connection.cursor(name="zbl_leads")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from airflow.sdk import BaseOperator
 
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.exceptions import ConfigurationError, InvalidLead, ZblError
+from zbl_provider.exceptions import ConfigurationError, ZblError
 from zbl_provider.log.model import FAILED, RunKey, Status
 
 if TYPE_CHECKING:
@@ -81,9 +81,14 @@ class _DispatchOperator(BaseOperator):
         :raises AirflowFailException: when a lead ended in error or is invalid, or a setting can't
             work: only a person can help, so Airflow's own retries are not used (Contract 3.2)
         """
-        return self._dispatch(context, self._found())
+        return self._dispatch(context, self._found)
 
-    def resume(self, context: Context, event: object = None, skipped: int = 0) -> dict[str, Any]:
+    def resume(
+        self,
+        context: Context,
+        event: object = None,  # noqa: ARG002  Airflow passes it
+        skipped: int = 0,
+    ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
 
@@ -93,7 +98,7 @@ class _DispatchOperator(BaseOperator):
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
-        return self._dispatch(context, None, skipped)
+        return self._dispatch(context, tuple, skipped)
 
     def _found(self) -> Iterable[Lead | Unreadable]:
         raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Figures, each measured beside a named peer in one run: `make bench`."""

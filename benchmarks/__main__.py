@@ -1,0 +1,18 @@
+"""Run every benchmark and print its table."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from benchmarks import import_cost
+
+
+def main() -> None:
+    """Name the machine, since figures mean nothing without it, then measure."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    import_cost.main()
+
+
+if __name__ == "__main__":
+    main()
