@@ -1,0 +1,125 @@
+"""A Lead becomes the bytes that are sent, and the ids that go with them (Contract 2.1 to 2.3)."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING
+
+import orjson
+
+from zbl_provider.exceptions import InvalidLead
+from zbl_provider.leads.lead import JSON, Lead
+from zbl_provider.leads.values import as_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BODY_BYTES = 1_048_576
+
+_TEST_PREFIX = "test-"
+
+
+def document(lead: Lead) -> dict[str, object]:
+    """
+    Lay a lead out as the contract's JSON document: every key, always, in one order (Contract 2.2).
+
+    :param lead: the lead
+    :return: the document; its custom fields and verifications are the lead's own, not copies
+    """
+    return {
+        "event": "lead.qualified",
+        "lead": {
+            "id": lead.id,
+            "email": lead.email,
+            "name": lead.name,
+            "phone": lead.phone,
+            "company": lead.company,
+            "score": lead.score,
+            "status": lead.status,
+            "custom_fields": lead.custom_fields,
+            "verifications": lead.verifications,
+            "created_at": lead.created_at,
+            "qualified_at": lead.qualified_at,
+        },
+        "list": _list(lead),
+    }
+
+
+def encode(document: Mapping[str, object]) -> bytes:
+    """
+    Write a document as the UTF-8 bytes that are signed, sent and kept.
+
+    :param document: as from :func:`document`: JSON values only
+    :raises InvalidLead: for text that is not Unicode (half a surrogate pair), or values nested
+        deeper than JSON writers allow
+    """
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        pass
+    raise InvalidLead("lead", "must be Unicode text and JSON values that can be written out")
+
+
+def webhook_id(integration: str, lead_id: str) -> str:
+    """
+    Name a lead's delivery to an integration: the same for ever (Contract 2.3).
+
+    :param integration: the connection's id
+    :param lead_id: the lead's id
+    :return: ``msg_`` and 32 characters of a-z and 2-7; a change to it would send every lead again
+    """
+    # The length tells where one ends and the other begins, so that no two pairs read alike.
+    pair = f"{len(integration)}:{integration}{lead_id}".encode()
+    return "msg_" + base64.b32encode(sha256(pair).digest()[:20]).decode("ascii").lower()
+
+
+def fingerprint(data: bytes) -> str:
+    """
+    Tell whether a payload has changed since it was last seen (Contract 5.4 and 5.5).
+
+    :param data: the payload's bytes
+    :return: 32 hexadecimal digits
+    """
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def sample(test_id: str, now: datetime) -> dict[str, object]:
+    """
+    Make up the lead of the Test button, so that a receiver can learn every field (Contract 1.6).
+
+    :param test_id: its id; begins with ``test-``, or is made to
+    :param now: when it shall have qualified, with its zone
+    """
+    custom_fields: dict[str, JSON] = {"job_title": "Sales Director", "city": "New York"}
+    lead = Lead(
+        id=_TEST_PREFIX + test_id.removeprefix(_TEST_PREFIX),
+        email="john@company.com",
+        name="John Smith",
+        phone="+5511999999999",
+        company="Company XYZ",
+        score=85,
+        status="qualified",
+        custom_fields=custom_fields,
+        verifications={
+            "email_valid": True,
+            "phone_valid": True,
+            "cnpj_valid": True,
+            "cnpj_status": "Active",
+            "ip_risk_score": 5,
+            "ip_proxy": False,
+            "ip_vpn": False,
+        },
+        created_at=as_time(now - timedelta(seconds=2), "lead.created_at"),
+        qualified_at=as_time(now, "lead.qualified_at"),
+        list_id="test-list",
+        list_name="Test list",
+    )
+    return document(lead)
+
+
+def _list(lead: Lead) -> dict[str, JSON] | None:
+    if lead.list_id is None and lead.list_name is None:
+        return None
+    return {"id": lead.list_id, "name": lead.list_name}

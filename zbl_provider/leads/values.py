@@ -1,0 +1,359 @@
+"""
+The JSON form of what databases and Python programs hold (Contract 2.2 and 4.2).
+
+=============================  ====================================================================
+value                          JSON
+=============================  ====================================================================
+None, bool, str                as they are
+int                            number; text beyond 64 bits, which JSON libraries don't read back
+float                          number; NaN and infinity make the lead invalid
+Decimal                        number where it is the very same number, else text with all digits
+datetime                       RFC 3339 text, UTC, whole seconds, ``Z``; UTC where it names no zone
+date, time                     ISO 8601 text
+timedelta                      number of seconds
+UUID, IP address and network   text
+bytes, bytearray, memoryview   Base64 text
+Enum                           the form of its value
+list, tuple, set, frozenset    array; a set is sorted, so that its lead stays the same lead
+mapping with text keys         object
+anything else                  makes the lead invalid
+=============================  ====================================================================
+
+Every function takes the value and the path to name in the error, and raises InvalidLead, which
+holds that path and the rule, never the value: errors are raised outside ``except`` blocks, so that
+no parser's message, which quotes its input, hangs on them as context.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import singledispatch
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import TypeAlias
+from uuid import UUID
+
+from zbl_provider.exceptions import InvalidLead
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_LARGEST_EXACT = 2**53
+_SAFE_DIGITS = 18
+_LONGEST_INTEGER = 1024
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+_LONGEST_ID = 255
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.+Z -]+)?", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
+# Equal keys hash alike, so 0 and 1 also stand for 0.0 and 1.0.
+# Bytes are what MySQL's BIT(1) becomes.
+_BOOLEANS: Mapping[object, bool] = {
+    0: False,
+    1: True,
+    "0": False,
+    "1": True,
+    "false": False,
+    "true": True,
+    b"\x00": False,
+    b"\x01": True,
+}
+
+
+def field_path(parent: str, name: str) -> str:
+    """
+    Name a field inside another, unless its name might itself be somebody's data.
+
+    :param parent: path of the outer field, such as ``lead.custom_fields``
+    :param name: the key; an e-mail address or a phone number used as one is left out
+    :return: ``parent.name``, or ``parent`` alone
+    """
+    return f"{parent}.{name}" if _PLAIN_NAME.fullmatch(name) else parent
+
+
+def as_json(value: object, path: str) -> JSON:
+    """
+    Give a value its JSON form: the table at the top of this module (Contract 2.2).
+
+    :param value: anything a driver, or the author of a Dag, hands over
+    :param path: what to call its place if it has no such form, such as ``lead.custom_fields.city``
+    :raises InvalidLead: for NaN, infinity, keys that are not text, and unknown types
+    """
+    if value is None or type(value) is str or type(value) is bool:
+        return value
+    if type(value) is int and _SMALLEST <= value <= _LARGEST:
+        return value
+    return _form(value, path)
+
+
+def as_object(value: object, path: str) -> dict[str, JSON]:
+    """
+    Read a JSON column: a mapping, or the JSON text of one; NULL and blank are an empty object.
+
+    :param value: what ``json``, ``jsonb`` and text columns become: dict, str or bytes
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: if it is not an object, or holds what has no JSON form
+    """
+    if isinstance(value, memoryview):
+        value = value.tobytes()
+    if isinstance(value, str | bytes | bytearray):
+        value = _parse(value) if value.strip() else None
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidLead(path, "must be a JSON object")
+    return _object(value, path)
+
+
+def as_text(value: object, path: str) -> JSON:
+    """
+    Read a text field: blank is unknown, and a number (a phone kept as BIGINT) is its digits.
+
+    :param value: any; what is neither text nor number keeps its JSON form, for the schema to judge
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: as :func:`as_json`
+    """
+    form = value if type(value) is str else as_json(_exact(value), path)
+    if isinstance(form, str):
+        return None if not form or form.isspace() else form
+    if isinstance(form, int | float) and not isinstance(form, bool):
+        return str(form)
+    return form
+
+
+def as_identifier(value: object, path: str) -> str | None:
+    """
+    Read an id, which is text whatever the column's type (Contract 2.2); blank is unknown.
+
+    The number 42 is ``"42"`` from an integer, a NUMERIC and a REAL column alike.
+
+    :param value: text, number, UUID, or another value whose JSON form is text
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: for booleans and structures, control characters, or over 255 characters
+    """
+    form = as_text(value, path)
+    if form is None:
+        return None
+    if not isinstance(form, str):
+        raise InvalidLead(path, "must be text, a number or a UUID")
+    # The schema says both too, but a lead without a usable id could not even be written down.
+    if len(form) > _LONGEST_ID:
+        raise InvalidLead(path, f"must be at most {_LONGEST_ID} characters long")
+    if _FORBIDDEN_IN_IDS.search(form):
+        raise InvalidLead(path, "must not contain control characters")
+    return form
+
+
+def as_number(value: object, path: str) -> JSON:
+    """
+    Read a number field; numeric text counts, since templates render everything to text.
+
+    :param value: any; what is no number keeps its JSON form, for the schema to judge
+    :param path: as in :func:`as_json`
+    :return: an int where the number is whole, so that 85, 85.0 and NUMERIC 85 are one payload
+    :raises InvalidLead: for NaN and infinity
+    """
+    if type(value) is int:
+        return as_json(value, path)
+    if isinstance(value, str):
+        text = value.strip()
+        value = float(text) if _NUMBER.fullmatch(text) else (text or None)
+    elif isinstance(value, Decimal):
+        value = float(value) if value.is_finite() else math.nan
+    return as_json(_exact(value), path)
+
+
+def as_boolean(value: object, path: str) -> JSON:
+    """
+    Read a boolean field; 0 and 1 count, for databases without booleans (Contract 4.2).
+
+    :param value: any; what is no boolean keeps its JSON form, for the schema to judge
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: as :func:`as_json`
+    """
+    if value is True or value is False:
+        return value
+    if isinstance(value, str):
+        value = value.strip().lower() or None
+    elif isinstance(value, bytearray | memoryview):
+        value = bytes(value)
+    elif isinstance(value, Decimal):
+        value = as_json(value, path)
+    known = _BOOLEANS.get(value) if isinstance(value, int | float | str | bytes) else None
+    return as_json(value, path) if known is None else known
+
+
+def as_time(value: object, path: str) -> str | None:
+    """
+    Read a time: a datetime, a date (its midnight) or ISO 8601 text; UTC where it names no zone.
+
+    :param value: as above; blank text is unknown
+    :param path: as in :func:`as_json`
+    :return: RFC 3339 in UTC with whole seconds and ``Z`` (Contract 2.2); fractions are cut off
+    :raises InvalidLead: if it cannot be read; epoch numbers, which name no unit, are not guessed
+    """
+    if isinstance(value, str):
+        if not value or value.isspace():
+            return None
+        value = _parse_time(value)
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    text = _utc_text(value) if isinstance(value, datetime) else None
+    if text is None:
+        raise InvalidLead(path, "must be a time, as a datetime or as ISO 8601 text")
+    return text
+
+
+@singledispatch
+def _form(value: object, path: str) -> JSON:
+    raise InvalidLead(path, f"must have a JSON form, which the type {type(value).__name__} has not")
+
+
+@_form.register
+def _(value: str, _path: str) -> JSON:
+    # Not str(value): the text of an enum's member is its name.
+    return str.__str__(value)
+
+
+@_form.register
+def _(value: int, path: str) -> JSON:
+    if _SMALLEST <= value <= _LARGEST:
+        return int(value)
+    # Python refuses to write out thousands of digits, for the time that this takes.
+    if value.bit_length() > _LONGEST_INTEGER:
+        raise InvalidLead(path, f"must be a number of at most {_LONGEST_INTEGER} bits")
+    return str(int(value))
+
+
+@_form.register
+def _(value: float, path: str) -> JSON:
+    if not math.isfinite(value):
+        raise InvalidLead(path, "must be a finite number")
+    return float(value)
+
+
+@_form.register
+def _(value: Decimal, path: str) -> JSON:
+    if not value.is_finite():
+        raise InvalidLead(path, "must be a finite number")
+    if value.adjusted() < _SAFE_DIGITS and value == value.to_integral_value():
+        return int(value)
+    number = float(value)
+    return number if Decimal(repr(number)) == value else str(value)
+
+
+@_form.register
+def _(value: datetime, path: str) -> JSON:
+    return as_time(value, path)
+
+
+@_form.register
+def _(value: date | time, _path: str) -> JSON:
+    return value.isoformat()
+
+
+@_form.register
+def _(value: timedelta, _path: str) -> JSON:
+    seconds = value.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+@_form.register(UUID)
+@_form.register(IPv4Address)
+@_form.register(IPv4Interface)
+@_form.register(IPv4Network)
+@_form.register(IPv6Address)
+@_form.register(IPv6Interface)
+@_form.register(IPv6Network)
+def _(value: object, _path: str) -> JSON:
+    return str(value)
+
+
+@_form.register
+def _(value: bytes | bytearray | memoryview, _path: str) -> JSON:
+    return base64.b64encode(value).decode("ascii")
+
+
+@_form.register
+def _(value: Enum, path: str) -> JSON:
+    return as_json(value.value, path)
+
+
+@_form.register(list)
+@_form.register(tuple)
+def _(value: Iterable[object], path: str) -> JSON:
+    return [as_json(item, path) for item in value]
+
+
+@_form.register(AbstractSet)
+def _(value: Iterable[object], path: str) -> JSON:
+    return sorted((as_json(item, path) for item in value), key=repr)
+
+
+@_form.register(Mapping)
+def _object(value: Mapping[object, object], path: str) -> dict[str, JSON]:
+    form: dict[str, JSON] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise InvalidLead(path, "must have names that are text")
+        name = str.__str__(key)
+        # The commonest items by far skip both the call and the making of a path.
+        if (
+            item is None
+            or type(item) is str
+            or type(item) is bool
+            or (type(item) is int and _SMALLEST <= item <= _LARGEST)
+        ):
+            form[name] = item
+        else:
+            form[name] = as_json(item, field_path(path, name))
+    return form
+
+
+def _exact(value: object) -> object:
+    """Make 42.0 the 42 it is, as far as every double is exact."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+        return int(value)
+    return value
+
+
+def _parse(text: str | bytes | bytearray) -> object:
+    """Read JSON text; what is none is not an object either, which is all that its reader asks."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _parse_time(text: str) -> datetime | None:
+    if not _TIME.fullmatch(text):
+        text = text.strip().upper().removesuffix("UTC").rstrip()
+        if not _TIME.fullmatch(text):
+            return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _utc_text(value: datetime) -> str | None:
+    try:
+        if value.utcoffset() is not None:
+            value = value.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+    return value.isoformat(timespec="seconds")[:19] + "Z"
