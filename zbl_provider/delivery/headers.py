@@ -1,0 +1,109 @@
+"""The integration's own headers: what RFC 9110 allows, short of those the sender owns."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Final
+
+from zbl_provider.exceptions import HeaderError
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Field values by RFC 9110, 5.5: everything in Latin-1 but the control characters, tab apart.
+_FORBIDDEN: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_SHOWN_CHARS: Final = 40
+# Idempotency-Key is the sender's by 2.3: one value for all leads would make a receiver drop them.
+_OWNED: Final = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "content-type",
+        "idempotency-key",
+    }
+)
+_OWNED_PREFIX: Final = "webhook-"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def parse_headers(secret_headers: object, login: str | None, password: str | None) -> Headers:
+    """
+    Read the headers that a connection adds to each request (Contract 1.2 and 1.4).
+
+    :param secret_headers: header names to values, as an object or as its JSON text
+    :param login: with the password, the Basic authorization that `HttpHook` would send
+    :param password: may be absent
+    :raises HeaderError: if a header is illegal, twice there, or the sender's; no value is shown
+    """
+    headers = tuple(_header(name, value) for name, value in _pairs(secret_headers))
+    if login:
+        headers = (*headers, ("Authorization", _basic(login, password or "")))
+    seen: set[str] = set()
+    for name, _ in headers:
+        if name.lower() in seen:
+            raise _refusal(name, "is given twice", "Keep one of them; Login is Authorization")
+        seen.add(name.lower())
+    return headers
+
+
+def _pairs(secret_headers: object) -> list[tuple[object, object]]:
+    """Keep the names that JSON gives twice, which a dict would hide."""
+    found = secret_headers
+    if isinstance(found, str):
+        try:
+            found = json.loads(found, object_pairs_hook=_Pairs) if found.strip() else None
+        except ValueError:
+            found = False
+    if found is None:
+        return []
+    if isinstance(found, _Pairs):
+        return list(found)
+    if not isinstance(found, Mapping):
+        raise _refusal("secret_headers", "is not an object", 'Write {"Name": "value"}')
+    return list(found.items())
+
+
+class _Pairs(list[tuple[object, object]]):
+    """A JSON object, member by member."""
+
+
+def _header(name: object, value: object) -> tuple[str, str]:
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise _refusal(_shown(name), "is no header name", "Use letters, digits and hyphens")
+    if name.lower() in _OWNED or name.lower().startswith(_OWNED_PREFIX):
+        raise _refusal(_shown(name), "is set by the sender itself", "Remove it")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _refusal(_shown(name), "has a value that is no text", "Put it in quotes")
+    text = str(value)
+    if _FORBIDDEN.search(text):
+        raise _refusal(
+            _shown(name),
+            "holds a line break, another control character, or one outside Latin-1",
+            "Paste the value again without it",
+        )
+    return name, text.strip(" \t")
+
+
+def _basic(login: str, password: str) -> str:
+    pair = f"{login}:{password}"
+    try:
+        octets = pair.encode("latin-1")  # as requests, and so HttpHook, encodes it
+    except UnicodeEncodeError:
+        octets = pair.encode("utf-8", "surrogatepass")
+    return "Basic " + b64encode(octets).decode("ascii")
+
+
+def _shown(name: object) -> str:
+    """Show no more of a name than could be one: whole header lines are pasted there, too."""
+    text = name if isinstance(name, str) else ""
+    token = _TOKEN.match(text)
+    start = token.group()[:_SHOWN_CHARS] if token else ""
+    return start if start == text else f"{start}…"
+
+
+def _refusal(name: str, problem: str, remedy: str) -> HeaderError:
+    return HeaderError(field=f"header {name}", problem=problem, remedy=remedy)

@@ -1,0 +1,155 @@
+"""The values of a connection's Extra, as its form, its JSON and its URI spell them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from zbl_provider.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+DEFAULT_CONCURRENCY: Final = 16
+MAX_CONCURRENCY: Final = 1000
+_YES: Final = frozenset({"true", "yes", "on", "1"})
+_NO: Final = frozenset({"false", "no", "off", "0"})
+_CERTIFICATE_AND_KEY: Final = 2
+
+
+def given(extra: Mapping[str, object], key: str) -> object:
+    """
+    Look a value up as the form saves it: what was left untouched was not given.
+
+    :returns: the value, or None for null, an empty text, list or object, and Airflow's mask
+    """
+    value = extra.get(key)
+    if isinstance(value, str):
+        return None if value.strip() in ("", "***") else value.strip()
+    if isinstance(value, list | tuple | dict) and not value:
+        return None
+    return value
+
+
+def boolean(extra: Mapping[str, object], key: str, *, default: bool) -> bool:
+    """Read a true or false, or its text."""
+    value = given(extra, key)
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text in _YES | _NO:
+        return text in _YES
+    raise _refusal(key, "is neither true nor false", "Set it to true or false")
+
+
+def concurrency(extra: Mapping[str, object]) -> int:
+    """Read `max_concurrency` (Contract 1.2)."""
+    number = _number(extra, "max_concurrency")
+    if number is None:
+        return DEFAULT_CONCURRENCY
+    if not number.is_integer() or not 1 <= number <= MAX_CONCURRENCY:
+        raise _refusal(
+            "max_concurrency", "is out of range", f"Give a whole number, 1 to {MAX_CONCURRENCY}"
+        )
+    return int(number)
+
+
+def rate(extra: Mapping[str, object]) -> float | None:
+    """Read `max_rate`, requests per second (Contract 1.2)."""
+    number = _number(extra, "max_rate")
+    if number is not None and number <= 0:
+        raise _refusal("max_rate", "is not above 0", "Leave it empty for no limit")
+    return number
+
+
+def statuses(extra: Mapping[str, object]) -> frozenset[int]:
+    """Read `retry_statuses`; the form's list gives texts (Contract 1.2 and 3.3)."""
+    value = given(extra, "retry_statuses")
+    words = re.split(r"[,\s]+", value) if isinstance(value, str) else value
+    if words is None:
+        return frozenset()
+    if isinstance(words, int) and not isinstance(words, bool):
+        words = [words]
+    names = {str(status): status for status in RETRYABLE_STATUSES}
+    if not isinstance(words, list | tuple) or any(str(word).strip() not in names for word in words):
+        raise _refusal("retry_statuses", "names another status", "Only 408, 425 and 429 can be")
+    return frozenset(names[str(word).strip()] for word in words)
+
+
+def verification(extra: Mapping[str, object]) -> bool | str:
+    """Read `verify`, or `verify_ssl`: true, false, or the path of a private CA (Contract 1.1)."""
+    key = "verify" if given(extra, "verify") is not None else "verify_ssl"
+    value = given(extra, key)
+    if isinstance(value, str) and value.lower() not in _YES | _NO:
+        return value
+    return boolean(extra, key, default=True)
+
+
+def certificate(extra: Mapping[str, object]) -> str | tuple[str, str] | None:
+    """Read `cert`: one PEM file with the client's certificate and key, or the two files."""
+    value = given(extra, "cert")
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and len(value) == _CERTIFICATE_AND_KEY:
+        certificate_file, key_file = value
+        if isinstance(certificate_file, str) and isinstance(key_file, str):
+            return certificate_file, key_file
+    raise _refusal("cert", "is no path and no pair of paths", "Give [certificate, key]")
+
+
+def proxy(extra: Mapping[str, object], host: str) -> str | None:
+    """
+    Read `proxies`, or `proxy`: a URL, or requests' object of them (Contract 2.5).
+
+    :param host: the destination's, which such an object may name
+    """
+    key = "proxies" if given(extra, "proxies") is not None else "proxy"
+    value = given(extra, key)
+    if isinstance(value, dict):
+        keys = (f"https://{host}", "https", f"all://{host}", "all")
+        value = next((found for name in keys if (found := given(value, name))), None)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _refusal(key, "is no URL", "Give it as http://host:port")
+    return proxy_url(value, key)
+
+
+def proxy_url(text: str, field: str) -> str:
+    """
+    Check the URL of an HTTP proxy, from the connection or the environment.
+
+    :param text: the URL; its scheme may be missing
+    :param field: where it comes from, for the message
+    """
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable or re.search(r"[\x00-\x20\x7f]", url):
+        raise _refusal(field, "is not the URL of an HTTP proxy", "Give it as http://host:port")
+    return url
+
+
+def _number(extra: Mapping[str, object], key: str) -> float | None:
+    value = given(extra, key)
+    if value is None:
+        return None
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise _refusal(key, "is not a number", "Give a number, or leave it empty")
+    return number
+
+
+def _refusal(field: str, problem: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(field=field, problem=problem, remedy=remedy)

@@ -1,0 +1,151 @@
+"""The destination URL: HTTPS, whole, and read the same way by everyone who handles it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final
+from urllib.parse import quote
+
+from zbl_provider.delivery.guard import parse_ipv4
+from zbl_provider.exceptions import DestinationError
+
+MAX_URL_CHARS: Final = 2048
+"""What the longest-lived receivers and proxies accept; catch-hook URLs have a tenth of it."""
+
+_HTTPS_PORT: Final = 443
+_MAX_PORT: Final = 65535
+_MAX_HOST_CHARS: Final = 253
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_PARTS: Final = re.compile(r"([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# A backslash is a slash to browsers and none to RFC 3986: the host would depend on the reader.
+_FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
+_PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
+_QUERY_SAFE: Final = _PATH_SAFE + "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    A destination URL, checked (Contract 1.3).
+
+    :param url: the whole URL, in its one normal form
+    :param origin: scheme, host and port: the only part that may be shown (Contract 1.5)
+    :param host: the host name in its ASCII form, or the address without brackets
+    :param port: the TCP port
+    """
+
+    url: str = field(repr=False)
+    origin: str
+    host: str
+    port: int
+
+
+def parse_url(host: str | None, schema: str | None = None, port: int | None = None) -> Target:
+    """
+    Read the URL of a connection, whole or in parts, as `HttpHook` reads it (Contract 1.1, 1.3).
+
+    :param host: the whole URL, or a host name with what follows it
+    :param schema: the scheme, where Host has none
+    :param port: the port, where Host has none
+    :raises DestinationError: if it is not an HTTPS URL to send to; the path is not shown
+    """
+    text = (host or "").strip(" ")
+    if not text:
+        raise _refusal("is empty", "Enter the https:// URL that receives the leads")
+    if _FORBIDDEN.search(text):
+        raise _refusal("holds a control character or a backslash", "Paste it again without")
+    rest = _without_scheme(text, schema)
+    authority, path, query = _split(rest)
+    name, number = _host_and_port(authority, port)
+    shown = f"[{name}]" if ":" in name else name
+    origin = f"https://{shown}" if number == _HTTPS_PORT else f"https://{shown}:{number}"
+    url = origin + quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
+    if max(len(text), len(url)) > MAX_URL_CHARS:
+        raise _refusal(f"is over {MAX_URL_CHARS} characters long", "Use a shorter URL")
+    return Target(url=url, origin=origin, host=name, port=number)
+
+
+def _without_scheme(text: str, schema: str | None) -> str:
+    whole = _SCHEME.fullmatch(text)
+    scheme, rest = whole.groups() if whole else (schema or "", text)
+    if not scheme:
+        raise _refusal("has no scheme, which would mean http", "Begin it with https://")
+    if scheme.lower() != "https":
+        raise _refusal("is not an https URL", "Leads are sent over HTTPS only: use https://")
+    return rest
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    parts = _PARTS.fullmatch(rest)
+    authority, path, query, fragment = parts.groups("") if parts else ("", "", "", "")
+    if "@" in authority:
+        raise _refusal("holds credentials", "Move them to Login and Password, or to secret_headers")
+    if fragment:
+        raise _refusal("has a fragment", "Remove the # and what follows it")
+    return authority, path, query
+
+
+def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
+    parts = _AUTHORITY.fullmatch(authority)
+    if not parts:
+        raise _refusal("has a host or port that cannot be read", "Write it as https://host:port/")
+    name, digits = parts.groups()
+    written = int(digits) if digits else None
+    if written is not None and port is not None and written != port:
+        raise _refusal("names another port than Port does", "Leave Port empty")
+    number = _HTTPS_PORT if (given := port if written is None else written) is None else given
+    if not 1 <= number <= _MAX_PORT:
+        raise _refusal("has a port outside 1 to 65535", "Correct the port")
+    return _host(name), number
+
+
+def _host(name: str) -> str:
+    if name.startswith("["):
+        return _ipv6(name[1:-1])
+    ascii_name = _to_ascii(name).lower().removesuffix(".")
+    if not ascii_name:
+        raise _refusal("has no host", "Write it as https://host/")
+    labels = ascii_name.split(".")
+    if _NUMERIC_LABEL.fullmatch(labels[-1]):
+        return _ipv4(ascii_name)
+    if len(ascii_name) > _MAX_HOST_CHARS or not all(map(_LABEL.fullmatch, labels)):
+        raise _refusal("has a host that is no host name", "Correct the host")
+    return ascii_name
+
+
+def _to_ascii(name: str) -> str:
+    if name.isascii():
+        return name
+    import idna  # here, since its tables are large and nearly every host is ASCII
+
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        raise _refusal("has a host that is no host name", "Correct the host") from None
+
+
+def _ipv4(name: str) -> str:
+    # Written out, so that no reader further on can take "0x7f.1" for a name.
+    address = parse_ipv4(name)
+    if address is None:
+        raise _refusal("has a host that is no IP address", "Correct the host")
+    return str(address)
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = IPv6Address(text)
+    except AddressValueError:
+        address = None
+    if address is None or address.scope_id:
+        raise _refusal("has a host that is no IP address", "Correct the host")
+    return address.compressed
+
+
+def _refusal(problem: str, remedy: str) -> DestinationError:
+    return DestinationError(field="Destination URL", problem=problem, remedy=remedy)
