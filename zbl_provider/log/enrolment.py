@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, literal, select, update
+from sqlalchemy import bindparam, literal, select, update
 
+from zbl_provider.log.bulk import insert_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Enrolment, Status
@@ -112,7 +113,7 @@ class Enroller:
             }
             for candidate in candidates
         ]
-        self._connection.execute(insert(delivery), rows)
+        insert_rows(self._connection, delivery, rows)
 
     def _apply(
         self, again: dict[str, Candidate], known: dict[str, Known], rule: Rule

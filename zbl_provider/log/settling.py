@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import select
 
 from zbl_provider.delivery.outcome import Verdict
+from zbl_provider.log.bulk import insert_rows, update_rows
 from zbl_provider.log.model import Status
 from zbl_provider.log.tables import attempt, delivery
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from zbl_provider.log.cipher import Seal
     from zbl_provider.log.model import Settlement
-
-_SETTLE = update(delivery).where(delivery.c.id == bindparam("row"))
 
 
 def settle(
@@ -40,8 +39,8 @@ def settle(
         rows.append(_delivery_row(one, row.attempts + 1))
         attempts.append(_attempt_row(one, row, run_id, seal))
     if rows:
-        connection.execute(_SETTLE, rows)
-        connection.execute(insert(attempt), attempts)
+        update_rows(connection, delivery, rows)
+        insert_rows(connection, attempt, attempts)
     return fenced
 
 
@@ -61,7 +60,7 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
     status = _status(settlement)
     ended_at = settlement.started_at + timedelta(seconds=outcome.seconds)
     return {
-        "row": settlement.claimed.delivery_id,
+        "id": settlement.claimed.delivery_id,
         "status": status.value,
         "reason": None if status is Status.DELIVERED else outcome.detail,
         "attempts": attempts,

@@ -57,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
     def process_result_value(
         self,
         value: str | datetime | None,
-        dialect: Dialect,
+        _dialect: Dialect,
     ) -> datetime | None:
         """Return the moment that was stored, in UTC."""
         if value is None:
