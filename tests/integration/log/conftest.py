@@ -1,0 +1,24 @@
+"""A delivery log on each kind of database, and what the tests say about leads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.databases import log_url, postgres
+from tests.integration.log.bench import Bench
+from zbl_provider.log.store import DeliveryLog
+
+__all__ = ["bench", "log", "log_url", "postgres"]
+
+
+@pytest.fixture
+def log(log_url):
+    log = DeliveryLog(log_url)
+    log.upgrade()
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def bench(log):
+    return Bench(log)
