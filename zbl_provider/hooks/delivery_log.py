@@ -39,6 +39,7 @@ def delivery_log(log_conn_id: str | None = None) -> DeliveryLog:
 def _url(conn_id: str) -> URL | str:
     connection = BaseHook.get_connection(conn_id)
     if connection.conn_type == "sqlite":
+        # Airflow's convention: the path is the host; in a URI with four slashes it is the schema.
         return f"sqlite:///{connection.host or connection.schema}"
     hook = connection.get_hook()
     try:
@@ -69,5 +70,7 @@ def _embedded() -> str:
 
 
 def _cipher() -> Cipher | None:
-    fernet = get_fernet()
-    return fernet if fernet.is_encrypted else None
+    # Without a key the Task SDK's configuration gives the template of airflow.cfg as it stands.
+    if conf.get("core", "fernet_key", fallback="") in {"", "{FERNET_KEY}"}:
+        return None
+    return get_fernet()

@@ -1,0 +1,88 @@
+"""Where the delivery log is (Contract 6.1)."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from airflow.sdk.crypto import get_fernet
+from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.hooks.delivery_log import _cipher, delivery_log
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
+    return tmp_path
+
+
+def _sqlite(path: Path) -> str:
+    return json.dumps({"conn_type": "sqlite", "host": str(path)})
+
+
+def _tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+def test_without_settings_it_is_a_file_in_airflow_home(home):
+    """Everything works with no set-up: an SQLite file in AIRFLOW_HOME, with its tables."""
+    delivery_log()
+    assert "zbl_delivery" in _tables(home / "zbl_delivery_log.db")
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        "CeleryExecutor",
+        "airflow.providers.cncf.kubernetes.executors.kubernetes_executor.KubernetesExecutor",
+        "LocalExecutor,CeleryExecutor",
+        "LocalExecutor;team1=CeleryExecutor",
+        "LocalExecutor,quick:KubernetesExecutor",
+    ],
+)
+def test_the_file_is_refused_where_tasks_run_on_many_machines(home, monkeypatch, executor):
+    """With an executor that spans machines the embedded default is refused, naming the option."""
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    with pytest.raises(DeliveryLogError, match=r"\[zbl\] delivery_log_conn_id"):
+        delivery_log()
+
+
+def test_the_option_names_a_connection(home, monkeypatch):
+    """`[zbl] delivery_log_conn_id` is used, with whatever executor."""
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "the_log")
+    monkeypatch.setenv("AIRFLOW_CONN_THE_LOG", _sqlite(home / "other.db"))
+    delivery_log()
+    assert "zbl_delivery" in _tables(home / "other.db")
+
+
+def test_the_operators_parameter_goes_first(home, monkeypatch):
+    """`log_conn_id` of an operator is used rather than the option."""
+    monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "the_log")
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", _sqlite(home / "mine.db"))
+    delivery_log("mine")
+    assert "zbl_delivery" in _tables(home / "mine.db")
+
+
+def test_a_connection_that_is_no_database_is_refused(home, monkeypatch):
+    """A connection of another kind is refused by its name, and its password stays unsaid."""
+    monkeypatch.setenv("AIRFLOW_CONN_NO_LOG", "http://user:hunter22@example.com")
+    with pytest.raises(DeliveryLogError, match="no_log") as refusal:
+        delivery_log("no_log")
+    assert "hunter22" not in str(refusal.value)
+
+
+def test_payloads_rest_encrypted_with_airflows_key(home):
+    """With a Fernet key the log's cipher is Airflow's own (Contract 6.4)."""
+    cipher = _cipher()
+    assert cipher is get_fernet()
+    assert cipher.decrypt(cipher.encrypt(b"lead")) == b"lead"
+
+
+@pytest.mark.parametrize("unset", ["", "{FERNET_KEY}"])
+def test_without_a_key_payloads_are_kept_as_they_are(home, monkeypatch, unset):
+    """Where Airflow has no Fernet key, or only its template of one, nothing is encrypted."""
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", unset)
+    assert _cipher() is None

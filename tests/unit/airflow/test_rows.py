@@ -1,0 +1,47 @@
+"""The rows of a query, through Airflow's database connections (Contract 4.2)."""
+
+import json
+import sqlite3
+
+import pytest
+from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.hooks.rows import Rows
+
+
+@pytest.fixture
+def leads(tmp_path, monkeypatch):
+    path = tmp_path / "leads.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE leads (id, email)")
+        rows = [(number, f"{number}@example.com") for number in range(2500)]
+        connection.executemany("INSERT INTO leads VALUES (?, ?)", rows)
+    monkeypatch.setenv("AIRFLOW_CONN_LEADS", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return "leads"
+
+
+def test_rows_come_with_the_names_of_their_columns(leads):
+    """Each row comes with the query's columns, however many batches it takes."""
+    rows = list(Rows(leads, "SELECT id, email FROM leads ORDER BY id"))
+    assert len(rows) == 2500
+    assert rows[-1] == (["id", "email"], (2499, "2499@example.com"))
+
+
+def test_parameters_are_bound_by_the_driver(leads):
+    """A value is bound, never formatted into the text (Contract 7.4)."""
+    hostile = "0@example.com' OR '1'='1"
+    assert list(Rows(leads, "SELECT id FROM leads WHERE email = ?", [hostile])) == []
+    assert list(Rows(leads, "SELECT id FROM leads WHERE id = :id", {"id": 7})) == [(["id"], (7,))]
+
+
+def test_parameters_are_not_logged(leads, caplog):
+    """`DbApiHook.run` writes parameters to the log; here they are personal data, and are not."""
+    caplog.set_level("DEBUG")
+    list(Rows(leads, "SELECT id FROM leads WHERE email = ?", ["marker@example.com"]))
+    assert "marker" not in caplog.text
+
+
+def test_a_connection_without_sql_is_refused(monkeypatch):
+    """A connection that is no database is refused, naming the parameter."""
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://example.com")
+    with pytest.raises(ConfigurationError, match="leads_conn_id"):
+        Rows("web", "SELECT 1")
