@@ -35,7 +35,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -74,6 +74,7 @@ _BOOLEANS: Mapping[object, bool] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def field_path(parent: str, name: str) -> str:
     """
     Name a field inside another, unless its name might itself be somebody's data.
@@ -105,7 +106,7 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
     Read a JSON column: a mapping, or the JSON text of one; NULL and blank are an empty object.
 
     :param value: what ``json``, ``jsonb`` and text columns become: dict, str or bytes
-    :param path: as in :func:`as_json`
+    :param path: as in :func:`as_json`; an error adds the name of the field, and no deeper ones
     :raises InvalidLead: if it is not an object, or holds what has no JSON form
     """
     if isinstance(value, memoryview):
@@ -116,7 +117,11 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidLead(path, "must be a JSON object")
-    return _object(value, path)
+    form: dict[str, JSON] = {}
+    for key, item in value.items():
+        name = _name(key, path)
+        form[name] = as_json(item, field_path(path, name))
+    return form
 
 
 def as_text(value: object, path: str) -> JSON:
@@ -206,9 +211,9 @@ def as_time(value: object, path: str) -> str | None:
     :return: RFC 3339 in UTC with whole seconds and ``Z`` (Contract 2.2); fractions are cut off
     :raises InvalidLead: if it cannot be read; epoch numbers, which name no unit, are not guessed
     """
+    if value is None or (isinstance(value, str) and (not value or value.isspace())):
+        return None
     if isinstance(value, str):
-        if not value or value.isspace():
-            return None
         value = _parse_time(value)
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
@@ -305,23 +310,14 @@ def _(value: Iterable[object], path: str) -> JSON:
 
 
 @_form.register(Mapping)
-def _object(value: Mapping[object, object], path: str) -> dict[str, JSON]:
-    form: dict[str, JSON] = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise InvalidLead(path, "must have names that are text")
-        name = str.__str__(key)
-        # The commonest items by far skip both the call and the making of a path.
-        if (
-            item is None
-            or type(item) is str
-            or type(item) is bool
-            or (type(item) is int and _SMALLEST <= item <= _LARGEST)
-        ):
-            form[name] = item
-        else:
-            form[name] = as_json(item, field_path(path, name))
-    return form
+def _(value: Mapping[object, object], path: str) -> JSON:
+    return {_name(key, path): as_json(item, path) for key, item in value.items()}
+
+
+def _name(key: object, path: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidLead(path, "must have names that are text")
+    return str.__str__(key)
 
 
 def _exact(value: object) -> object:

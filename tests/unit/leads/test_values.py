@@ -1,0 +1,379 @@
+"""The JSON form of each Python value."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Network
+from types import MappingProxyType
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zbl_provider.exceptions import InvalidLead
+from zbl_provider.leads.values import (
+    as_boolean,
+    as_identifier,
+    as_json,
+    as_number,
+    as_object,
+    as_text,
+    as_time,
+    field_path,
+)
+
+BRASILIA = timezone(timedelta(hours=-3))
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Stage(StrEnum):
+    WON = "won"
+
+
+class OldStage(str, Enum):  # noqa: UP042 - the older spelling, whose str() is the member's name
+    WON = "won"
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (None, None),
+        (True, True),
+        ("", ""),
+        (7, 7),
+        (2**64 - 1, 2**64 - 1),
+        (-(2**63), -(2**63)),
+        (2**64, "18446744073709551616"),
+        (1.5, 1.5),
+        (Decimal(85), 85),
+        (Decimal("12.50"), 12.5),
+        (Decimal("5E+2"), 500),
+        (Decimal("0.1000000000000000055"), "0.1000000000000000055"),
+        (Decimal(12345678901234567890123), "12345678901234567890123"),
+        (Decimal("1E+1000000"), "1E+1000000"),
+        (datetime.fromisoformat("2026-02-23T14:30:00.999999"), "2026-02-23T14:30:00Z"),
+        (datetime(2026, 2, 23, 11, 30, tzinfo=BRASILIA), "2026-02-23T14:30:00Z"),
+        (date(2026, 2, 23), "2026-02-23"),
+        (time(14, 30), "14:30:00"),
+        (timedelta(minutes=1), 60),
+        (timedelta(milliseconds=1500), 1.5),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (IPv4Address("10.0.0.1"), "10.0.0.1"),
+        (IPv4Interface("10.0.0.1/8"), "10.0.0.1/8"),
+        (IPv6Network("fc00::/7"), "fc00::/7"),
+        (b"\x00\xff", "AP8="),
+        (bytearray(b"\x00\xff"), "AP8="),
+        (memoryview(b"\x00\xff"), "AP8="),
+        (Colour.RED, 1),
+        (Level.HIGH, 3),
+        (Stage.WON, "won"),
+        (OldStage.WON, "won"),
+        ([1, Decimal("2.5"), None], [1, 2.5, None]),
+        ((1, "a"), [1, "a"]),
+        ({"b", "a"}, ["a", "b"]),
+        (frozenset({2}), [2]),
+        ({"a": {"b": [UUID(int=1)]}}, {"a": {"b": ["00000000-0000-0000-0000-000000000001"]}}),
+        (MappingProxyType({"a": 2**70}), {"a": str(2**70)}),
+    ],
+)
+def test_every_documented_type_has_its_form(value, form):
+    """A column's value takes the JSON form that the module's table says (2.2)."""
+    found = as_json(value, "lead.custom_fields.x")
+    assert found == form
+    assert type(found) is type(form)
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (math.nan, "must be a finite number"),
+        (math.inf, "must be a finite number"),
+        (Decimal("NaN"), "must be a finite number"),
+        (Decimal("sNaN"), "must be a finite number"),
+        (Decimal("-Infinity"), "must be a finite number"),
+        ({"a": [1, math.nan]}, "must be a finite number"),
+        ({1: "a"}, "must have names that are text"),
+        (object(), "must have a JSON form, which the type object has not"),
+        pytest.param(1 << 100_000, "must be a number of at most 1024 bits", id="long"),
+    ],
+)
+def test_a_value_without_a_form_is_refused(value, rule):
+    """NaN, infinity and unknown types make a lead invalid, naming the rule (2.2, 5.5)."""
+    with pytest.raises(InvalidLead) as error:
+        as_json(value, "lead.custom_fields")
+    assert error.value.path.startswith("lead.custom_fields")
+    assert error.value.rule == rule
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False))
+def test_a_decimal_is_never_rounded(number):
+    """A Decimal's form is the very same number, as a number or as text (2.2)."""
+    form = as_json(number, "x")
+    assert Decimal(repr(form) if isinstance(form, float) else form) == number
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_stays_as_it_is(value):
+    """What is JSON already keeps its types and its order (2.2)."""
+    form = as_json(value, "x")
+    assert form == value
+    assert json.dumps(form) == json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (" John ", " John "),
+        ("", None),
+        (" \t", None),
+        (None, None),
+        (5511999999999, "5511999999999"),
+        (5511999999999.0, "5511999999999"),
+        (Decimal(5511999999999), "5511999999999"),
+        (True, True),
+        (["a"], ["a"]),
+    ],
+)
+def test_text_fields(value, form):
+    """A text field takes a number's digits for text, and blank for unknown (2.2)."""
+    assert as_text(value, "lead.phone") == form
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("a-1", "a-1"),
+        (" a", " a"),
+        (42, "42"),
+        (42.0, "42"),
+        (Decimal("42.00"), "42"),
+        (Decimal(12345678901234567890123456789012345678), "1234567890" * 3 + "12345678"),
+        (2**70, str(2**70)),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (b"\x01", "AQ=="),
+        ("é" * 255, "é" * 255),
+        (None, None),
+        ("  ", None),
+    ],
+)
+def test_ids_are_text(value, form):
+    """An id is text whatever the column's type, and the same from every numeric one (2.2)."""
+    assert as_identifier(value, "lead.id") == form
+
+
+@pytest.mark.parametrize(
+    "value", [True, [], {}, "a" * 256, "a\x00", "a\n", "a\x7f", "a\ud800", math.nan]
+)
+def test_unusable_ids(value):
+    """An id that could not be written down or shown makes its lead invalid (5.5)."""
+    with pytest.raises(InvalidLead, match=r"^lead\.id must "):
+        as_identifier(value, "lead.id")
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (85, 85),
+        (85.0, 85),
+        (85.5, 85.5),
+        (Decimal("85.0"), 85),
+        (Decimal("85.123456789012345678"), 85.12345678901235),
+        (" 85 ", 85),
+        ("85.5", 85.5),
+        ("1e2", 100),
+        ("", None),
+        (None, None),
+        ("high", "high"),
+        ("nan", "nan"),
+        ("1_0", "1_0"),
+        ("٨٥", "٨٥"),
+        (True, True),
+    ],
+)
+def test_number_fields(value, form):
+    """A number field takes numeric text, and leaves what is no number to the schema (4.1)."""
+    found = as_number(value, "lead.score")
+    assert found == form
+    assert type(found) is type(form)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"), "1e999"])
+def test_no_number(value):
+    """NaN and infinity are invalid in a number field, in every spelling (2.2)."""
+    with pytest.raises(InvalidLead, match="must be a finite number"):
+        as_number(value, "lead.score")
+
+
+@pytest.mark.parametrize(
+    "yes", [True, 1, 1.0, Decimal(1), "1", "true", " True ", b"\x01", memoryview(b"\x01")]
+)
+@pytest.mark.parametrize(
+    "no", [False, 0, 0.0, Decimal(0), "0", "false", "FALSE", b"\x00", bytearray(b"\x00")]
+)
+def test_boolean_fields(yes, no):
+    """0 and 1 become false and true, for databases without booleans (4.2)."""
+    assert as_boolean(yes, "x") is True
+    assert as_boolean(no, "x") is False
+
+
+@pytest.mark.parametrize(
+    ("value", "form"), [(None, None), ("", None), (2, 2), ("yes", "yes"), ([], [])]
+)
+def test_what_is_no_boolean(value, form):
+    """Blank is unknown, and what is no boolean is left for the schema to refuse (5.5)."""
+    assert as_boolean(value, "x") == form
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime.fromisoformat("2026-02-23T14:30:00"),
+        datetime.fromisoformat("2026-02-23T14:30:00.999999"),
+        datetime(2026, 2, 23, 14, 30, tzinfo=UTC),
+        datetime(2026, 2, 23, 11, 30, tzinfo=BRASILIA),
+        "2026-02-23T14:30:00Z",
+        "2026-02-23t14:30:00z",
+        "2026-02-23 14:30:00",
+        "2026-02-23 14:30",
+        " 2026-02-23 14:30:00.123456 ",
+        "2026-02-23 14:30:00.1234567 +00:00",
+        "2026-02-23 14:30:00 UTC",
+        "2026-02-23 11:30:00-03",
+        "2026-02-23T11:30:00-0300",
+        "2026-02-23 20:00:00+05:30",
+    ],
+)
+def test_times(value):
+    """A time is RFC 3339 UTC with whole seconds and Z, UTC where it names no zone (2.2, 4.2)."""
+    assert as_time(value, "lead.created_at") == "2026-02-23T14:30:00Z"
+
+
+@pytest.mark.parametrize("value", [date(2026, 2, 23), "2026-02-23"])
+def test_a_date_is_its_midnight(value):
+    """A date in a time column is its midnight in UTC (4.2)."""
+    assert as_time(value, "lead.created_at") == "2026-02-23T00:00:00Z"
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_no_time(value):
+    """NULL and blank are an unknown time (2.2)."""
+    assert as_time(value, "lead.created_at") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1771857000,
+        "1771857000",
+        "20260223",
+        "23/02/2026 14:30",
+        "2026-02-30",
+        "2026-02-23x14:30",
+        "2026-02-23T14:30:00 America/Sao_Paulo",
+        "yesterday",
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=3))),
+        ["2026-02-23"],
+        True,
+    ],
+)
+def test_unreadable_times(value):
+    """A time that cannot be read makes the lead invalid and is never guessed (4.2, 5.5)."""
+    with pytest.raises(InvalidLead, match=r"^lead\.created_at must be a time"):
+        as_time(value, "lead.created_at")
+
+
+@given(st.datetimes(), st.timezones())
+def test_every_datetime_is_its_utc_second(value, zone):
+    """Whatever the zone, the text names the same second in UTC (2.2)."""
+    aware = value.replace(tzinfo=zone)
+    try:
+        expected = aware.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        return
+    text = as_time(aware, "x")
+    assert text is not None
+    assert datetime.fromisoformat(text) == expected
+    assert as_time(text, "x") == text
+    assert as_time(aware.isoformat(sep=" "), "x") == text
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", b"", "{}", {}, "null"])
+def test_an_empty_json_column(value):
+    """NULL and blank in a JSON column are an empty object (4.2)."""
+    assert as_object(value, "lead.custom_fields") == {}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        str,
+        str.encode,
+        lambda text: bytearray(text.encode()),
+        lambda text: memoryview(text.encode()),
+        json.loads,
+    ],
+)
+def test_a_json_column(wrap):
+    """A JSON column is read from a dict and from its text alike, long numbers too (4.2)."""
+    text = '{"city": "S\\u00e3o Paulo", "n": 18446744073709551616, "f": 1.5, "deep": [{"a": null}]}'
+    form = {"city": "São Paulo", "n": "18446744073709551616", "f": 1.5, "deep": [{"a": None}]}
+    assert as_object(wrap(text), "lead.custom_fields") == form
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[]",
+        "1",
+        "{",
+        b"\xff",
+        "nope",
+        3,
+        [],
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param("9" * 5000, id="long"),
+    ],
+)
+def test_no_object(value):
+    """A JSON column that is no object makes the lead invalid (5.5)."""
+    with pytest.raises(InvalidLead) as error:
+        as_object(value, "lead.custom_fields")
+    assert error.value.args == ("lead.custom_fields", "must be a JSON object")
+
+
+@pytest.mark.parametrize("text", ['{"city": NaN}', '{"city": -Infinity}', '{"city": 1e999}'])
+def test_nan_inside_a_json_column(text):
+    """NaN and infinity are invalid inside a JSON column too, and the field is named (2.2)."""
+    with pytest.raises(InvalidLead) as error:
+        as_object(text, "lead.custom_fields")
+    assert error.value.path == "lead.custom_fields.city"
+
+
+@pytest.mark.parametrize(
+    "name", ["john@company.com", "+5511999999999", "11999999999", "", "a" * 65, "a.b"]
+)
+def test_a_name_that_may_be_data_is_not_shown(name):
+    """A path leaves out keys that might themselves be personal data (5.5)."""
+    assert field_path("lead.custom_fields", name) == "lead.custom_fields"
+    assert field_path("lead.custom_fields", "job title") == "lead.custom_fields.job title"
