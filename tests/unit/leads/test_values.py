@@ -207,7 +207,7 @@ def test_unusable_ids(value):
         ("high", "high"),
         ("nan", "nan"),
         ("1_0", "1_0"),
-        ("٨٥", "٨٥"),
+        ("\u0668\u0665", "\u0668\u0665"),
         (True, True),
     ],
 )
