@@ -1,0 +1,35 @@
+"""How much goes to a destination at once, and how fast (Contract 1.2)."""
+
+import threading
+
+from demo.receiver import Reply
+from zbl_provider.log.model import Status
+
+
+def test_no_more_requests_are_in_flight_than_the_connection_allows(bench):
+    """`max_concurrency` holds as the receiver sees it, and is used."""
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(_):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        threading.Event().wait(0.02)
+        with lock:
+            now[0] -= 1
+        return Reply()
+
+    bench.extra = {"max_concurrency": 3}
+    bench.answer(answer)
+    assert bench.dispatch("run 1", list(range(30))).counts == {Status.DELIVERED: 30}
+    assert most[0] == 3
+
+
+def test_no_more_requests_start_in_a_second_than_the_connection_allows(bench):
+    """`max_rate` holds as the receiver sees it, from the first request on."""
+    bench.extra = {"max_rate": 50}
+    bench.dispatch("run 1", list(range(40)))
+    times = sorted(request.at for request in bench.receiver.received)
+    assert len(times) == 40
+    # 39 slots of 20 ms lie between the first and the last; a request may be late, not early.
+    assert times[-1] - times[0] >= 39 * 0.02 - 0.05

@@ -1,0 +1,228 @@
+"""Runs that overlap, die, are cleared or held (Contract 4)."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from demo.receiver import Reply
+from tests.integration.dispatch.conftest import key, lead
+from zbl_provider.log.model import Status
+
+
+def test_overlapping_runs_deliver_each_lead_once(bench):
+    """A lead delivered by one run is skipped by the next (Contract 4.4)."""
+    bench.dispatch("run 1", [1, 2, 3])
+    report = bench.dispatch("run 2", [2, 3, 4])
+    assert sorted(bench.sent) == ["1", "2", "3", "4"]
+    assert report.counts == {Status.DELIVERED: 1}
+    assert report.skipped == 2
+
+
+def test_those_who_mean_it_send_again_and_a_retry_does_not_repeat_it(bench):
+    """`if_delivered="send"` sends once a run, under the same webhook-id (Contract 4.4 and 4.5)."""
+    bench.dispatch("run 1", [1])
+    for _ in range(2):  # the second is an Airflow retry of the same run
+        bench.dispatch("run 2", [1], resend_delivered=True)
+    assert bench.sent == ["1", "1"]
+    assert len({request.webhook_id for request in bench.receiver.received}) == 1
+
+
+def test_two_tasks_at_once_never_send_the_same_lead_twice(bench, together):
+    """Two tasks with the same leads share them out, and each minds all of them (Contract 4.6)."""
+    bench.answer(lambda _: Reply(after=0.02))
+    leads = list(range(60))
+    together(
+        partial(bench.dispatch, "run 1", leads),
+        partial(bench.dispatch, "run 2", leads),
+    )
+    assert sorted(map(int, bench.sent)) == leads
+    for run in ("run 1", "run 2"):
+        report = bench.dispatch_to_the_end(run, leads)
+        assert set(report.counts) <= {Status.DELIVERED}
+    assert len(bench.sent) == 60
+
+
+def test_a_task_waits_for_leads_that_another_has_claimed(bench):
+    """What another task is sending is not sent again but waited for (Contract 4.6)."""
+    other = bench.log.begin(key("run 1"), 0, bench.clock())
+    bench.answer(lambda _: Reply(503))
+    bench.dispatch("run 1", [1])
+    bench.answer(lambda _: Reply())
+    bench.clock.now += timedelta(minutes=1)
+    (claimed,) = bench.log.claim("zapier", 10, bench.clock(), timedelta(minutes=1), run=other)
+    report = bench.dispatch("run 2", [1])
+    assert report.counts == {Status.SENDING: 1}
+    assert bench.clock.now < report.due_at < claimed.lease_until
+    assert len(bench.sent) == 1
+
+
+def test_a_lead_in_flight_at_a_kill_goes_out_again_when_its_lease_is_over(bench):
+    """Nothing is lost with a worker, and that costs no attempt (Contract 3.2 and 6.2)."""
+    dead = bench.log.begin(key("run 1"), 0, bench.clock())
+    bench.answer(lambda _: Reply(503))
+    bench.dispatch("run 1", [1], wait_for_retries=False)
+    bench.clock.now += timedelta(minutes=1)
+    bench.log.claim("zapier", 10, bench.clock(), timedelta(minutes=1), run=dead)
+    bench.answer(lambda _: Reply())
+    bench.clock.now += timedelta(seconds=61)
+    assert bench.dispatch("run 2").counts == {Status.DELIVERED: 1}
+    assert bench.rows("SELECT number FROM zbl_attempt ORDER BY number") == [(1,), (2,)]
+
+
+def test_a_run_drains_what_others_left(bench):
+    """Leads enrolled by a run that died go out with the next one (Contract 4.6)."""
+    bench.extra = {"active": False}
+    bench.dispatch("run 1", [1, 2])
+    bench.extra = {}
+    report = bench.dispatch("run 2", [3])
+    assert sorted(bench.sent) == ["1", "2", "3"]
+    assert report.counts == {Status.DELIVERED: 3}
+
+
+def test_a_single_lead_minds_its_own(bench):
+    """A DispatchLeadOperator leaves alone what is not its own (Contract 4.6)."""
+    bench.extra = {"active": False}
+    bench.dispatch("run 1", [1])
+    bench.extra = {}
+    bench.dispatch("run 2", [2], only_own=True)
+    assert bench.sent == ["2"]
+
+
+def test_an_inactive_integration_holds_its_leads(bench):
+    """`active` false: recorded, not sent, and sent when it is true again (Contract 1.2)."""
+    bench.extra = {"active": False}
+    report = bench.dispatch("run 1", [1])
+    assert (report.held, report.due_at) == (True, None)
+    assert report.counts == {Status.PENDING: 1}
+    assert bench.sent == []
+    # A single lead has no other task to send it: its own looks again.
+    assert bench.dispatch("run 2", [2], only_own=True).due_at > bench.clock.now
+    bench.extra = {}
+    assert bench.dispatch("run 2", only_own=True).counts == {Status.DELIVERED: 1}
+    assert bench.sent == ["2"]
+
+
+def test_a_clear_sends_the_failed_leads_again_with_five_new_attempts(bench):
+    """After a clear only what is in error goes again, under its webhook-id (Contract 4.5)."""
+    bench.answer(lambda request: Reply(500 if request.lead_id == "2" else 200))
+    bench.dispatch_to_the_end("run 1", [1, 2])
+    assert len(bench.sent) == 6
+    report = bench.dispatch_to_the_end("run 1", [1, 2], epoch=1)
+    assert report.counts == {Status.DELIVERED: 1, Status.ERROR: 1}
+    assert bench.sent.count("1") == 1
+    assert bench.sent.count("2") == 10
+    assert len({one.webhook_id for one in bench.receiver.received if one.lead_id == "2"}) == 1
+
+
+def test_an_airflow_retry_is_not_a_clear(bench):
+    """The same task instance, tried again by Airflow, adds no attempt (Contract 3.2 and 4.5)."""
+    bench.answer(lambda _: Reply(401))
+    bench.dispatch("run 1", [1])
+    report = bench.dispatch("run 1", [1])
+    assert len(bench.sent) == 1
+    assert report.counts == {Status.ERROR: 1}
+
+
+def test_a_clear_can_send_everything_again(bench):
+    """`on_clear="resend_all"` sends delivered leads too, once a clear (Contract 4.5)."""
+    bench.dispatch("run 1", [1, 2])
+    bench.dispatch("run 1", [1, 2], epoch=1, resend_all=True)
+    bench.dispatch("run 1", [1, 2], epoch=1, resend_all=True)
+    assert sorted(bench.sent) == ["1", "1", "2", "2"]
+
+
+def test_a_clear_sends_what_the_row_says_now(bench):
+    """What was corrected in the row is what a resend sends (Contract 4.5)."""
+    bench.answer(lambda _: Reply(422))
+    bench.dispatch("run 1", [lead(1, phone="wrong")])
+    bench.answer(lambda _: Reply())
+    bench.dispatch("run 1", [lead(1, phone="right")], epoch=1)
+    assert b"wrong" in bench.receiver.received[0].body
+    assert b"right" in bench.receiver.received[1].body
+
+
+def test_a_resend_after_the_payload_was_cleared_takes_it_from_the_row(bench):
+    """Retention does not stand in the way of a clear while the row is there (4.5 and 6.4)."""
+    bench.dispatch("run 1", [1, 2])
+    later = bench.clock.now + timedelta(days=31)
+    assert bench.log.purge_payloads(later, timedelta(days=30)) == 2
+    report = bench.dispatch("run 1", [1], epoch=1, resend_all=True)
+    assert bench.sent[2:] == ["1"]
+    assert report.counts == {Status.DELIVERED: 2}
+
+
+def test_an_error_of_an_earlier_run_waits_for_its_clear(bench):
+    """A look-back that finds a lead in error neither sends it nor fails for it (Contract 4.5)."""
+    bench.answer(lambda _: Reply(401))
+    bench.dispatch("run 1", [1])
+    report = bench.dispatch("run 2", [1])
+    assert len(bench.sent) == 1
+    assert (report.counts, report.skipped, report.failed) == ({}, 1, ())
+
+
+def test_bad_leads_never_stop_the_others(bench):
+    """Invalid, unqualified and filtered leads are recorded with the reason (4.2, 5.4, 5.5)."""
+    bench.extra = {"min_score": 50}
+    found = [
+        lead(1, score=80),
+        lead(2, score=20),
+        lead(3, score=90, status="new"),
+        lead(4, score=90, email="no-address"),
+        lead(5, score=90),
+    ]
+    report = bench.dispatch("run 1", found)
+    assert sorted(bench.sent) == ["1", "5"]
+    assert report.counts == {Status.DELIVERED: 2, Status.FILTERED: 2, Status.INVALID: 1}
+    assert [failed.lead_id for failed in report.failed] == ["4"]
+    reasons = dict(bench.rows("SELECT lead_id, reason FROM zbl_delivery"))
+    assert "min_score" in reasons["2"]
+    assert "status" in reasons["3"]
+    assert "lead.email" in reasons["4"]
+    assert "no-address" not in reasons["4"]
+
+
+def test_a_filtered_lead_goes_out_when_the_filter_has_changed(bench):
+    """What was kept back is looked at again by a later run (Contract 5.4)."""
+    bench.extra = {"min_score": 50}
+    bench.dispatch("run 1", [lead(1, score=20)])
+    bench.extra = {"min_score": 10}
+    assert bench.dispatch("run 2", [lead(1, score=20)]).counts == {Status.DELIVERED: 1}
+
+
+def test_an_invalid_lead_fails_only_the_run_that_found_it_so(bench):
+    """It is looked at again when the row has changed, and not before (Contract 5.5)."""
+    bad = lead(1, email="no-address")
+    assert bench.dispatch("run 1", [bad]).counts == {Status.INVALID: 1}
+    assert bench.dispatch("run 2", [bad]).counts == {}
+    assert bench.dispatch("run 3", [lead(1)]).counts == {Status.DELIVERED: 1}
+
+
+def test_a_source_that_fails_half_way_fails_the_task_after_what_it_gave_is_sent(bench):
+    """A query that breaks loses nothing that it has found (Contract 4.2 and 6.2)."""
+
+    def source():
+        yield from (lead(number) for number in range(300))
+        raise OSError("the database went away")
+
+    with pytest.raises(OSError, match="went away"):
+        bench.dispatcher().dispatch(key("run 1"), 0, source())
+    assert len(bench.sent) == 250, "the batches that were complete"
+    assert bench.dispatch("run 1", list(range(300))).counts == {Status.DELIVERED: 300}
+    assert len(bench.sent) == 300
+
+
+def test_a_log_that_goes_away_fails_the_task_for_airflow_to_retry(bench, monkeypatch):
+    """A broken log raises its own error, and what was not settled is sent again later (6.2)."""
+
+    def broken(*_):
+        raise OSError("the log went away")
+
+    monkeypatch.setattr(bench.log, "settle", broken)
+    with pytest.raises(OSError, match="log went away"):
+        bench.dispatch("run 1", [1, 2])
+    monkeypatch.undo()
+    bench.clock.now += timedelta(minutes=2)
+    assert bench.dispatch("run 1", [1, 2]).counts == {Status.DELIVERED: 2}
+    ids = {request.webhook_id for request in bench.receiver.received}
+    assert len(ids) == 2
