@@ -1,0 +1,89 @@
+"""The start of an answer's body as text that is safe to keep and to show."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from zbl_provider.delivery.exchange import EXCERPT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zbl_provider.delivery.destination import Destination
+
+_MASK: Final = "***"
+# Shorter values ("1", "pt") are no secrets, and masking them would make every answer unreadable.
+_MIN_SECRET_CHARS: Final = 4
+
+
+class Excerpts:
+    """
+    Turns bodies into excerpts for one destination.
+
+    Many receivers answer with what they were sent. So what is secret in the request, its header
+    values, the URL's path and query, is masked in the answer (Contract 1.5).
+
+    :param destination: whose secrets those are
+    """
+
+    __slots__ = ("_mask", "_secrets")
+
+    def __init__(self, destination: Destination) -> None:
+        spellings = {spelt for secret in _secrets(destination) for spelt in _spellings(secret)}
+        # The longest first: the whole URL before its path, or half of it would stay.
+        self._secrets = sorted(spellings, key=len, reverse=True)
+        self._mask = re.compile("|".join(map(re.escape, self._secrets)) or r"(?!)")
+
+    def text(self, body: bytes) -> str:
+        """
+        Make an excerpt (Contract 2.4 and 7.3).
+
+        :param body: the body's start; more than 4 KiB are cut off
+        :returns: at most 4 KiB of text, with nothing invisible in it
+        """
+        decoded = body[:EXCERPT_BYTES].decode("utf-8", "replace")
+        masked = self._mask.sub(_MASK, decoded)
+        if len(body) >= EXCERPT_BYTES:
+            masked = self._without_cut_secret(masked)
+        text = masked.replace("\r\n", "\n")
+        if text.replace("\n", "").isprintable():
+            return text
+        shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+        return shown.encode()[:EXCERPT_BYTES].decode("utf-8", "ignore")
+
+    def _without_cut_secret(self, text: str) -> str:
+        """Take off the beginning of a secret that the excerpt's end has cut in two."""
+        for secret in self._secrets:
+            for length in range(min(len(secret) - 1, len(text)), _MIN_SECRET_CHARS - 1, -1):
+                if text.endswith(secret[:length]):
+                    return text[:-length] + _MASK
+        return text
+
+
+def _secrets(destination: Destination) -> Iterable[str]:
+    parts = urlsplit(destination.url)
+    yield destination.url
+    yield f"{parts.path}?{parts.query}"
+    yield parts.path
+    yield parts.query
+    for _, value in destination.headers:
+        yield value
+        yield value.partition(" ")[2]  # the token behind "Bearer" or "Basic"
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    """Give a secret as it stands, and as JSON, PHP's JSON, HTML and URLs spell it."""
+    if len(secret) < _MIN_SECRET_CHARS:
+        return
+    as_json = json.dumps(secret)[1:-1]
+    yield from (
+        secret,
+        as_json,
+        as_json.replace("/", "\\/"),
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    )
+    yield from (html.escape(secret), unquote(secret), quote(secret, safe=""), quote(secret))
