@@ -95,8 +95,7 @@ class FieldFilter:
                 return _contains(found, self.value.casefold())
             case Operator.IS_EMPTY:
                 return _is_empty(found)
-            case Operator.IS_NOT_EMPTY:
-                return not _is_empty(found)
+        return not _is_empty(found)
 
 
 @dataclass(frozen=True, slots=True)

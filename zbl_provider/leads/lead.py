@@ -120,7 +120,6 @@ class RowReader:
         parts = [place for place in places if place.kind is Kind.NAME_PART]
         custom = (Kind.CUSTOM, Kind.NAME_PART) if "name" in names else (Kind.CUSTOM,)
         self._width = len(columns)
-        self._status = None if "status" in names else "qualified"
         self._strict = [_strict_step(place) for place in fields if place.name in _READ_STRICT]
         self._fields = [_step(place) for place in fields if place.name in _READ]
         self._verifications = [_step(place) for place in places if place.kind is Kind.VERIFICATION]
@@ -177,7 +176,7 @@ class RowReader:
             phone=fields.get("phone"),
             company=fields.get("company"),
             score=fields.get("score"),
-            status=fields.get("status", self._status),
+            status=fields.get("status", "qualified"),
             custom_fields=custom_fields,
             verifications=verifications,
             created_at=strict.get("created_at"),

@@ -82,7 +82,7 @@ class OldStage(str, Enum):  # noqa: UP042 - the older spelling, whose str() is t
         (OldStage.WON, "won"),
         ([1, Decimal("2.5"), None], [1, 2.5, None]),
         ((1, "a"), [1, "a"]),
-        ({"b", "a"}, ["a", "b"]),
+        (set("hgfedcba"), list("abcdefgh")),
         (frozenset({2}), [2]),
         ({"a": {"b": [UUID(int=1)]}}, {"a": {"b": ["00000000-0000-0000-0000-000000000001"]}}),
         (MappingProxyType({"a": 2**70}), {"a": str(2**70)}),
