@@ -11,6 +11,8 @@ A conftest makes the fixtures known to the tests beside it::
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,7 +23,6 @@ from sqlalchemy import make_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -69,9 +70,14 @@ def _administer(server: str, statement: sql.Composable) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Run one PostgreSQL server for all tests of this process; give its URL."""
-    with running_postgres(tmp_path_factory.mktemp("postgres") / "data") as url:
+    # Not in pytest's own temporary directory: under root the server runs as a user of its own,
+    # and every other pytest that starts meanwhile would lock that user out of it.
+    with (
+        TemporaryDirectory(prefix="zbl-postgres-") as folder,
+        running_postgres(Path(folder) / "data") as url,
+    ):
         yield url
 
 

@@ -36,6 +36,7 @@ class Known:
     reason: str | None
     fingerprint: str
     attempts: int
+    resend: int
     own: bool
     has_payload: bool
 

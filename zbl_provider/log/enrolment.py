@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, literal, select, update
+from sqlalchemy import literal, select
 
-from zbl_provider.log.bulk import insert_rows
+from zbl_provider.log.bulk import insert_rows, update_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Enrolment, Status
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.decision import Decision, Rule
     from zbl_provider.log.model import Candidate
 
-_ROW = update(delivery).where(delivery.c.id == bindparam("row"))
-_RESENT = _ROW.values(attempts=0, resend=delivery.c.resend + 1, delivered_at=None)
-_REFRESHED = ("fingerprint", "payload", "updated_at")
+_REFRESHED = ("id", "fingerprint", "payload", "updated_at")
 
 
 class Enroller:
@@ -82,16 +80,15 @@ class Enroller:
             delivery.c.reason,
             delivery.c.fingerprint,
             delivery.c.attempts,
+            delivery.c.resend,
             ((delivery.c.run_id == self._run_id) | joined).label("own"),
             delivery.c.payload.is_not(None).label("has_payload"),
         ).where(delivery.c.webhook_id.in_(list(keys)))
         if lock:
             query = query.order_by(delivery.c.id).with_for_update()
         return {
-            key: Known(number, Status(status), reason, fingerprint, attempts, own, has_payload)
-            for key, number, status, reason, fingerprint, attempts, own, has_payload in (
-                self._connection.execute(query)
-            )
+            key: Known(number, Status(status), *facts)
+            for key, number, status, *facts in self._connection.execute(query)
         }
 
     def _insert(self, integration: str, candidates: Sequence[Candidate]) -> None:
@@ -108,7 +105,7 @@ class Enroller:
             {
                 **shared,
                 "webhook_id": candidate.webhook_id,
-                "lead_id": _storable(candidate.lead_id),
+                "lead_id": candidate.lead_id,
                 **self._verdict(candidate),
             }
             for candidate in candidates
@@ -134,12 +131,14 @@ class Enroller:
         changes: dict[Change, list[dict[str, Any]]] = {}
         for key, known in locked.items():
             if (change := decisions[key].change) is not Change.NOTHING:
-                values = self._verdict(again[key])
+                row = {"id": known.id, **self._verdict(again[key])}
                 if change is Change.REFRESH:
-                    values = {name: values[name] for name in _REFRESHED}
-                changes.setdefault(change, []).append({"row": known.id, **values})
-        for change, rows in changes.items():
-            self._connection.execute(_RESENT if change is Change.RESEND else _ROW, rows)
+                    row = {name: row[name] for name in _REFRESHED}
+                elif change is Change.RESEND:
+                    row |= {"attempts": 0, "resend": known.resend + 1, "delivered_at": None}
+                changes.setdefault(change, []).append(row)
+        for rows in changes.values():
+            update_rows(self._connection, delivery, rows)
         join(
             self._connection,
             self._run_id,
@@ -157,8 +156,3 @@ class Enroller:
             "due_at": self._now if to_send else None,
             "updated_at": self._now,
         }
-
-
-def _storable(text: str) -> str:
-    # An id that no database takes must not stop the leads beside it.
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()

@@ -21,7 +21,8 @@ HEAD = "0001"
 """The newest migration; known here so that a log that is up to date costs one look."""
 
 _VERSION = table(VERSION_TABLE, column("version_num"))
-_AIRFLOW_TABLES = frozenset({"dag_run", "task_instance", "serialized_dag"})
+# All of them: a warehouse may well hold copies of some.
+_AIRFLOW_TABLES = frozenset({"alembic_version", "dag_run", "task_instance"})
 _OLDEST_SQLITE = (3, 35)  # RETURNING
 _WAL_TRIES = 300
 _WAL_PAUSE_SECONDS = 0.1
@@ -46,12 +47,14 @@ def upgrade(engine: Engine) -> None:
 
 
 def _refuse_airflow(connection: Connection) -> None:
-    if _AIRFLOW_TABLES & set(inspect(connection).get_table_names()):
-        raise DeliveryLogError(
-            field=FIELD,
-            problem="this is Airflow's metadata database",
-            remedy="Name a database of its own for the delivery log",
-        )
+    inspector = inspect(connection)
+    for schema in inspector.get_schema_names():
+        if set(inspector.get_table_names(schema)) >= _AIRFLOW_TABLES:
+            raise DeliveryLogError(
+                field=FIELD,
+                problem="this is Airflow's metadata database",
+                remedy="Name a database of its own for the delivery log",
+            )
 
 
 def _version(connection: Connection) -> str | None:

@@ -66,6 +66,19 @@ class Instant(TypeDecorator[datetime]):
         return moment.astimezone(UTC)
 
 
+class Words(TypeDecorator[str]):
+    """Text from outside, made such that every database takes it: one odd lead stops no other."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """Return the text without NUL and lone surrogates."""
+        if value is None or value.isprintable():
+            return value
+        return value.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+
+
 run = Table(
     "zbl_run",
     metadata,
@@ -85,10 +98,10 @@ delivery = Table(
     metadata,
     Column("id", Number, primary_key=True),
     Column("integration", String, nullable=False),
-    Column("lead_id", String, nullable=False),
+    Column("lead_id", Words, nullable=False),
     Column("webhook_id", String, nullable=False),
     Column("status", String, nullable=False),
-    Column("reason", String),
+    Column("reason", Words),
     Column("fingerprint", String, nullable=False),
     # Attempts made since the lead was last reopened, and how often it was reopened.
     Column("attempts", Integer, nullable=False),
@@ -135,7 +148,7 @@ attempt = Table(
     Column("duration_ms", Integer, nullable=False),
     Column("status_code", Integer),
     Column("kind", String),
-    Column("detail", String),
+    Column("detail", Words),
     # Rests like a payload: a receiver may echo the lead.
     Column("excerpt", LargeBinary),
     UniqueConstraint("delivery_id", "resend", "number", name="zbl_attempt_number"),

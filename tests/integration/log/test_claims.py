@@ -15,7 +15,7 @@ from zbl_provider.log.store import DeliveryLog
 
 
 def test_a_claimed_lead_is_what_was_enrolled(bench):
-    """A claim gives the exact bytes enrolled, under their webhook-id, as attempt 1 (Contract 2.3)."""
+    """A claim gives the exact bytes enrolled under their webhook-id, as attempt 1 (2.3)."""
     run = bench.run()
     bench.enrol(run, lead("a", body=b"\x00 exactly \xff"))
     [claimed] = bench.claim(run)

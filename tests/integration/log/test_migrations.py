@@ -1,0 +1,180 @@
+"""The log creates and upgrades its own tables, and no others (Contract 6.1)."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import CheckConstraint, inspect, text
+
+import zbl_provider.log
+from tests.databases import empty_database
+from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.log import migrate
+from zbl_provider.log.engine import open_engine
+from zbl_provider.log.store import DeliveryLog
+from zbl_provider.log.tables import VERSION_TABLE, metadata
+
+TABLES = {*metadata.tables, VERSION_TABLE}
+
+
+@pytest.fixture
+def engine(log_url):
+    engine = open_engine(log_url)
+    yield engine
+    engine.dispose()
+
+
+def upgrade(url):
+    log = DeliveryLog(url)
+    log.upgrade()
+    log.close()
+
+
+def test_an_empty_database_gets_the_tables(engine, log_url):
+    """The log needs no set-up; all its tables carry its name."""
+    upgrade(log_url)
+    assert set(inspect(engine).get_table_names()) == TABLES
+    assert all(name.startswith("zbl_") for name in TABLES)
+
+
+def test_upgrading_again_changes_nothing(engine, log_url):
+    """Every task upgrades at its start; leads stay where they are."""
+    upgrade(log_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO zbl_run (dag_id, task_id, run_id, map_index, epoch, created_at) "
+                "VALUES ('d', 't', 'r', -1, 0, '2026-03-01T12:00:00+00:00')"
+            )
+        )
+    upgrade(log_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM zbl_run")).scalar() == 1
+
+
+def test_processes_that_upgrade_at_once_agree(engine, log_url):
+    """Four tasks that meet an empty database at the same moment all find a whole log."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(4) as pool:
+        pool.map(upgrade, [log_url] * 4, chunksize=1)
+    assert set(inspect(engine).get_table_names()) == TABLES
+    with engine.connect() as connection:
+        versions = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).all()
+    assert versions == [(migrate.HEAD,)]
+
+
+def test_the_migrations_make_the_tables_of_the_code(engine, log_url):
+    """The migrated schema and tables.py do not drift apart."""
+    upgrade(log_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+        assert checks(connection) == {
+            (table.name, one.name)
+            for table in metadata.tables.values()
+            for one in table.constraints
+            if isinstance(one, CheckConstraint)
+        }
+
+
+def checks(connection):
+    """Return the check constraints of the database: autogenerate does not compare them."""
+    inspector = inspect(connection)
+    return {
+        (table, one["name"])
+        for table in metadata.tables
+        for one in inspector.get_check_constraints(table)
+    }
+
+
+def test_the_head_is_the_newest_migration():
+    """A log at HEAD is up to date without a look at the migrations."""
+    config = Config()
+    folder = Path(zbl_provider.log.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.HEAD]
+
+
+def test_a_failed_migration_leaves_nothing_behind(engine, log_url):
+    """An upgrade happens as a whole or not at all."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE zbl_attempt (id INTEGER)"))
+    with pytest.raises(Exception, match="zbl_attempt"):
+        upgrade(log_url)
+    assert inspect(engine).get_table_names() == ["zbl_attempt"]
+
+
+AIRFLOW = ["alembic_version", "dag_run", "task_instance"]
+
+
+def create(engine, *names):
+    with engine.begin() as connection:
+        for name in names:
+            connection.execute(text(f"CREATE TABLE {name} (id INTEGER)"))
+
+
+def test_airflows_own_database_is_refused(engine, log_url):
+    """The log never goes into Airflow's metadata database; the refusal says what to do."""
+    create(engine, *AIRFLOW)
+    with pytest.raises(DeliveryLogError, match="metadata database") as refusal:
+        upgrade(log_url)
+    assert refusal.value.field == "delivery_log_conn_id"
+    assert sorted(inspect(engine).get_table_names()) == AIRFLOW
+
+
+def test_a_schema_beside_airflows_own_is_refused_too(postgres):
+    """Airflow's metadata database is refused whichever schema Airflow uses."""
+    with empty_database(postgres) as url:
+        engine = open_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE SCHEMA airflow"))
+        create(engine, *(f"airflow.{name}" for name in AIRFLOW))
+        with pytest.raises(DeliveryLogError, match="metadata database"):
+            upgrade(url)
+        engine.dispose()
+
+
+def test_a_copy_of_airflows_tables_is_no_airflow(engine, log_url):
+    """A warehouse that keeps copies of Airflow's runs may hold the log."""
+    create(engine, "dag_run", "task_instance")
+    upgrade(log_url)
+    assert set(inspect(engine).get_table_names()) == TABLES | {"dag_run", "task_instance"}
+
+
+def test_a_log_of_a_newer_provider_is_refused(engine, log_url):
+    """A provider that was set back does not write into tables it does not know."""
+    upgrade(log_url)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(DeliveryLogError, match="9999"):
+        upgrade(log_url)
+
+
+def test_an_sqlite_log_is_durable_and_lets_readers_read(tmp_path):
+    """What was settled survives a power cut; a page that shows the log stops nobody (6.2)."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    upgrade(url)
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        }
+    engine.dispose()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 30_000}
+
+
+def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):
+    """An SQLite without RETURNING is refused at the start, not in the middle of a task."""
+    monkeypatch.setattr(migrate.sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(DeliveryLogError, match="too old"):
+        upgrade(f"sqlite:///{tmp_path / 'log.db'}")

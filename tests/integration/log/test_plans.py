@@ -1,0 +1,101 @@
+"""How the databases find what is due: beside many settled leads it must stay cheap."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, insert, text
+
+from tests.integration.log.bench import LEASE, NOON, ZAPIER
+from zbl_provider.log import tables
+from zbl_provider.log.model import Status
+
+SETTLED = 3000
+DUE = 20
+
+
+@pytest.fixture
+def crowded(bench):
+    """Give a log with many settled leads of many runs, and a few that are due."""
+
+    def row(number, **values):
+        return {
+            "integration": ZAPIER,
+            "lead_id": f"{number}",
+            "webhook_id": f"msg_{number}",
+            "status": Status.DELIVERED,
+            "fingerprint": "f1",
+            "attempts": 1,
+            "resend": 0,
+            "due_at": None,
+            "run_id": number // 100,
+            "created_at": NOON,
+            "updated_at": NOON,
+            "delivered_at": NOON + timedelta(seconds=number),
+            "payload": b"\0{}",
+            **values,
+        }
+
+    rows = [row(number) for number in range(SETTLED)]
+    rows += [
+        row(number, status=Status.PENDING, due_at=NOON, attempts=0, delivered_at=None)
+        for number in range(SETTLED, SETTLED + DUE)
+    ]
+    with bench.log._engine.begin() as connection:
+        connection.execute(insert(tables.delivery), rows)
+    with bench.log._engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    return bench
+
+
+def plans(bench, act):
+    """Return how the database carries out each statement on deliveries that the act runs."""
+    seen = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        if "zbl_delivery" in statement and "INSERT" not in statement:
+            seen.append((statement, parameters))
+
+    engine = bench.log._engine
+    event.listen(engine, "before_cursor_execute", note)
+    act()
+    event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
+    with engine.connect() as connection:
+        return [
+            "\n".join(str(row) for row in connection.exec_driver_sql(explain + one, parameters))
+            for one, parameters in seen
+        ]
+
+
+def reads_everything(plan):
+    return "Seq Scan on zbl_delivery" in plan or "SCAN zbl_delivery" in plan
+
+
+def test_a_claim_uses_the_partial_index(crowded):
+    """Finding what is due costs the same beside millions of finished leads."""
+    run = crowded.run()
+    [plan] = plans(crowded, lambda: crowded.log.claim(ZAPIER, 10, NOON, LEASE, run=run))
+    assert "zbl_delivery_due" in plan
+    assert not reads_everything(plan)
+    assert "Sort" not in plan
+    assert "ORDER BY" not in plan
+
+
+def test_a_purge_uses_the_index_of_what_is_retained(crowded):
+    """Retention does not read the whole log each time."""
+    [choice, *_] = plans(
+        crowded, lambda: crowded.log.purge_payloads(NOON, timedelta(seconds=-30), limit=10)
+    )
+    assert "zbl_delivery_retained" in choice
+    assert not reads_everything(choice)
+
+
+@pytest.mark.parametrize("question", ["counts", "first_failed", "next_due"])
+def test_what_is_asked_of_a_run_uses_its_index(crowded, question):
+    """A run looks at its own leads only."""
+    run = crowded.run()
+    [plan] = plans(crowded, lambda: getattr(crowded.log, question)(run))
+    assert "zbl_delivery_run" in plan
+    assert not reads_everything(plan)

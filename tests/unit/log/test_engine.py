@@ -1,0 +1,52 @@
+"""Which databases the log may be in."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.log.engine import open_engine
+from zbl_provider.log.store import DeliveryLog
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+psycopg2://u:p@h/d"],
+)
+def test_postgresql_is_spoken_to_by_psycopg(url):
+    """However a connection spells PostgreSQL, one driver serves it."""
+    assert open_engine(url).url.drivername == "postgresql+psycopg"
+
+
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:"])
+def test_other_databases_are_refused(url):
+    """Only what the tests run is promised (Contract 6.1)."""
+    with pytest.raises(DeliveryLogError, match="delivery_log_conn_id") as refusal:
+        DeliveryLog(url)
+    assert "secret" not in str(refusal.value)
+
+
+def test_an_unreadable_url_is_not_shown():
+    """A URL may hold a password; a refusal does not show it (Contract 1.5)."""
+    with pytest.raises(DeliveryLogError, match="not a database URL") as refusal:
+        DeliveryLog("user:secret@host")
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    """Without psycopg the refusal says what to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DeliveryLogError, match=r"\[postgres\]"):
+        DeliveryLog("postgresql://h/d")
+
+
+def test_errors_show_no_parameters(tmp_path):
+    """A database error in a task's log shows no lead (Contract 1.5, 6.4)."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'log.db'}")
+    with engine.connect() as connection, pytest.raises(OperationalError) as error:
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (?)", ("john@company.com",))
+    engine.dispose()
+    assert "john" not in str(error.value)
