@@ -316,6 +316,24 @@ def mute_port():
 
 
 @contextlib.contextmanager
+def plain_port(data: bytes):
+    """Speak first, and without TLS, to whoever connects."""
+
+    def greet(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(data)
+                    connection.recv(65536)
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        threading.Thread(target=greet, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
 def proxy(seen: list[str]):
     """Run an HTTP proxy that tunnels what it is asked to; `seen` gets each CONNECT's target."""
 
@@ -323,9 +341,7 @@ def proxy(seen: list[str]):
         seen.append(request.target)
         port = request.target.rpartition(":")[2]
         # Names in these tests exist nowhere: the proxy knows them as itself.
-        with socket.create_connection(
-            (LOOPBACK if host != LOOPBACK else host, int(port))
-        ) as onward:
+        with socket.create_connection((LOOPBACK, int(port))) as onward:
             peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
             _pump(peer._connection, onward)
 

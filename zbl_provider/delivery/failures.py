@@ -36,13 +36,14 @@ _WORDS: Final = {
     FailureKind.NETWORK: "no answer",
 }
 # The client names a cause by its text alone. No outcome depends on it, only the label does.
+_LINK: Final = re.compile(r":? ?https?://\S+")
 _OS_ERROR: Final = re.compile(r"os error (\d+)")
 _TEXTS: Final = (
     (re.compile(r"dns error"), FailureKind.DNS),
-    (re.compile(r"certificate|tls|handshake|received fatal alert"), FailureKind.TLS),
+    (re.compile(r"closed|unexpected.e|incomplete|reset"), FailureKind.RESET),
+    (re.compile(r"certificate|tls|handshake|received (fatal|corrupt)"), FailureKind.TLS),
     (re.compile(r"tunnel|proxy"), FailureKind.UNREACHABLE),
-    (re.compile(r"closed|unexpected (eof|end)|incomplete|reset"), FailureKind.RESET),
-    (re.compile(r"pars|invalid|too large|corrupt"), FailureKind.PROTOCOL),
+    (re.compile(r"pars|invalid|too large"), FailureKind.PROTOCOL),
 )
 
 
@@ -82,4 +83,5 @@ def _causes(error: Exception) -> list[str]:
     if not isinstance(error, DetailedPyreqwestError):
         return []
     causes = error.details.get("causes") or []
-    return [" ".join(cause["message"].split()) for cause in causes if "://" not in cause["message"]]
+    texts = [cause["message"] for cause in causes if "for url (" not in cause["message"]]
+    return [_LINK.sub("", " ".join(text.split())) for text in texts]
