@@ -190,15 +190,15 @@ def as_boolean(value: object, path: str) -> JSON:
     :param path: as in :func:`as_json`
     :raises InvalidLead: as :func:`as_json`
     """
-    if value is True or value is False:
-        return value
+    if isinstance(value, int):
+        return _BOOLEANS.get(value, as_json(value, path))
     if isinstance(value, str):
         value = value.strip().lower() or None
     elif isinstance(value, bytearray | memoryview):
         value = bytes(value)
     elif isinstance(value, Decimal):
-        value = as_json(value, path)
-    known = _BOOLEANS.get(value) if isinstance(value, int | float | str | bytes) else None
+        return as_boolean(as_json(value, path), path)
+    known = _BOOLEANS.get(value) if isinstance(value, float | str | bytes) else None
     return as_json(value, path) if known is None else known
 
 
