@@ -27,7 +27,7 @@ SELECT id, email, name, phone, company, score, status, custom_fields, verificati
 FROM {{ params.leads_table }}
 WHERE status = 'qualified'
   AND qualified_at >= '{{ (
-    (data_interval_start or macros.datetime.now(macros.timezone.utc))
+    (dag_run.data_interval_start or dag_run.run_after)
     - macros.timedelta(hours=params.look_back_hours)
   ).strftime("%Y-%m-%d %H:%M:%S") }}'
 ORDER BY qualified_at

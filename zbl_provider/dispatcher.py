@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.drain import Drain
 from zbl_provider.intake import candidate
 from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
+    from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.intake import Unreadable
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Failed, Run, RunKey
@@ -56,7 +56,7 @@ class Policy:
     :param only_own: mind this run's leads alone, not all that is due (Contract 4.6)
     """
 
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: Schedule
     resend_delivered: bool = False
     resend_all: bool = False
     wait_for_retries: bool = True
@@ -137,7 +137,7 @@ class Dispatcher:
 
     def _enrol(
         self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Write a batch of leads to the log at each step."""
         for batch in _batches(found, _BATCH):
             enrolment = self.log.enrol(
@@ -151,7 +151,7 @@ class Dispatcher:
             tally["skipped"] += enrolment.skipped
             yield
 
-    def _drain(self, run: Run, enrol: Iterator[None]) -> None:
+    def _drain(self, run: Run, enrol: Generator[None]) -> None:
         drain = Drain(
             log=self.log,
             run=run,

@@ -15,7 +15,7 @@ from zbl_provider.log.model import Settlement
 from zbl_provider.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
-_END = object()
 
 DEADLINE_SECONDS = 10.0  # of one attempt, Contract 2.4
 _LEASE_SECONDS = 60.0
@@ -80,7 +79,7 @@ class Drain:
         self._next_slot = 0.0
         self._progress = Progress()
 
-    def run(self, enrol: Iterator[None]) -> None:
+    def run(self, enrol: Generator[None]) -> None:
         """
         Drain, enrolling at the same time.
 
@@ -93,7 +92,7 @@ class Drain:
             except BaseExceptionGroup as group:
                 raise _first(group) from None
 
-    async def _drain(self, enrol: Iterator[None]) -> None:
+    async def _drain(self, enrol: Generator[None]) -> None:
         async with Transport(
             self._destination, self._guard, deadline=DEADLINE_SECONDS
         ) as transport:
@@ -108,16 +107,25 @@ class Drain:
         if problem := enrolment.result():
             raise problem
 
-    async def _enrol(self, enrol: Iterator[None]) -> Exception | None:
+    async def _enrol(self, enrol: Generator[None]) -> Exception | None:
+        loop = asyncio.get_running_loop()
         try:
-            while await asyncio.to_thread(_step, enrol):
-                self._changed.set()
+            await asyncio.to_thread(self._enrol_all, enrol, loop)
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem
         finally:
+            # Should this task be cancelled, the thread stops after the batch it is at.
             self._enrolling = False
             self._changed.set()
         return None
+
+    def _enrol_all(self, enrol: Generator[None], loop: asyncio.AbstractEventLoop) -> None:
+        """Begin and end in one thread: the connections of some databases belong to theirs."""
+        with contextlib.closing(enrol):
+            for _ in enrol:
+                loop.call_soon_threadsafe(self._changed.set)
+                if not self._enrolling:
+                    return
 
     async def _claim_and_send(self, transport: Transport) -> None:
         async with asyncio.TaskGroup() as senders:
@@ -234,11 +242,6 @@ class Drain:
         unsent = [one for one in _drained(self._ready) if one is not None]
         if unsent:
             self._log.release(unsent, self._clock())
-
-
-def _step(enrol: Iterator[None]) -> bool:
-    """Tell whether there was another batch; a thread can't pass on a StopIteration."""
-    return next(enrol, _END) is not _END
 
 
 def _drained(queue: asyncio.Queue[_Item]) -> Iterator[_Item]:

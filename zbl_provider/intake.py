@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from zbl_provider.exceptions import InvalidLead
+from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import payload, schema
 from zbl_provider.leads.lead import RowReader, read_lead
 from zbl_provider.log.model import Candidate, Status
@@ -46,11 +46,11 @@ def read(
     :param rows: the names of the columns, the same for all, and the values of each row
     :param field_map: column name to field of the contract (Contract 4.2)
     :return: a lead for each row, or why it is none
-    :raises ConfigurationError: naming field_map, if the columns cannot be told apart
+    :raises ConfigurationError: if the columns cannot be told apart, or none is the id
     """
     reader = None
     for columns, values in rows:
-        reader = reader or RowReader(columns, field_map)
+        reader = reader or _reader(columns, field_map)
         try:
             yield reader(values)
         except InvalidLead as problem:
@@ -69,6 +69,17 @@ def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
     except InvalidLead as problem:
         lead_id = lead.get("id")
         return _unreadable(str(lead_id) if lead_id else None, lead, problem)
+
+
+def _reader(columns: Sequence[str], field_map: Mapping[str, str] | None) -> RowReader:
+    reader = RowReader(columns, field_map)
+    if not reader.has_id:
+        raise ConfigurationError(
+            field="sql",
+            problem="the query gives no column id",
+            remedy="Select the lead's id, or name its column in field_map",
+        )
+    return reader
 
 
 def _unreadable(lead_id: str | None, values: object, problem: InvalidLead) -> Unreadable:
@@ -117,6 +128,6 @@ def _judge(lead: Lead, destination: Destination) -> _Verdict:
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
         return _Verdict(Status.FILTERED, reason, None, fingerprint)
-    if problem := schema.violation(document) or schema.check_size(body):
-        return _Verdict(Status.INVALID, str(problem), None, fingerprint)
+    if broken := schema.violation(document) or schema.check_size(body):
+        return _Verdict(Status.INVALID, str(broken), None, fingerprint)
     return _Verdict(Status.PENDING, None, body, fingerprint)

@@ -41,7 +41,7 @@ def _url(conn_id: str) -> URL | str:
     if connection.conn_type == "sqlite":
         # Airflow's convention: the path is the host; in a URI with four slashes it is the schema.
         return f"sqlite:///{connection.host or connection.schema}"
-    hook = connection.get_hook()
+    hook = BaseHook.get_hook(conn_id)
     try:
         url: URL = hook.sqlalchemy_url
     except (AttributeError, NotImplementedError):

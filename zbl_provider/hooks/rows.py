@@ -55,7 +55,7 @@ class Rows:
 
 
 def _database(conn_id: str) -> DbApiHook:
-    hook = BaseHook.get_hook(conn_id)
+    hook: DbApiHook = BaseHook.get_hook(conn_id)
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ConfigurationError(
             field="leads_conn_id",

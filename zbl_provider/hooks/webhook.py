@@ -66,7 +66,8 @@ class WebhookHook(HttpHook):
             extra=connection.extra_dejson,
         )
         if self._auth_type:
-            destination = _with_auth(destination, self._extract_auth(connection))
+            credentials = (connection.login, connection.password) if connection.login else ()
+            destination = _with_auth(destination, self._auth_type(*credentials))
         _mask(destination)
         return destination
 

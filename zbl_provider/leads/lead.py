@@ -127,6 +127,11 @@ class RowReader:
         self._objects = {place.name: place.index for place in places if place.kind is Kind.OBJECT}
         self._name_parts = [place.index for place in sorted(parts, key=lambda part: part.name)]
 
+    @property
+    def has_id(self) -> bool:
+        """Whether a column is the id, without which no row can be a lead."""
+        return any(step.name == "id" for step in self._strict)
+
     def __call__(self, values: Sequence[object]) -> Lead:
         """
         Read one row.

@@ -12,7 +12,7 @@ from zbl_provider.exceptions import ConfigurationError, ZblError
 from zbl_provider.log.model import FAILED, RunKey, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import jinja2
@@ -48,7 +48,7 @@ class _DispatchOperator(BaseOperator):
     :raises ScheduleError: for a schedule that cannot be
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("webhook_conn_id", "log_conn_id")
+    template_fields: Sequence[str] = ("webhook_conn_id", "log_conn_id")
     only_own: ClassVar[bool]
 
     def __init__(
@@ -81,7 +81,7 @@ class _DispatchOperator(BaseOperator):
         :raises AirflowFailException: when a lead ended in error or is invalid, or a setting can't
             work: only a person can help, so Airflow's own retries are not used (Contract 3.2)
         """
-        return self._dispatch(context, self._found)
+        return self._dispatch(context, self._find)
 
     def resume(
         self,
@@ -100,14 +100,17 @@ class _DispatchOperator(BaseOperator):
         """
         return self._dispatch(context, tuple, skipped)
 
-    def _found(self) -> Iterable[Lead | Unreadable]:
+    def _find(self) -> Iterable[Lead | Unreadable]:
         raise NotImplementedError
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
         raise NotImplementedError
 
     def _dispatch(
-        self, context: Context, found: Iterable[Lead | Unreadable] | None, skipped: int = 0
+        self,
+        context: Context,
+        find: Callable[[], Iterable[Lead | Unreadable]],
+        skipped: int = 0,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -130,7 +133,7 @@ class _DispatchOperator(BaseOperator):
                 map_index=-1 if task_instance.map_index is None else task_instance.map_index,
             )
             # Airflow changes max_tries when a task is cleared, and at no other time.
-            report = dispatcher.dispatch(key, task_instance.max_tries, found)
+            report = dispatcher.dispatch(key, task_instance.max_tries, find())
         except ZblError as problem:
             raise AirflowFailException(str(problem)) from None
         skipped += report.skipped
@@ -207,13 +210,13 @@ class DispatchLeadsOperator(_DispatchOperator):
         ``{"mobile": "phone", "town": "custom_fields.city"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = (
+    template_fields: Sequence[str] = (
         "sql",
         "parameters",
         "leads_conn_id",
         *_DispatchOperator.template_fields,
     )
-    template_ext: ClassVar[Sequence[str]] = (".sql",)
+    template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     only_own = False
 
@@ -232,7 +235,7 @@ class DispatchLeadsOperator(_DispatchOperator):
         self.parameters = parameters
         self.field_map = field_map
 
-    def _found(self) -> Iterator[Lead | Unreadable]:
+    def _find(self) -> Iterator[Lead | Unreadable]:
         from zbl_provider.hooks.rows import Rows
         from zbl_provider.intake import read
 
@@ -252,13 +255,13 @@ class DispatchLeadOperator(_DispatchOperator):
         ``{{ dag_run.conf.lead | tojson }}`` (templated, hidden in the rendered view, mappable)
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("lead", *_DispatchOperator.template_fields)
+    template_fields: Sequence[str] = ("lead", *_DispatchOperator.template_fields)
     only_own = True
 
     def __init__(
         self,
         *,
-        lead: Mapping[str, Any] | str,
+        lead: Mapping[str, Any] | str | _Hidden,
         on_clear: OnClear = "resend_all",
         **kwargs: Any,
     ) -> None:
@@ -277,9 +280,10 @@ class DispatchLeadOperator(_DispatchOperator):
         others = [name for name in template_fields if name != "lead"]
         super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
         if not isinstance(self.lead, _Hidden):
-            self.lead = _Hidden(self.render_template(self.lead, context, jinja_env, seen_oids))
+            lead = self.render_template(self.lead, context, jinja_env, seen_oids)
+            self.lead = _Hidden(lead)
 
-    def _found(self) -> list[Lead | Unreadable]:
+    def _find(self) -> list[Lead | Unreadable]:
         from zbl_provider.intake import read_one
 
         lead = self.lead.value if isinstance(self.lead, _Hidden) else self.lead
