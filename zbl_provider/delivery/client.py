@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import re
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +27,11 @@ _CERTIFICATE: Final = re.compile(
 # Receivers drop idle connections after five seconds and more. Dropping them first spares a lead
 # the race in which both happen at once.
 _IDLE_SECONDS: Final = 4
+_LAST_TOUCHES_SECONDS: Final = 0.1
+
+# The client's own thread still lets go of a failed request when its caller has long been woken. An
+# interpreter that exits in that moment aborts, and with it the exit code of a script that is done.
+atexit.register(time.sleep, _LAST_TOUCHES_SECONDS)
 
 
 class ClientFactory:

@@ -1,6 +1,8 @@
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -417,3 +419,30 @@ async def test_closing_ends_a_look_up_that_hangs(transport):
         looking_up = opened._looking_up
     await asyncio.sleep(0)
     assert looking_up.done()
+
+
+SEND_AND_EXIT = """
+import asyncio, sys
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.guard import Guard
+from zbl_provider.delivery.transport import Request, Transport
+
+async def main():
+    destination = Destination.parse(integration="test", host=sys.argv[1])
+    async with Transport(destination, Guard.parse("127.0.0.0/8")) as transport:
+        for _ in range(3):
+            print((await transport.send(Request("msg_1", b"{}"))).kind)
+
+asyncio.run(main())
+"""
+
+
+def test_a_script_may_end_right_after_a_failure():
+    """A process that exits just after a failed attempt exits in good order (Contract 3)."""
+    with closed_port() as port:
+        command = [sys.executable, "-c", SEND_AND_EXIT, f"https://127.0.0.1:{port}/"]
+        runs = [
+            subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(6)
+        ]
+    assert [(run.returncode, run.stderr) for run in runs] == [(0, "")] * 6
+    assert {run.stdout for run in runs} == {"refused\n" * 3}

@@ -1,0 +1,63 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.excerpt import Excerpts
+
+PLAIN = Excerpts(Destination.parse(integration="test", host="https://hooks.test/"))
+
+
+def of(secret, url="https://hooks.test/"):
+    extra = {"secret_headers": {"X-Key": secret}}
+    return Excerpts(Destination.parse(integration="test", host=url, extra=extra))
+
+
+@given(st.binary(max_size=6000))
+def test_whatever_comes_becomes_a_little_printable_text(body):
+    """An excerpt is at most 4 KiB of printable text, line breaks and tabs apart (2.4 and 7.3)."""
+    text = PLAIN.text(body)
+    assert len(text.encode()) <= 4096
+    assert all(character.isprintable() or character in "\n\t" for character in text)
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=200))
+def test_ordinary_text_stays_as_it_is(text):
+    """What can be read is kept as it came (Contract 7.3)."""
+    assert PLAIN.text(text.encode()) == text
+
+
+@given(
+    st.text([chr(code) for code in range(0x21, 0x7F)], min_size=4, max_size=40),
+    st.text("az ", max_size=50),
+    st.booleans(),
+)
+def test_a_header_value_never_comes_back(secret, around, as_json):
+    """A header value that the receiver repeats is masked, as it stands and as JSON (1.5)."""
+    echoed = json.dumps({"k": secret}) if as_json else secret
+    text = of(secret).text(f"{around}{echoed}{around}".encode())
+    assert "***" in text
+    assert secret not in text.replace("***", "")
+
+
+@given(st.integers(4000, 4100))
+def test_a_secret_at_the_end_of_the_excerpt_does_not_show_its_beginning(length):
+    """Where the excerpt's end cuts a secret in two, its first half goes as well (1.5)."""
+    text = of("s3cret-value-0123456789").text(b"a" * length + b"s3cret-value-0123456789")
+    assert "s3cr" not in text
+
+
+def test_the_urls_path_and_query_never_come_back():
+    """A catch-hook URL is a secret, in each spelling a receiver may repeat it (1.5)."""
+    excerpts = of("x-api-value", "https://hooks.test/catch/s3cret-1/?key=s3cret&b=2")
+    echoed = ["https://hooks.test/catch/s3cret-1/?key=s3cret&b=2", "/catch/s3cret-1/",
+              r"\/catch\/s3cret-1\/?key=s3cret&b=2", "key=s3cret&amp;b=2",
+              "https%3A%2F%2Fhooks.test%2Fcatch%2Fs3cret-1%2F%3Fkey%3Ds3cret%26b%3D2"]  # fmt: skip
+    for text in echoed:
+        assert "s3cret" not in excerpts.text(f"No hook at {text} here".encode())
+
+
+def test_short_values_leave_answers_readable():
+    """A header value such as "1" is no secret; masking it would blot out everything (1.5)."""
+    assert of("1").text(b'{"status": 1}') == '{"status": 1}'
