@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.drain import Drain
 from zbl_provider.intake import candidate
+from zbl_provider.log.decision import Rule
 from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
@@ -139,14 +140,19 @@ class Dispatcher:
         self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
     ) -> Generator[None]:
         """Write a batch of leads to the log at each step."""
+        rule = Rule(
+            resend_delivered=self.policy.resend_delivered,
+            # Who asks for one lead means it; a query that looks back finds old errors each time.
+            resend_errors=self.policy.only_own,
+            refresh_delivered=run.cleared and self.policy.resend_all,
+        )
         for batch in _batches(found, _BATCH):
             enrolment = self.log.enrol(
                 run,
                 self.destination.integration,
                 [candidate(lead, self.destination) for lead in batch],
                 self.clock(),
-                resend_delivered=self.policy.resend_delivered,
-                refresh_delivered=run.cleared and self.policy.resend_all,
+                rule=rule,
             )
             tally["skipped"] += enrolment.skipped
             yield

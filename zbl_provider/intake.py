@@ -27,12 +27,12 @@ class Unreadable:
     """
     A found row that could not become a lead (Contract 5.5).
 
-    :param lead_id: the row's id, or one made up from its fingerprint where it has none
+    :param id: the lead's, or one made up from the fingerprint where the row has none
     :param problem: what is wrong with it
     :param fingerprint: tells later whether the row has changed
     """
 
-    lead_id: str
+    id: str
     problem: InvalidLead
     fingerprint: str
 
@@ -96,14 +96,12 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
     :return: PENDING with the exact bytes to send; FILTERED or INVALID with the reason
     """
     if isinstance(found, Unreadable):
-        lead_id = found.lead_id
         verdict = _Verdict(Status.INVALID, str(found.problem), None, found.fingerprint)
     else:
-        lead_id = found.id
         verdict = _judge(found, destination)
     return Candidate(
-        webhook_id=payload.webhook_id(destination.integration, lead_id),
-        lead_id=lead_id,
+        webhook_id=payload.webhook_id(destination.integration, found.id),
+        lead_id=found.id,
         status=verdict.status,
         reason=verdict.reason,
         body=verdict.body,

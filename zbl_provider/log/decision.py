@@ -64,13 +64,15 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """
-    What the operator wants with leads that are delivered already.
+    What the operator wants with leads that are settled already.
 
-    :param resend_delivered: send them again, once a run (Contract 4.4)
+    :param resend_delivered: send again what other runs delivered, once a run (Contract 4.4)
+    :param resend_errors: send again what failed in other runs, once a run (Contract 4.6)
     :param refresh_delivered: give the run's own the present payload, for a clear (Contract 4.5)
     """
 
     resend_delivered: bool = False
+    resend_errors: bool = False
     refresh_delivered: bool = False
 
     def decide(self, known: Known, found: Candidate) -> Decision:
@@ -78,8 +80,10 @@ class Rule:
         match known.status:
             case Status.DELIVERED:
                 return self._delivered(known, found)
+            case Status.ERROR if known.own:
+                return Decision(_refresh(known, found))
             case Status.ERROR:
-                return Decision(_refresh(known, found), skipped=not known.own)
+                return self._failed(known, found)
             case Status.FILTERED | Status.INVALID:
                 return _kept_back(known, found)
             case Status.PENDING if known.attempts == 0:
@@ -93,6 +97,11 @@ class Rule:
         if self.resend_delivered and found.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
         return Decision(skipped=True)
+
+    def _failed(self, known: Known, found: Candidate) -> Decision:
+        if self.resend_errors and found.status is Status.PENDING:
+            return Decision(Change.RESEND, join=True)
+        return Decision(_refresh(known, found), skipped=True)
 
 
 def _refresh(known: Known, found: Candidate) -> Change:

@@ -167,3 +167,20 @@ class Failed:
     lead_id: str
     status: Status
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    Where one lead stands with one integration (Contract 4.3).
+
+    :param status: its status
+    :param reason: why it is not delivered, without personal data
+    :param attempts: made since it was last reopened
+    :param last_status: HTTP status code of the last answer; None if there was none
+    """
+
+    status: Status
+    reason: str | None
+    attempts: int
+    last_status: int | None

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from zbl_provider.log.model import FAILED, OPEN, Failed, Reopened, Run, Status
+from zbl_provider.log.model import FAILED, OPEN, Delivery, Failed, Reopened, Run, Status
 from zbl_provider.log.tables import delivery, run, run_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Subquery, Table
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Subquery, Table
+    from sqlalchemy.sql.dml import ReturningUpdate
 
     from zbl_provider.log.model import RunKey
 
@@ -78,6 +79,16 @@ def next_due(connection: Connection, run_id: int) -> datetime | None:
     return due_at
 
 
+def find(connection: Connection, webhook_id: str) -> Delivery | None:
+    """Return where one lead stands."""
+    row = connection.execute(
+        select(
+            delivery.c.status, delivery.c.reason, delivery.c.attempts, delivery.c.last_status
+        ).where(delivery.c.webhook_id == webhook_id)
+    ).one_or_none()
+    return None if row is None else Delivery(Status(row[0]), *row[1:])
+
+
 def reopen(
     connection: Connection, run_id: int, epoch: int, now: datetime, *, everything: bool
 ) -> Reopened:
@@ -87,10 +98,21 @@ def reopen(
         return Reopened(0, 0)
     closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
     chosen = delivery.c.id.in_(own_ids(run_id)) & delivery.c.status.in_(closed)
-    found, sendable = connection.execute(_lock(chosen)).one()
-    changed = connection.execute(
+    sendable = delivery.c.payload.is_not(None)
+    reopened = len(connection.execute(_open_again(chosen & sendable, now)).all())
+    left = connection.scalar(select(func.count()).where(chosen, ~sendable))
+    return Reopened(reopened, left or 0)
+
+
+def _open_again(chosen: ColumnElement[bool], now: datetime) -> ReturningUpdate[int]:
+    # Locked by number, as everyone locks leads, so that two never wait for each other; and no more
+    # than these, though a worker may settle others meanwhile.
+    locked = (
+        select(delivery.c.id).where(chosen).order_by(delivery.c.id).with_for_update().cte("locked")
+    )
+    return (
         update(delivery)
-        .where(chosen, delivery.c.payload.is_not(None))
+        .where(delivery.c.id.in_(select(locked.c.id)))
         .values(
             status=Status.PENDING,
             reason=None,
@@ -100,8 +122,9 @@ def reopen(
             delivered_at=None,
             updated_at=now,
         )
+        # Counted by what comes back: SQLite's driver does not count behind a WITH.
+        .returning(delivery.c.id)
     )
-    return Reopened(changed.rowcount, found - sendable)
 
 
 def own_ids(run_id: int) -> CompoundSelect[int]:
@@ -125,15 +148,3 @@ def _own(
     if where is not None:
         branches = [branch.where(where) for branch in branches]
     return union_all(*branches).subquery("own")
-
-
-def _lock(chosen: ColumnElement[bool]) -> Select[int, int]:
-    # By number, as everyone locks leads: so two never wait for each other.
-    locked = (
-        select(delivery.c.payload.is_not(None).label("sendable"))
-        .where(chosen)
-        .order_by(delivery.c.id)
-        .with_for_update()
-        .subquery("locked")
-    )
-    return select(func.count(), func.count().filter(locked.c.sendable)).select_from(locked)

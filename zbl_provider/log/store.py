@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.model import (
         Candidate,
         Claimed,
+        Delivery,
         Failed,
         Reopened,
         Run,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
         Settlement,
         Status,
     )
+
+
+_FIRST_COME = Rule()
 
 
 class DeliveryLog:
@@ -78,8 +82,7 @@ class DeliveryLog:
         candidates: Sequence[Candidate],
         now: datetime,
         *,
-        resend_delivered: bool = False,
-        refresh_delivered: bool = False,
+        rule: Rule = _FIRST_COME,
     ) -> Enrolment:
         """
         Write found leads down before any of them is sent (Contract 6.2).
@@ -88,14 +91,11 @@ class DeliveryLog:
         :param integration: the connection id they are to be sent with
         :param candidates: some hundreds at a time; of two with one id the first counts
         :param now: the present time
-        :param resend_delivered: send again what other runs delivered (Contract 4.4)
-        :param refresh_delivered: give this run's delivered leads their present payload, for a
-            ``reopen`` of everything (Contract 4.5)
+        :param rule: what to do with leads that are settled already; they are left alone by default
         :return: what became of them, counted
         """
         if not candidates:
             return Enrolment()
-        rule = Rule(resend_delivered=resend_delivered, refresh_delivered=refresh_delivered)
         with self._engine.begin() as connection:
             return Enroller(connection, self._seal, run.id, now).enrol(
                 integration, candidates, rule
@@ -194,6 +194,11 @@ class DeliveryLog:
         """Return when the first of the run's own unsettled leads needs somebody, if any does."""
         with reading(self._engine) as connection:
             return runs.next_due(connection, run.id)
+
+    def find(self, webhook_id: str) -> Delivery | None:
+        """Return where one lead stands with one integration; None if it was never enrolled."""
+        with reading(self._engine) as connection:
+            return runs.find(connection, webhook_id)
 
     def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
         """

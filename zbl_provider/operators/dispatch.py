@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -13,13 +14,12 @@ from zbl_provider.log.model import FAILED, RunKey, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
 
     import jinja2
     from airflow.sdk import Context
     from requests.auth import AuthBase
 
-    from zbl_provider.dispatcher import Policy, Report
+    from zbl_provider.dispatcher import Dispatcher, Report
     from zbl_provider.intake import Unreadable
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.store import DeliveryLog
@@ -112,88 +112,107 @@ class _DispatchOperator(BaseOperator):
         find: Callable[[], Iterable[Lead | Unreadable]],
         skipped: int = 0,
     ) -> dict[str, Any]:
-        from airflow.sdk.exceptions import AirflowFailException
+        try:
+            dispatcher = self._dispatcher()
+            # Airflow changes max_tries when a task is cleared, and at no other time.
+            report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
+        except ZblError as problem:
+            raise _for_good(str(problem)) from None
+        skipped += report.skipped
+        if report.due_at:
+            self._defer_until(report, skipped)
+        self._say(report, skipped)
+        _purge(dispatcher.log)
+        if any(status in FAILED for status in report.counts):
+            raise _for_good(_failure(report, self.webhook_conn_id))
+        summary = self._summary(report, dispatcher.log)
+        return summary | ({"skipped": skipped} if skipped else {})
 
-        from zbl_provider.dispatcher import Dispatcher
+    def _dispatcher(self) -> Dispatcher:
+        from zbl_provider.dispatcher import Dispatcher, Policy
         from zbl_provider.hooks.delivery_log import delivery_log
         from zbl_provider.hooks.webhook import WebhookHook
 
-        try:
-            hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
-            destination, guard = hook.destination, hook.guard
-            log = delivery_log(self.log_conn_id)
-            dispatcher = Dispatcher(
-                log=log, destination=destination, guard=guard, policy=self._policy()
-            )
-            task_instance = context["ti"]
-            key = RunKey(
-                dag_id=task_instance.dag_id,
-                task_id=task_instance.task_id,
-                run_id=task_instance.run_id,
-                map_index=-1 if task_instance.map_index is None else task_instance.map_index,
-            )
-            # Airflow changes max_tries when a task is cleared, and at no other time.
-            report = dispatcher.dispatch(key, task_instance.max_tries, find())
-        except ZblError as problem:
-            raise AirflowFailException(str(problem)) from None
-        skipped += report.skipped
-        if report.due_at:
-            self._defer_until(report.due_at, skipped)
-        self._say(report, skipped)
-        self._fail_if_any_failed(report)
-        return self._summary(report, log) | ({"skipped": skipped} if skipped else {})
-
-    def _policy(self) -> Policy:
-        from zbl_provider.dispatcher import Policy
-
-        return Policy(
-            schedule=Schedule.parse(self.schedule),
-            resend_delivered=self.if_delivered == "send",
-            resend_all=self.on_clear == "resend_all",
-            wait_for_retries=self.wait_for_retries,
-            only_own=self.only_own,
+        hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+        return Dispatcher(
+            destination=hook.destination,
+            guard=hook.guard,
+            log=delivery_log(self.log_conn_id),
+            policy=Policy(
+                schedule=Schedule.parse(self.schedule),
+                resend_delivered=self.if_delivered == "send",
+                resend_all=self.on_clear == "resend_all",
+                wait_for_retries=self.wait_for_retries,
+                only_own=self.only_own,
+            ),
         )
 
-    def _defer_until(self, due_at: datetime, skipped: int) -> NoReturn:
-        """Wait without a worker; the trigger waits and nothing else (Contract 3.4)."""
+    def _defer_until(self, report: Report, skipped: int) -> NoReturn:
+        """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-        self.log.info("The next attempt is due at %s.", due_at.isoformat(timespec="seconds"))
+        self._say(report, 0)
+        self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
         self.defer(
-            trigger=DateTimeTrigger(moment=due_at),
+            trigger=DateTimeTrigger(moment=report.due_at),
             method_name=self.resume.__name__,
             kwargs={"skipped": skipped},
         )
 
     def _say(self, report: Report, skipped: int) -> None:
-        counts = ", ".join(f"{count} {status}" for status, count in report.counts.items() if count)
+        counts = ", ".join(f"{count} {status}" for status, count in report.counts.items())
         self.log.info("Leads of this task: %s.", counts or "none")
         if skipped:
-            self.log.info("%d leads were skipped: earlier runs have dealt with them.", skipped)
+            self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
         if report.held:
             self.log.warning(
-                "The integration %s is inactive: its leads are held. They go out with the next "
-                "run after its connection is active again.",
+                "The integration %s is not active: its leads are held, and go out when its "
+                "connection is active again.",
                 self.webhook_conn_id,
             )
 
-    def _fail_if_any_failed(self, report: Report) -> None:
-        failed = sum(report.counts.get(status, 0) for status in FAILED)
-        if not failed:
-            return
-        from airflow.sdk.exceptions import AirflowFailException
 
-        named = "; ".join(
-            f"lead {lead.lead_id} ({lead.status}: {lead.reason})"
-            for lead in report.failed[:_FAILED_NAMED]
-        )
-        raise AirflowFailException(
-            f"{failed} of {sum(report.counts.values())} leads were not delivered to "
-            f"{self.webhook_conn_id}: {report.counts.get(Status.ERROR, 0)} in error, "
-            f"{report.counts.get(Status.INVALID, 0)} invalid. {named}"
-            f"{'; …' if failed > _FAILED_NAMED else ''}. "
-            "Fix the cause, then clear this task to send them again."
-        )
+def _run_key(context: Context) -> RunKey:
+    task_instance = context["ti"]
+    return RunKey(
+        dag_id=task_instance.dag_id,
+        task_id=task_instance.task_id,
+        run_id=task_instance.run_id,
+        map_index=-1 if task_instance.map_index is None else task_instance.map_index,
+    )
+
+
+def _purge(log: DeliveryLog) -> None:
+    """Clear personal data whose time is over, a bounded step at the end of each task (6.4)."""
+    from airflow.sdk.configuration import conf
+
+    from zbl_provider.dispatcher import utc_now
+
+    days = conf.getint("zbl", "payload_retention_days")
+    log.purge_payloads(utc_now(), timedelta(days=days))
+
+
+def _failure(report: Report, integration: str) -> str:
+    """Say how many leads failed, which came first, and what to do (Contract 4.7)."""
+    failed = sum(report.counts.get(status, 0) for status in FAILED)
+    named = "; ".join(
+        f"lead {lead.lead_id} ({lead.status}: {lead.reason})"
+        for lead in report.failed[:_FAILED_NAMED]
+    )
+    return (
+        f"{failed} of {sum(report.counts.values())} leads were not delivered to {integration}: "
+        f"{report.counts.get(Status.ERROR, 0)} in error, "
+        f"{report.counts.get(Status.INVALID, 0)} invalid. {named}"
+        f"{'; …' if failed > _FAILED_NAMED else ''}. "
+        "Fix the cause, then clear this task to send them again."
+    )
+
+
+def _for_good(message: str) -> Exception:
+    """Fail past Airflow's retries: only a person can help (Contract 3.2)."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    return AirflowFailException(message)
 
 
 class DispatchLeadsOperator(_DispatchOperator):
@@ -241,7 +260,7 @@ class DispatchLeadsOperator(_DispatchOperator):
 
         return read(Rows(self.leads_conn_id, self.sql, self.parameters), self.field_map)
 
-    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
         return {str(status): count for status, count in report.counts.items() if count}
 
 
@@ -289,8 +308,18 @@ class DispatchLeadOperator(_DispatchOperator):
         lead = self.lead.value if isinstance(self.lead, _Hidden) else self.lead
         return [read_one(_as_object(lead))]
 
-    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
-        return {}
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
+        from zbl_provider.leads.payload import webhook_id
+
+        (found,) = self._find()
+        delivery = log.find(webhook_id(self.webhook_conn_id, found.id))
+        if delivery is None:
+            return {}
+        return {
+            "status": str(delivery.status),
+            "attempts": delivery.attempts,
+            "last_status_code": delivery.last_status,
+        }
 
 
 class _Hidden:

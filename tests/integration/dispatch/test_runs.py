@@ -161,6 +161,16 @@ def test_an_error_of_an_earlier_run_waits_for_its_clear(bench):
     assert (report.counts, report.skipped, report.failed) == ({}, 1, ())
 
 
+def test_who_asks_for_one_lead_again_after_an_error_gets_new_attempts(bench):
+    """Another run for a single lead in error sends it; its own Airflow retry does not (4.6)."""
+    bench.answer(lambda _: Reply(401))
+    bench.dispatch("run 1", [1], only_own=True)
+    bench.dispatch("run 2", [1], only_own=True)
+    bench.dispatch("run 2", [1], only_own=True)
+    assert len(bench.sent) == 2
+    assert bench.rows("SELECT resend, number FROM zbl_attempt ORDER BY id") == [(0, 1), (1, 1)]
+
+
 def test_bad_leads_never_stop_the_others(bench):
     """Invalid, unqualified and filtered leads are recorded with the reason (4.2, 5.4, 5.5)."""
     bench.extra = {"min_score": 50}

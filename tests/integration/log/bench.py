@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from zbl_provider.delivery.outcome import Outcome, Verdict
 from zbl_provider.log import tables
+from zbl_provider.log.decision import Rule
 from zbl_provider.log.model import Candidate, Run, RunKey, Settlement, Status
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Bench:
         return self.log.begin(RunKey("dag", "task", name), epoch, self.now)
 
     def enrol(self, run: Run, *leads: Candidate, **options: bool) -> Enrolment:
-        return self.log.enrol(run, ZAPIER, leads, self.now, **options)
+        return self.log.enrol(run, ZAPIER, leads, self.now, rule=Rule(**options))
 
     def claim(self, run: Run, limit: int = 100, *, only_own: bool = False) -> list[Claimed]:
         return self.log.claim(ZAPIER, limit, self.now, LEASE, run=run, only_own=only_own)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk.crypto import get_fernet
+
 from zbl_provider.exceptions import DeliveryLogError
 from zbl_provider.hooks.delivery_log import _cipher, delivery_log
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import airflow
 import jsonschema
 import pytest
+
 from zbl_provider import __version__, get_provider_info
 
 INFO = get_provider_info.get_provider_info()

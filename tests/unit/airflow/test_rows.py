@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 import pytest
+
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.rows import Rows
 

@@ -1,0 +1,181 @@
+"""The integration as a hook, against a real HTTPS receiver (Contract 1)."""
+
+import json
+import os
+
+import pytest
+import requests
+from requests.auth import AuthBase
+
+from demo.receiver import Reply
+from zbl_provider.exceptions import ConfigurationError, ZblError
+from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.leads import schema
+
+SECRETS = ("path-is-secret", "header-is-secret", "password-is-secret")
+
+
+@pytest.fixture
+def connect(receiver, monkeypatch):
+    """Give a function that changes the default connection and returns a hook for it."""
+    variable = "AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"
+
+    def change(extra=None, **fields) -> WebhookHook:
+        connection = json.loads(os.environ[variable])
+        connection["extra"] |= extra or {}
+        monkeypatch.setenv(variable, json.dumps(connection | fields))
+        return WebhookHook()
+
+    return change
+
+
+def test_the_test_button_delivers_a_lead_of_the_full_shape(connect, receiver):
+    """It sends one recognisable sample lead, whatever `active` and the filters say (1.6)."""
+    hook = connect({"active": False, "min_score": 100, "lists": ["no such list"]})
+    done, message = hook.test_connection()
+    assert done
+    assert "200" in message
+    assert "ms" in message
+    (request,) = receiver.received
+    assert request.headers["x-zbl-test"] == "true"
+    assert request.headers["x-key"] == "header-is-secret"
+    document = json.loads(request.body)
+    assert document["lead"]["id"].startswith("test-")
+    assert schema.violation(document) is None
+    assert all(value is not None for value in document["lead"]["verifications"].values())
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 500, 503])
+def test_the_test_button_sends_once_and_says_what_was_answered(connect, receiver, status):
+    """A failure is reported with its status, after one request, and shows no secret (1.5, 1.6)."""
+    receiver.answer = lambda _: Reply(status, body=b"echo: header-is-secret")
+    done, message = connect().test_connection()
+    assert not done
+    assert str(status) in message
+    assert len(receiver.received) == 1
+    assert not any(secret in message for secret in SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "extra", "named"),
+    [
+        ({"host": "http://localhost/path-is-secret"}, {}, "https"),
+        ({"host": "localhost/path-is-secret"}, {}, "https"),
+        ({}, {"secret_headers": {"X-Key": "header-is-secret\r\nEvil: 1"}}, "X-Key"),
+        ({}, {"secret_headers": {"X-Key": "header-is-secret", "x-key": "again"}}, "x-key"),
+        ({}, {"field_filters": ["city is like path-is-secret"]}, "field_filters"),
+        ({}, {"signing_secret": "header-is-secret"}, "signing_secret"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_everywhere(connect, receiver, fields, extra, named):
+    """The button, the session and a request refuse them, name the field, and send nothing (1.3)."""
+    hook = connect(extra, **fields)
+    done, message = hook.test_connection()
+    assert not done
+    assert named.lower() in message.lower()
+    assert "header-is-secret" not in message
+    assert "path-is-secret" not in message or "field_filters" in message
+    with pytest.raises(ConfigurationError):
+        hook.get_conn()
+    with pytest.raises(ConfigurationError):
+        hook.run(json={})
+    assert receiver.received == []
+
+
+def test_a_private_address_is_refused_and_the_option_is_named(connect, receiver, monkeypatch):
+    """The network guard holds for the Test button, too (Contract 7.1)."""
+    monkeypatch.setenv("AIRFLOW__ZBL__ALLOWED_NETWORKS", "")
+    done, message = connect().test_connection()
+    assert not done
+    assert "allowed_networks" in message
+    assert receiver.received == []
+
+
+def test_the_session_carries_what_the_connection_says(connect, receiver):
+    """`get_conn` gives a requests session with headers, login and private CA (Contract 1.1)."""
+    hook = connect(login="someone", password="password-is-secret")
+    with hook.get_conn() as session:
+        answer = session.post(hook.destination.url, json={"a": 1})
+    assert answer.status_code == 200
+    (request,) = receiver.received
+    assert request.headers["x-key"] == "header-is-secret"
+    assert request.headers["authorization"].startswith("Basic ")
+
+
+def test_the_session_follows_no_redirect_and_speaks_no_plain_http(connect, receiver):
+    """Redirects end there, and http:// has no way out (Contract 1.3 and 2.5)."""
+    receiver.answer = lambda _: Reply(307, headers={"Location": "/elsewhere"})
+    hook = connect()
+    with hook.get_conn() as session:
+        assert session.post(hook.destination.url).status_code == 307
+        with pytest.raises(requests.exceptions.InvalidSchema):
+            session.post("http://localhost:1/")
+    assert len(receiver.received) == 1
+
+
+def test_the_session_ignores_the_environments_certificates(
+    connect, receiver, monkeypatch, tmp_path
+):
+    """REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE don't override the connection (Contract 2.5)."""
+    other = tmp_path / "other.pem"
+    other.write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(other))
+    hook = connect()
+    with hook.get_conn() as session:
+        assert session.post(hook.destination.url).ok
+
+
+def test_run_posts_and_hides_the_url(connect, receiver, caplog):
+    """`run` works as an HttpHook's, but its errors and logs show scheme and host alone (1.5)."""
+    caplog.set_level("DEBUG")
+    hook = connect()
+    assert hook.run(json={"a": 1}).status_code == 200
+    receiver.answer = lambda _: Reply(500, body=b"header-is-secret")
+    with pytest.raises(ZblError, match="500") as refusal:
+        hook.run(json={"a": 1})
+    assert hook.run(json={}, extra_options={"check_response": False}).status_code == 500
+    unreachable = connect(host="https://localhost:1/hooks/path-is-secret")
+    with pytest.raises(ZblError, match="localhost:1") as failure:
+        unreachable.run(json={})
+    shown = "".join((str(refusal.value), repr(failure.value), repr(failure.value.__cause__)))
+    assert not any(secret in shown for secret in SECRETS)
+    # urllib3's own debug lines hold the path of each request: masked as Airflow masks its logs.
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("zbl")]
+    assert not any(secret in line for line in ours for secret in SECRETS)
+
+
+def test_an_auth_type_makes_the_headers(connect, receiver):
+    """`auth_type` works as for HTTP connections, with the login and password (Contract 1.1)."""
+
+    class Token(AuthBase):
+        def __init__(self, login: str, password: str) -> None:
+            self.text = f"Token {login}:{password}"
+
+        def __call__(self, request):
+            request.headers["Authorization"] = self.text
+            return request
+
+    connect(login="someone", password="password-is-secret")
+    hook = WebhookHook(auth_type=Token)
+    assert hook.test_connection()[0]
+    assert receiver.received[0].headers["authorization"] == "Token someone:password-is-secret"
+
+
+def test_airflow_gives_the_hook_for_the_connection(connect):
+    """`Connection.get_hook` knows the connection type (Contract 1.1)."""
+    from airflow.sdk import BaseHook
+
+    connect()
+    hook = BaseHook.get_hook("zbl_webhook_default")
+    assert isinstance(hook, WebhookHook)
+    assert hook.destination.integration == "zbl_webhook_default"
+
+
+def test_secrets_are_masked_in_the_logs_of_others(connect):
+    """Once read, the URL and the header values are known to Airflow's masker (Contract 1.5)."""
+    from airflow.sdk.log import redact
+
+    hook = connect()
+    line = f"{hook.destination.url} header-is-secret"
+    assert not any(secret in str(redact(line)) for secret in SECRETS)
