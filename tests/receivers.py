@@ -232,12 +232,13 @@ class Authority:
 
 class Receiver:
     """
-    A server on a free port of 127.0.0.1, for as long as its `with` block lasts.
+    A server on loopback, for as long as its `with` block lasts.
 
     :param behaviour: what it does with each request
     :param authority: who signs its certificate; None: no TLS at all
     :param certificate: another certificate than one for 127.0.0.1, localhost and hooks.test
     :param clients: the authority its clients need a certificate of
+    :param address: where it listens, and `port`: a free one by default
     """
 
     def __init__(
@@ -247,6 +248,7 @@ class Receiver:
         *,
         certificate: trustme.LeafCert | None = None,
         clients: Authority | None = None,
+        address: str = LOOPBACK,
         port: int = 0,
     ):
         self._behaviour = behaviour
@@ -255,7 +257,7 @@ class Receiver:
             (certificate or authority.issue()).configure_cert(self._context)
         if self._context and clients:
             clients.trust(self._context)
-        self._listener = socket.create_server((LOOPBACK, port), backlog=512)
+        self._listener = socket.create_server((address, port), backlog=512)
         self._stopped = threading.Event()
         self._open: set[socket.socket] = set()
         self.port = self._listener.getsockname()[1]

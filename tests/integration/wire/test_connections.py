@@ -287,6 +287,18 @@ async def test_after_a_failure_the_name_is_looked_up_again(receive, send):
     assert len(resolver.asked) == 2
 
 
+async def test_an_address_that_goes_down_is_left_for_another(receive, transport):
+    """When the address in use fails, the next attempt tries the name's others (Contract 3)."""
+    remaining = receive(answer(200, b"remaining"))
+    failing = receive(answer(200, b"failing"), address="127.0.0.2", port=remaining.port)
+    resolver = Resolver(["127.0.0.2", "127.0.0.1"])
+    async with transport(names(remaining), resolver=resolver) as opened:
+        assert (await opened.send(Request("msg_1", b"{}"))).excerpt == "failing"
+        failing.__exit__()
+        assert (await opened.send(Request("msg_1", b"{}"))).kind
+        assert (await opened.send(Request("msg_1", b"{}"))).excerpt == "remaining"
+
+
 async def test_a_second_look_up_keeps_the_connection(receive, transport, monkeypatch):
     """Looking the name up again drops no connection while its address stays (Contract 7.1)."""
     monkeypatch.setattr("zbl_provider.delivery.transport._LOOK_UP_SECONDS", 0.0)
@@ -304,6 +316,8 @@ async def test_a_second_look_up_keeps_the_connection(receive, transport, monkeyp
 async def test_the_environments_proxies_are_ignored(receive, send, monkeypatch):
     """HTTPS_PROXY and its kin change nothing unless the connection says so (Contract 2.5)."""
     receiver = receive(answer())
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     with proxy(seen := []) as forward:
         for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{forward.port}")
