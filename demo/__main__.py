@@ -77,7 +77,9 @@ def _options() -> dict[str, str]:
 def _tell(found: list[str]) -> None:
     if not found:
         console.print(
-            "  [green]Log and receiver agree: each delivered lead arrived exactly once.[/]\n"
+            "  [green]Log and receiver agree: each delivered lead arrived exactly once, "
+            "under one webhook-id.[/]\n",
+            soft_wrap=True,
         )
     for difference in found:
         console.print(f"  [red]{difference}[/]")

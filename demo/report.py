@@ -110,6 +110,22 @@ def table(title: str, entries: Iterable[Entry], received: Sequence[Received]) ->
     return drawn
 
 
+def troubles(entries: Iterable[Entry]) -> list[str]:
+    """Say in a sentence each why leads were not delivered, alike ones together."""
+    alike: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        if entry.status in {"error", "invalid"}:
+            key = (entry.integration, entry.status, entry.reason or "")
+            alike.setdefault(key, []).append(entry)
+    return [_trouble(*key, found) for key, found in alike.items()]
+
+
+def _trouble(integration: str, status: str, reason: str, found: Sequence[Entry]) -> str:
+    who = found[0].lead_id if len(found) == 1 else f"{len(found)} leads"
+    what = f"in error after attempt {found[0].attempts}" if status == "error" else status
+    return f"[bold]{integration:<12}[/]{who} {what}: {reason}"
+
+
 def accepted(integration: Integration, received: Iterable[Received]) -> list[str]:
     """Return the id of a lead for each time the receiver said 2xx to it."""
     ours = (request for request in received if request.path == integration.path)
@@ -130,6 +146,9 @@ def differences(
     logged = frozenset(entry.lead_id for entry in ours if entry.status == "delivered")
     arrivals = Counter(accepted(integration, received))
     found = [f"{lead_id} arrived {times} times" for lead_id, times in arrivals.items() if times > 1]
+    found += [
+        f"{lead_id} came under several webhook-ids" for lead_id in _renamed(integration, received)
+    ]
     for what, got in (("the receiver", frozenset(arrivals)), ("the delivery log", logged)):
         found += [f"{lead_id} is missing in {what}" for lead_id in expected.delivered - got]
         found += [f"{lead_id} should not be in {what}" for lead_id in got - expected.delivered]
@@ -139,3 +158,10 @@ def differences(
         if counts[status] != wanted:
             found.append(f"{counts[status]} leads are {status}, not {wanted}")
     return [f"{integration.name}: {sentence}" for sentence in sorted(found)]
+
+
+def _renamed(integration: Integration, received: Iterable[Received]) -> list[str]:
+    """Return the leads whose attempts, the resent ones included, did not share one webhook-id."""
+    ours = (request for request in received if request.path == integration.path)
+    ids = Counter(lead_id for lead_id, _ in {(r.lead_id, r.webhook_id) for r in ours})
+    return [lead_id for lead_id, count in ids.items() if count > 1]

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from demo import leads, report, world
+from demo import report, world
 from demo.report import Clock, DeliveryLog, console
 from demo.rest import FINAL_STATES, Rest
 
@@ -21,7 +21,7 @@ CORRECTED = "call_center"
 LIMIT = 240.0
 _MEANING = {
     "running": "is running",
-    "deferred": "is deferred: it waits for the next attempts and holds no worker",
+    "deferred": "is deferred until the next attempt, no worker waits",
     "success": "has [green]succeeded[/]",
     "failed": "has [red]failed[/]",
 }
@@ -66,8 +66,9 @@ class Show:
             headers = world.WRONG_HEADER if integration.name == CORRECTED else {}
             fields = integration.connection(self.receiver.url, self.authority, **headers)
             self.rest.create_connection(integration.name, "zbl_webhook", **fields)
-        names = ", ".join(integration.name for integration in world.INTEGRATIONS)
-        self.clock.say(f"Saved the connections, with headers and filters of their own: {names}.")
+        self.clock.say("Saved three connections, each with a header and filters of its own:")
+        for integration in world.INTEGRATIONS:
+            console.print(f"          [bold]{integration.name:<12}[/]{integration.about}")
 
     def _trigger(self) -> None:
         self.rest.wait_for_dag(DAG_ID)
@@ -95,30 +96,21 @@ class Show:
             self.clock.say("[bold]The first lead is at the receiver.[/]", at=self._first)
 
     def _tell_state(self, task_id: str, state: str) -> None:
-        if state in _MEANING and self._states.get(task_id) != state:
-            counts = self.log.counts(task_id)
-            numbers = f" ({report.in_words(counts)})" if counts else ""
-            self.clock.say(f"[bold]{task_id:<12}[/]{_MEANING[state]}{numbers}")
-            self._states[task_id] = state
+        before = self._states.get(task_id)
+        if state not in _MEANING or state == before:
+            return
+        self._states[task_id] = state
+        if state == "running" and before == "deferred":
+            return
+        numbers = report.in_words(self.log.counts(task_id)) if state != "running" else ""
+        self.clock.say(f"[bold]{task_id:<12}[/]{_MEANING[state]}{numbers and ': '}{numbers}")
 
     def _explain(self) -> None:
         console.print()
         entries = self.log.entries()
         console.print(report.table("After the run", entries, self.receiver.received))
-        for entry in entries:
-            if entry.lead_id in {leads.INVALID, leads.REFUSED} and entry.status in {
-                "error",
-                "invalid",
-            }:
-                tried = f" after {entry.attempts} attempts" if entry.attempts else ""
-                console.print(
-                    f"  {entry.integration}: {entry.lead_id} {entry.status}{tried}: {entry.reason}"
-                )
-        wrong = next(
-            (e for e in entries if e.integration == CORRECTED and e.status == "error"), None
-        )
-        if wrong:
-            console.print(f"  {CORRECTED}: every lead was refused: {wrong.reason}")
+        for sentence in report.troubles(entries):
+            console.print(f"  {sentence}", soft_wrap=True)
         console.print()
 
     def _correct(self) -> None:
@@ -127,7 +119,9 @@ class Show:
         self.rest.update_connection(CORRECTED, "zbl_webhook", **fields)
         self.clock.say(f"Corrected the header of {CORRECTED} through Airflow's REST API.")
         self.rest.clear(DAG_ID, self.run_id, CORRECTED)
-        self.clock.say(f"Cleared the task {CORRECTED}: its leads in error are sent again.")
+        self.clock.say(
+            f"Cleared the task {CORRECTED}, as one does in the UI: its leads in error go out again."
+        )
         self._states.pop(CORRECTED)
 
     def _compare(self) -> list[str]:

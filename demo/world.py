@@ -20,6 +20,7 @@ class Integration:
     """One destination: its connection in Airflow, and what its receiver asks for.
 
     :param name: id of the connection, and of the task that serves it.
+    :param about: its settings in a few words.
     :param path: where its receiver listens; a secret, as with any catch-hook.
     :param header: name and value its receiver wants to see.
     :param extra: the rest of the connection's settings.
@@ -28,6 +29,7 @@ class Integration:
     """
 
     name: str
+    about: str
     path: str
     header: tuple[str, str] = field(repr=False)
     extra: Mapping[str, Any]
@@ -67,6 +69,7 @@ class Expected:
 INTEGRATIONS = (
     Integration(
         name="crm",
+        about="leads with a score of 40 or more",
         path="/crm/v2/leads",
         header=("X-Api-Key", "k-7d41f0"),
         extra={"min_score": 40},
@@ -75,6 +78,7 @@ INTEGRATIONS = (
     ),
     Integration(
         name="brazil_team",
+        about="leads of two lists; requests are signed",
         path="/hooks/catch/184467/b3xq1",
         header=("X-Team", "brasil"),
         extra={
@@ -86,6 +90,7 @@ INTEGRATIONS = (
     ),
     Integration(
         name="call_center",
+        about="directors with an email address; its token is out of date",
         path="/webhook/5f1e/new-call",
         header=("Authorization", "Bearer right-token"),
         extra={"field_filters": ["job_title contains director", "email is not empty"]},

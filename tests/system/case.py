@@ -89,7 +89,7 @@ class Case:
     stage: Stage
     run_id: str = ""
     thread: threading.Thread | None = None
-    problem: BaseException | None = None
+    problem: Exception | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ class Case:
     @property
     def path(self) -> str:
         """Where the receiver listens for it."""
-        return f"/{self.name}"
+        return f"/hooks/catch/{self.name}"
 
     # Before the test
 
@@ -137,7 +137,7 @@ class Case:
     def _watch(self) -> None:
         try:
             self.scenario.during(self)
-        except BaseException as problem:
+        except Exception as problem:  # noqa: BLE001  raised in the test
             self.problem = problem
 
     # In the test
@@ -182,11 +182,11 @@ class Case:
 
     @property
     def received(self) -> list[Received]:
-        """What the receiver has answered."""
+        """The requests that the receiver has answered."""
         return [request for request in self.stage.receiver.received if request.path == self.path]
 
     def received_of(self, lead_id: str) -> list[Received]:
-        """What the receiver has answered for one lead."""
+        """Return what the receiver has answered for one lead."""
         return [request for request in self.received if request.lead_id == lead_id]
 
     def arrivals(self) -> list[str]:

