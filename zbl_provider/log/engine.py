@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-FIELD = "delivery_log_conn_id"
+FIELD = "[zbl] delivery_log_conn_id"
 _BUSY_TIMEOUT_MS = 30_000
 
 

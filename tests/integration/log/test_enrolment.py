@@ -133,6 +133,18 @@ def test_a_lead_in_error_gets_its_present_payload(bench):
     assert claimed.body == b"a f2"
 
 
+def test_resend_errors_gives_new_attempts_once_a_run(bench):
+    """Who asks again for a lead in error gets it sent; an Airflow retry does not (4.6, 3.2)."""
+    bench.fail(bench.run("first"), lead("a"))
+    second = bench.run("second")
+    assert bench.enrol(second, lead("a"), resend_errors=True) == Enrolment(joined=1)
+    row = bench.row("a")
+    assert (row.status, row.resend, row.attempts, row.reason) == (Status.PENDING, 1, 0, None)
+    bench.settle(second, bench.claim(second), failed())
+    assert bench.enrol(second, lead("a"), resend_errors=True) == Enrolment(unchanged=1)
+    assert bench.row("a").status == Status.ERROR
+
+
 def test_what_was_kept_back_goes_out_when_it_passes(bench):
     """A filtered lead is sent by a later run once the lead or the filter has changed (5.4)."""
     bench.enrol(bench.run("first"), kept_back("a"))

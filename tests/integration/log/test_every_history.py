@@ -72,13 +72,18 @@ class Histories(RuleBasedStateMachine):
     @rule(
         name=runs,
         found=st.lists(candidates, max_size=4),
-        resend=st.booleans(),
+        delivered_too=st.booleans(),
+        errors_too=st.booleans(),
         refresh=st.booleans(),
     )
-    def enrol(self, name, found, resend, refresh):
+    def enrol(self, name, found, delivered_too, errors_too, refresh):
         before = {row.lead_id: row for row in self.bench.rows()}
         enrolment = self.bench.enrol(
-            self.run_of(name), *found, resend_delivered=resend, refresh_delivered=refresh
+            self.run_of(name),
+            *found,
+            resend_delivered=delivered_too,
+            resend_errors=errors_too,
+            refresh_delivered=refresh,
         )
         counted = (
             enrolment.new
@@ -91,8 +96,9 @@ class Histories(RuleBasedStateMachine):
         self.enrolled |= {one.lead_id for one in found}
         for row in self.bench.rows():
             old = before.get(row.lead_id)
-            if old and old.status == Status.DELIVERED and row.status != Status.DELIVERED:
-                assert resend, "a delivered lead was opened again without leave"
+            if old and old.status != row.status:
+                assert old.status != Status.DELIVERED or delivered_too, "resent without leave"
+                assert old.status != Status.ERROR or errors_too, "resent without leave"
 
     @rule(target=claims, name=runs, limit=st.integers(1, 4), only_own=st.booleans())
     def claim(self, name, limit, only_own):

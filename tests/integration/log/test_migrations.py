@@ -127,7 +127,7 @@ def test_airflows_own_database_is_refused(engine, log_url):
     create(engine, *AIRFLOW)
     with pytest.raises(DeliveryLogError, match="metadata database") as refusal:
         upgrade(log_url)
-    assert refusal.value.field == "delivery_log_conn_id"
+    assert refusal.value.field == "[zbl] delivery_log_conn_id"
     assert sorted(inspect(engine).get_table_names()) == AIRFLOW
 
 

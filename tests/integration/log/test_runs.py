@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.log.bench import NOON, delivered, failed, lead
 from zbl_provider.log import tables
-from zbl_provider.log.model import Failed, Reopened, RunKey, Status
+from zbl_provider.log.model import Delivery, Failed, Reopened, RunKey, Status
 
 
 def test_a_run_is_one_task_instance(bench):
@@ -160,6 +160,16 @@ def test_what_failed_is_named_first_enrolled_first(bench, joined):
     assert bench.log.first_failed(second) == [error, invalid]
     assert bench.log.first_failed(second, limit=1) == [error]
     assert [one.lead_id for one in bench.log.first_failed(first)] == ["shared", "not shared"]
+
+
+def test_one_lead_is_found_by_its_webhook_id(bench):
+    """The summary of a single lead is its status, attempts and last status code (4.3)."""
+    run = bench.run()
+    bench.deliver(run, lead("done"))
+    bench.fail(run, lead("failed"))
+    assert bench.log.find("msg_done") == Delivery(Status.DELIVERED, None, 1, 200)
+    assert bench.log.find("msg_failed") == Delivery(Status.ERROR, "no answer in 10 s", 1, None)
+    assert bench.log.find("msg_unknown") is None
 
 
 def test_next_due_is_the_first_of_the_runs_own(bench, joined):

@@ -69,6 +69,15 @@ FILTERED = found(Status.FILTERED, reason="score is under min_score 70")
         (known(Status.ERROR, attempts=5), CHANGED, Rule(), Decision(Change.REFRESH, skipped=True)),
         (known(Status.ERROR, attempts=5, own=True), CHANGED, Rule(), Decision(Change.REFRESH)),
         (known(Status.ERROR, attempts=5), FILTERED, Rule(), SKIP),
+        (
+            known(Status.ERROR, attempts=5),
+            found(),
+            Rule(resend_errors=True),
+            Decision(Change.RESEND, join=True),
+        ),
+        (known(Status.ERROR, attempts=5), FILTERED, Rule(resend_errors=True), SKIP),
+        (known(Status.ERROR, attempts=5, own=True), found(), Rule(resend_errors=True), LEAVE),
+        (known(Status.DELIVERED), CHANGED, Rule(resend_errors=True), SKIP),
         # kept back: Contract 5.4, 5.5
         (known(Status.FILTERED), found(), Rule(), Decision(Change.OPEN, join=True)),
         (known(Status.INVALID, own=True), found(), Rule(), Decision(Change.OPEN)),
@@ -110,7 +119,12 @@ def test_the_decision_table(before, candidate, rule, decision):
 
 
 statuses = st.sampled_from(Status)
-rules = st.builds(Rule, resend_delivered=st.booleans(), refresh_delivered=st.booleans())
+rules = st.builds(
+    Rule,
+    resend_delivered=st.booleans(),
+    resend_errors=st.booleans(),
+    refresh_delivered=st.booleans(),
+)
 before = st.builds(
     Known,
     id=st.just(1),
@@ -152,9 +166,16 @@ def test_every_unsettled_lead_has_somebody_waiting(before, candidate, rule):
         assert before.own or rule.decide(before, candidate).join
 
 
+@given(before, candidates, rules)
+def test_a_retry_of_a_run_sends_nothing_again(before, candidate, rule):
+    """What is settled under this very run stays so without a clear (Contract 3.2, 4.5)."""
+    if before.own and before.status in {Status.DELIVERED, Status.ERROR}:
+        assert rule.decide(before, candidate).change in {Change.NOTHING, Change.REFRESH}
+
+
 @given(before, candidates)
 def test_a_delivered_lead_is_not_sent_again_unasked(before, candidate):
     """Without if_delivered="send" nothing makes a delivered lead due again (Contract 4.4)."""
     if before.status is Status.DELIVERED:
-        rule = Rule(refresh_delivered=True)
+        rule = Rule(resend_errors=True, refresh_delivered=True)
         assert rule.decide(before, candidate).change in {Change.NOTHING, Change.REFRESH}
