@@ -21,7 +21,7 @@ from tests.receivers import (
 from zbl_provider.delivery.exchange import FailureKind, Request
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Verdict, classify
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.exceptions import ConfigurationError, DestinationError
 
 NAME = "hooks.test"
 NO_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -199,6 +199,13 @@ async def test_a_client_certificate_is_shown(receive, send, tmp_path, files):
     assert (await send(receiver.url(), cert=cert)).status == 200
     assert (await send(receiver.url())).kind in (FailureKind.TLS, FailureKind.RESET)
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["xn--a.test", "xn--0.test"])
+async def test_a_host_that_the_client_would_read_otherwise_is_refused(transport, host):
+    """Guard and client must mean the same host, or nothing is sent (Contract 1.3 and 7.1)."""
+    with pytest.raises(DestinationError):
+        transport(f"https://{host}/")
 
 
 # The network guard (Contract 7.1)

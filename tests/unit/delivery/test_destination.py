@@ -130,6 +130,12 @@ def test_each_kind_of_mistake_has_its_error(kind, host, extra):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("value", [5, ["whsec_"], {"a": 1}])
+def test_a_signing_secret_is_text(value):
+    """A signing secret that is no text is refused (Contract 1.2)."""
+    assert "signing_secret" in refusal(signing_secret=value)
+
+
 @pytest.mark.parametrize(
     ("value", "active"),
     [(True, True), (False, False), ("false", False), ("True", True), (0, False)],
