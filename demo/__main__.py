@@ -13,6 +13,7 @@ from demo import leads, world
 from demo.airflow import USER, Airflow, AirflowDidNotStart
 from demo.receiver import Receiver
 from demo.report import Clock, console
+from demo.rest import ApiError
 from demo.show import DAG_ID, Show
 
 HERE = Path(__file__).parent
@@ -32,7 +33,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped.")
         status = 0
-    except (AirflowDidNotStart, TimeoutError) as error:
+    except (AirflowDidNotStart, ApiError, TimeoutError) as error:
         console.print(f"[red]{error}[/]")
         status = 1
     if status:

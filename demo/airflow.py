@@ -35,6 +35,10 @@ class AirflowDidNotStart(Exception):  # noqa: N818
     """A part of Airflow ended, or was not ready in time; says where its log is."""
 
 
+class _PortTaken(Exception):  # noqa: N818
+    """Somebody else took the port between the choice and the start."""
+
+
 @contextmanager
 def free_ports(count: int, *, favourite: int | None = None) -> Iterator[list[int]]:
     """Yield ports nobody listens on, all different; `favourite` is the first if it is free."""
@@ -104,13 +108,23 @@ class Airflow:
         passwords = self.home / "passwords.json"
         passwords.write_text(json.dumps({USER: self.password}))
         passwords.chmod(0o600)
-        with free_ports(3, favourite=FAVOURITE_PORT) as ports:
+        for favourite in (FAVOURITE_PORT, None, None):
+            try:
+                self._start_parts(favourite)
+            except _PortTaken:
+                self.stop()
+            else:
+                return
+        raise AirflowDidNotStart(f"no port stayed free; the log: {self.logs / 'api-server.log'}")
+
+    def _start_parts(self, favourite: int | None) -> None:
+        with free_ports(3, favourite=favourite) as ports:
             self.environment = self._environment(ports)
         self.url = f"http://localhost:{ports[0]}"
         self._run("db", "migrate")
         for part in PARTS:
             self.start(part)
-        self._wait_until_healthy()
+        wait_for("a healthy Airflow", self._is_healthy, seconds=120, pause=0.2)
 
     def _environment(self, ports: list[int]) -> dict[str, str]:
         ui, worker_logs, trigger_logs = map(str, ports)
@@ -163,15 +177,16 @@ class Airflow:
                 start_new_session=True,
             )
 
-    def _wait_until_healthy(self) -> None:
-        wait_for("a healthy Airflow", self._is_healthy, seconds=120, pause=0.2)
-
     def _is_healthy(self) -> bool:
         for name, part in self.parts.items():
             if part.poll() is not None:
-                raise AirflowDidNotStart(f"{name} has ended; its log: {self.logs / name}.log")
+                log = self.logs / f"{name}.log"
+                if "address already in use" in log.read_text(errors="replace"):
+                    raise _PortTaken
+                raise AirflowDidNotStart(f"{name} has ended; its log: {log}")
         try:
-            health = Rest(self.url, USER, self.password).health()
+            # Signed in, because the password is this one's: another Airflow may have the port.
+            health = self.rest.health()
         except (URLError, OSError, ApiError):
             return False
         wanted = {"metadatabase", "scheduler", "triggerer", "dag_processor"}
