@@ -20,10 +20,8 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 
     :param connection: in a transaction
     :param table: where to
-    :param rows: column names and values
+    :param rows: column names and values; at least one row
     """
-    if not rows:
-        return
     if connection.dialect.name == "sqlite":
         connection.execute(insert(table), rows)
     else:
@@ -36,10 +34,8 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 
     :param connection: in a transaction
     :param table: has an ``id``
-    :param rows: column names and values, the same columns in all; the ``id`` says which row
+    :param rows: the same column names in all, and values; the ``id`` says which row; at least one
     """
-    if not rows:
-        return
     if connection.dialect.name == "sqlite":
         connection.execute(_update_each(table), [_by_id(row) for row in rows])
     else:

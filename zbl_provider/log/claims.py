@@ -95,8 +95,7 @@ def release(connection: Connection, claimed: Iterable[Claimed], now: datetime) -
         {"row": one.delivery_id, "token": one.claim, "due_at": now, "updated_at": now}
         for one in sorted(claimed, key=lambda one: one.delivery_id)
     ]
-    if rows:
-        connection.execute(_RELEASE, rows)
+    connection.execute(_RELEASE, rows)
 
 
 def give_up(connection: Connection, reasons: dict[int, str], token: str, now: datetime) -> None:

@@ -24,6 +24,7 @@ _VERSION = table(VERSION_TABLE, column("version_num"))
 # All of them: a warehouse may well hold copies of some.
 _AIRFLOW_TABLES = frozenset({"alembic_version", "dag_run", "task_instance"})
 _OLDEST_SQLITE = (3, 35)  # RETURNING
+_WAL = "PRAGMA journal_mode = WAL"
 _WAL_TRIES = 300
 _WAL_PAUSE_SECONDS = 0.1
 
@@ -95,15 +96,17 @@ def _prepare_file(engine: Engine) -> None:
     for _ in range(_WAL_TRIES):
         try:
             return _switch_to_wal(engine)
-        except OperationalError:
+        except sqlite3.OperationalError as error:
             # Of two that switch at once one is told "locked" without SQLite waiting for the other.
+            locked = error
             time.sleep(_WAL_PAUSE_SECONDS)
-    return _switch_to_wal(engine)
+    raise OperationalError(_WAL, None, locked)
 
 
 def _switch_to_wal(engine: Engine) -> None:
+    # Not within a transaction, which SQLAlchemy's own connections always begin.
     connection = engine.raw_connection()
     try:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
+        connection.cursor().execute(_WAL)
     finally:
         connection.close()

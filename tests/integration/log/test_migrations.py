@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy.exc import OperationalError
 
 import zbl_provider.log
 from tests.databases import empty_database
 from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.log import engine as log_engine
 from zbl_provider.log import migrate
 from zbl_provider.log.engine import open_engine
 from zbl_provider.log.store import DeliveryLog
@@ -171,6 +175,38 @@ def test_an_sqlite_log_is_durable_and_lets_readers_read(tmp_path):
         }
     engine.dispose()
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 30_000}
+
+
+def test_an_sqlite_file_in_use_is_upgraded_once_it_is_free(tmp_path, monkeypatch):
+    """A file that another process reads at this moment is no reason to fail a task."""
+    monkeypatch.setattr(log_engine, "_BUSY_TIMEOUT_MS", 1)
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("CREATE TABLE another (id INTEGER)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM another").fetchall()
+    with ThreadPoolExecutor(1) as pool:
+        upgraded = pool.submit(upgrade, f"sqlite:///{tmp_path / 'log.db'}")
+        with pytest.raises(TimeoutError):
+            upgraded.result(timeout=0.5)
+        other.execute("COMMIT")
+        upgraded.result()
+    other.close()
+    looking = sqlite3.connect(tmp_path / "log.db")
+    assert looking.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    looking.close()
+
+
+def test_an_sqlite_file_that_stays_in_use_is_a_database_error(tmp_path, monkeypatch):
+    """What Airflow's retries are for is raised as what they know (Contract 3.2)."""
+    monkeypatch.setattr(log_engine, "_BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(migrate, "_WAL_PAUSE_SECONDS", 0)
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("CREATE TABLE another (id INTEGER)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM another").fetchall()
+    with pytest.raises(OperationalError, match="locked"):
+        upgrade(f"sqlite:///{tmp_path / 'log.db'}")
+    other.close()
 
 
 def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):
