@@ -34,8 +34,10 @@ def engine(log_url):
     engine.dispose()
 
 
-def upgrade(url):
+def upgrade(url, start=None):
     log = DeliveryLog(url)
+    if start is not None:
+        start.wait(60)
     log.upgrade()
     log.close()
 
@@ -65,8 +67,13 @@ def test_upgrading_again_changes_nothing(engine, log_url):
 def test_processes_that_upgrade_at_once_agree(engine, log_url):
     """Four tasks that meet an empty database at the same moment all find a whole log."""
     spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(4) as pool:
-        pool.map(upgrade, [log_url] * 4, chunksize=1)
+    start = spawn.Barrier(4)
+    tasks = [spawn.Process(target=upgrade, args=(log_url, start)) for _ in range(4)]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join()
+    assert [task.exitcode for task in tasks] == [0, 0, 0, 0]
     assert set(inspect(engine).get_table_names()) == TABLES
     with engine.connect() as connection:
         versions = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).all()
