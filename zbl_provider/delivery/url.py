@@ -51,7 +51,7 @@ def parse_url(host: str | None, schema: str | None = None, port: int | None = No
 
     :param host: the whole URL, or a host name with what follows it
     :param schema: the scheme, where Host has none
-    :param port: the port, where Host has none
+    :param port: the port, where Host has none; 0, as Airflow's Test button sends it, is none
     :raises DestinationError: if it is not an HTTPS URL to send to; the path is not shown
     """
     text = (host or "").strip(" ")
@@ -61,7 +61,7 @@ def parse_url(host: str | None, schema: str | None = None, port: int | None = No
         raise _refusal("holds a control character or a backslash", "Paste it again without")
     rest = _without_scheme(text, schema)
     authority, path, query = _split(rest)
-    name, number = _host_and_port(authority, port)
+    name, number = _host_and_port(authority, port or None)
     shown = f"[{name}]" if ":" in name else name
     origin = f"https://{shown}" if number == _HTTPS_PORT else f"https://{shown}:{number}"
     url = origin + quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)

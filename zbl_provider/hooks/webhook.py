@@ -136,6 +136,7 @@ class WebhookHook(HttpHook):
         session = _WebhookSession(float((extra_options or {}).get("timeout") or DEADLINE_SECONDS))
         session.headers.update(dict(destination.headers))
         session.headers.update(headers or {})
+        session.trust_env = destination.trust_env
         session.verify = destination.verify
         session.cert = destination.cert
         if destination.proxy:
@@ -180,11 +181,11 @@ class _WebhookSession(Session):
     def __init__(self, timeout: float) -> None:
         super().__init__()
         self._timeout = timeout
-        self.trust_env = False
         self.adapters.pop("http://")
 
     def request(self, *args: Any, **kwargs: Any) -> Response:
         kwargs.setdefault("timeout", self._timeout)
+        kwargs.setdefault("verify", self.verify)  # else an environment's CA could take its place
         kwargs["allow_redirects"] = False
         return super().request(*args, **kwargs)
 

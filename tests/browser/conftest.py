@@ -1,0 +1,102 @@
+"""One real Airflow and one real browser, Debian's Chromium, for all tests that look at pages."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.airflow import Airflow
+from demo.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from demo.rest import Rest
+
+DAGS = Path(__file__).parents[2] / "dags"
+CHROMIUM = "/usr/bin/chromium"
+# Nothing is loaded from elsewhere: Chromium's own errands would only wait for a closed network.
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass
+class Site:
+    """The running Airflow, and what leads are sent to."""
+
+    airflow: Airflow
+    rest: Rest
+    receiver: Receiver
+    authority: str
+    pictures: Path
+
+    def picture(self, page: Page, name: str) -> None:
+        """Keep a screenshot; with PICTURES=docs/images they become those of the docs."""
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=self.pictures / f"{name}.png")
+
+
+def _write_leads(path: Path) -> None:
+    columns = (
+        "id, email, name, phone, company, score, status, custom_fields, verifications, "
+        "created_at, qualified_at, list_id, list_name"
+    )
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE leads ({columns})")
+        connection.executemany(
+            "INSERT INTO leads (id, email, score, status, qualified_at) VALUES (?, ?, ?, ?, ?)",
+            [(f"lead-{n:04}", f"{n}@example.com", n % 100, "qualified", now) for n in range(60)],
+        )
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("browser")
+    options = {"AIRFLOW__ZBL__ALLOWED_NETWORKS": "127.0.0.0/8, ::1/128"}
+    with Receiver() as receiver, Airflow(folder / "airflow", DAGS, options=options) as airflow:
+        rest = airflow.rest
+        leads = folder / "leads.db"
+        _write_leads(leads)
+        rest.create_connection("zbl_leads", "sqlite", host=str(leads))
+        yield Site(
+            airflow=airflow,
+            rest=rest,
+            receiver=receiver,
+            authority=str(receiver.write_authority(folder / "ca.pem")),
+            pictures=Path(os.environ.get("PICTURES") or folder / "pictures"),
+        )
+
+
+@pytest.fixture
+def page(site) -> Iterator[Page]:
+    """Give a page of the signed-in user."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        page = browser.new_page(viewport={"width": 1200, "height": 900}, locale="en-US")
+        page.set_default_timeout(30_000)
+        page.goto(f"{site.airflow.url}/auth/login/")
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", site.airflow.password)
+        page.click("button[type=submit]")
+        page.get_by_text("Dags", exact=True).first.wait_for()
+        yield page
+        browser.close()

@@ -1,0 +1,45 @@
+"""A run as the grid shows it: red with the reason, green after the cause is fixed and cleared."""
+
+import pytest
+
+from demo.receiver import Reply
+from demo.rest import wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+
+DAG = "zbl_scheduled_pull"
+
+
+def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page):
+    """Error, fix, clear, resend: all of it in Airflow's own pages (Contract 4.5 and 4.7)."""
+    site.rest.create_connection(
+        "zbl_webhook_default",
+        "zbl_webhook",
+        host=f"{site.receiver.url}/crm",
+        extra={"verify": site.authority},
+    )
+    site.receiver.answer = lambda request: Reply(
+        422 if request.lead_id in {"lead-0007", "lead-0042"} else 200
+    )
+    site.rest.wait_for_dag(DAG)
+    first = site.rest.trigger(DAG)
+    assert site.rest.wait_for_run(DAG, first) == "failed"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    task = f"{site.airflow.url}/dags/{DAG}/runs/{first}/tasks/dispatch_leads"
+    page.goto(task)
+    page.get_by_text("Fix the cause, then clear this task").first.wait_for()
+    site.picture(page, "task-failed")
+
+    site.receiver.answer = lambda _: Reply()
+    site.rest.clear(DAG, first, "dispatch_leads")
+    assert site.rest.wait_for_run(DAG, first) == "success"
+    sent = [request.lead_id for request in site.receiver.received if request.path == "/crm"]
+    assert sorted(set(sent)) == [f"lead-{number:04}" for number in range(60)]
+    assert {lead for lead in sent if sent.count(lead) > 1} == {"lead-0007", "lead-0042"}
+
+    second = site.rest.trigger(DAG)
+    wait_for("the second run", lambda: site.rest.run(DAG, second)["state"] == "success", seconds=60)
+    page.goto(f"{site.airflow.url}/dags/{DAG}/runs/{first}")
+    page.get_by_text("dispatch_leads").first.wait_for()
+    page.wait_for_timeout(1500)
+    site.picture(page, "grid")
