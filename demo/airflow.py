@@ -11,9 +11,10 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.error import URLError
@@ -122,6 +123,7 @@ class Airflow:
             self.environment = self._environment(ports)
         self.url = f"http://localhost:{ports[0]}"
         self._run("db", "migrate")
+        self._let_readers_and_writers_be()
         for part in PARTS:
             self.start(part)
         wait_for("a healthy Airflow", self._is_healthy, seconds=120, pause=0.2)
@@ -149,7 +151,15 @@ class Airflow:
         }
 
     def _database(self) -> str:
-        return self.database or f"sqlite:///{self.home / 'airflow.db'}"
+        # Four parts write to this file: who finds it locked waits, and on a busy machine longer
+        # than the driver's usual five seconds.
+        return self.database or f"sqlite:///{self.home / 'airflow.db'}?timeout=60"
+
+    def _let_readers_and_writers_be(self) -> None:
+        """Switch SQLite to write-ahead logging, in which readers and writers don't wait."""
+        if self.database is None:
+            with closing(sqlite3.connect(self.home / "airflow.db")) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
 
     def _run(self, *command: str) -> None:
         log = self.logs / f"{'-'.join(command)}.log"

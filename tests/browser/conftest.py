@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.airflow import Airflow
-from demo.receiver import Receiver
+from demo.receiver import Received, Receiver, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from demo.rest import Rest
 
 DAGS = Path(__file__).parents[2] / "dags"
+CRM = "/crm"
+REFUSED = {"lead-0007", "lead-0042"}
 CHROMIUM = "/usr/bin/chromium"
 # Nothing is loaded from elsewhere: Chromium's own errands would only wait for a closed network.
 QUIET = (
@@ -69,19 +72,28 @@ def _write_leads(path: Path) -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("browser")
-    options = {"AIRFLOW__ZBL__ALLOWED_NETWORKS": "127.0.0.0/8, ::1/128"}
-    with Receiver() as receiver, Airflow(folder / "airflow", DAGS, options=options) as airflow:
-        rest = airflow.rest
-        leads = folder / "leads.db"
-        _write_leads(leads)
-        rest.create_connection("zbl_leads", "sqlite", host=str(leads))
-        yield Site(
-            airflow=airflow,
-            rest=rest,
-            receiver=receiver,
-            authority=str(receiver.write_authority(folder / "ca.pem")),
-            pictures=Path(os.environ.get("PICTURES") or folder / "pictures"),
-        )
+    leads = folder / "leads.db"
+    _write_leads(leads)
+    with Receiver(_refuse_two) as receiver:
+        authority = str(receiver.write_authority(folder / "ca.pem"))
+        connections = {
+            "ZBL_LEADS": {"conn_type": "sqlite", "host": str(leads)},
+            "ZBL_WEBHOOK_DEFAULT": {
+                "conn_type": "zbl_webhook",
+                "host": f"{receiver.url}{CRM}",
+                "extra": {"verify": authority},
+            },
+        }
+        options = {f"AIRFLOW_CONN_{name}": json.dumps(one) for name, one in connections.items()}
+        options["AIRFLOW__ZBL__ALLOWED_NETWORKS"] = "127.0.0.0/8, ::1/128"
+        with Airflow(folder / "airflow", DAGS, options=options) as airflow:
+            pictures = Path(os.environ.get("PICTURES") or folder / "pictures")
+            yield Site(airflow, airflow.rest, receiver, authority, pictures)
+
+
+def _refuse_two(request: Received) -> Reply:
+    refused = request.path == CRM and request.lead_id in REFUSED
+    return Reply(422 if refused else 200)
 
 
 @pytest.fixture

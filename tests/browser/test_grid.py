@@ -4,6 +4,7 @@ import pytest
 
 from demo.receiver import Reply
 from demo.rest import wait_for
+from tests.browser.conftest import CRM, REFUSED
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
@@ -12,17 +13,7 @@ DAG = "zbl_scheduled_pull"
 
 def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page):
     """Error, fix, clear, resend: all of it in Airflow's own pages (Contract 4.5 and 4.7)."""
-    site.rest.create_connection(
-        "zbl_webhook_default",
-        "zbl_webhook",
-        host=f"{site.receiver.url}/crm",
-        extra={"verify": site.authority},
-    )
-    site.receiver.answer = lambda request: Reply(
-        422 if request.lead_id in {"lead-0007", "lead-0042"} else 200
-    )
-    site.rest.wait_for_dag(DAG)
-    first = site.rest.trigger(DAG)
+    (first,) = wait_for("the scheduled run", lambda: _runs(site), seconds=90)
     assert site.rest.wait_for_run(DAG, first) == "failed"
     page.set_viewport_size({"width": 1280, "height": 800})
     task = f"{site.airflow.url}/dags/{DAG}/runs/{first}/tasks/dispatch_leads"
@@ -33,13 +24,18 @@ def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page)
     site.receiver.answer = lambda _: Reply()
     site.rest.clear(DAG, first, "dispatch_leads")
     assert site.rest.wait_for_run(DAG, first) == "success"
-    sent = [request.lead_id for request in site.receiver.received if request.path == "/crm"]
+    sent = [request.lead_id for request in site.receiver.received if request.path == CRM]
     assert sorted(set(sent)) == [f"lead-{number:04}" for number in range(60)]
-    assert {lead for lead in sent if sent.count(lead) > 1} == {"lead-0007", "lead-0042"}
+    assert {lead for lead in sent if sent.count(lead) > 1} == REFUSED
 
     second = site.rest.trigger(DAG)
-    wait_for("the second run", lambda: site.rest.run(DAG, second)["state"] == "success", seconds=60)
+    assert site.rest.wait_for_run(DAG, second) == "success"
     page.goto(f"{site.airflow.url}/dags/{DAG}/runs/{first}")
     page.get_by_text("dispatch_leads").first.wait_for()
     page.wait_for_timeout(1500)
     site.picture(page, "grid")
+
+
+def _runs(site) -> list[str]:
+    runs = site.rest.call("GET", f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]
+    return [run["dag_run_id"] for run in runs]
