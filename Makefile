@@ -41,7 +41,8 @@ unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not browser" tests
+	$(BIN)/pytest -n 2 -m "not browser and not system" tests
+	$(BIN)/pytest -m system tests/system
 
 test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium
 	tests/browser/install_chromium

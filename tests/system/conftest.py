@@ -25,13 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario(Scenario): what is to happen for a test")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the system tests in one process: they share one Airflow."""
+    """Mark the tests of this folder; they share one Airflow, so run them in one process."""
     for item in items:
         if item.path.parent == HERE:
             item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.xdist_group("system"))
             item.add_marker(pytest.mark.timeout(300))
 
 
