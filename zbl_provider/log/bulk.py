@@ -1,17 +1,27 @@
-"""Many rows in one statement: on PostgreSQL a message for each would cost more than the rest."""
+"""
+Many rows in one statement: on PostgreSQL a message for each would cost more than the rest.
+
+They travel as one JSON text, which the server takes apart by its columns' own types. Arrays would
+do the same, but psycopg builds those in Python, value by value.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, column, func, insert, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+import orjson
+from sqlalchemy import Text, bindparam, cast, column, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSON
+
+from zbl_provider.log.tables import Words, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Insert, Table, TableValuedAlias, Update
+
+_GIVEN = "given"
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -25,7 +35,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     if connection.dialect.name == "sqlite":
         connection.execute(insert(table), rows)
     else:
-        connection.execute(_insert_arrays(table, tuple(rows[0])), _turned(rows))
+        connection.execute(_insert_given(table, tuple(rows[0])), {_GIVEN: _text(table, rows)})
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -39,34 +49,38 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     if connection.dialect.name == "sqlite":
         connection.execute(_update_each(table), [_by_id(row) for row in rows])
     else:
-        connection.execute(_update_arrays(table, tuple(rows[0])), _turned(rows))
+        connection.execute(_update_given(table, tuple(rows[0])), {_GIVEN: _text(table, rows)})
 
 
-def _turned(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the rows' columns."""
-    return {_given(name): [row[name] for row in rows] for name in rows[0]}
+def _text(table: Table, rows: Sequence[dict[str, Any]]) -> str:
+    words = [name for name in rows[0] if isinstance(table.c[name].type, Words)]
+    texts = [row | {name: storable(row[name]) for name in words} for row in rows]
+    return orjson.dumps(texts, default=_form).decode()
+
+
+def _form(value: object) -> str:
+    """Give bytes the form in which PostgreSQL reads them."""
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    raise TypeError(type(value).__name__)
 
 
 def _by_id(row: dict[str, Any]) -> dict[str, Any]:
     values = row.copy()
-    values[_given("id")] = values.pop("id")
+    # SQLAlchemy keeps the columns' own names for itself.
+    values[_GIVEN] = values.pop("id")
     return values
 
 
-def _given(name: str) -> str:
-    # SQLAlchemy keeps the columns' own names for itself.
-    return f"given_{name}"
-
-
 @cache
-def _insert_arrays(table: Table, names: tuple[str, ...]) -> Insert:
-    given = _unnest(table, names)
+def _insert_given(table: Table, names: tuple[str, ...]) -> Insert:
+    given = _given(table, names)
     return insert(table).from_select(names, select(*(given.c[name] for name in names)))
 
 
 @cache
-def _update_arrays(table: Table, names: tuple[str, ...]) -> Update:
-    given = _unnest(table, names)
+def _update_given(table: Table, names: tuple[str, ...]) -> Update:
+    given = _given(table, names)
     return (
         update(table)
         .where(table.c.id == given.c.id)
@@ -76,10 +90,10 @@ def _update_arrays(table: Table, names: tuple[str, ...]) -> Update:
 
 @cache
 def _update_each(table: Table) -> Update:
-    return update(table).where(table.c.id == bindparam(_given("id")))
+    return update(table).where(table.c.id == bindparam(_GIVEN))
 
 
-def _unnest(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
-    arrays = [bindparam(_given(name), type_=ARRAY(table.c[name].type)) for name in names]
+def _given(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
     columns = [column(name, table.c[name].type) for name in names]
-    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    rows = func.json_to_recordset(cast(bindparam(_GIVEN, type_=Text), JSON))
+    return rows.table_valued(*columns, name=_GIVEN).render_derived(with_types=True)

@@ -73,10 +73,15 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Return the text without NUL and lone surrogates."""
-        if value is None or value.isprintable():
-            return value
-        return value.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+        """Return what every database takes."""
+        return storable(value)
+
+
+def storable(text: str | None) -> str | None:
+    """Return a text without NUL and lone surrogates."""
+    if text is None or text.isprintable():
+        return text
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
 run = Table(
