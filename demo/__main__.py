@@ -31,8 +31,10 @@ def main() -> int:
     try:
         status = _demo(folder, once=once)
     except KeyboardInterrupt:
-        console.print("Stopped.")
         status = 0
+    except SystemExit:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     except (AirflowDidNotStart, ApiError, TimeoutError) as error:
         console.print(f"[red]{error}[/]")
         status = 1
@@ -62,11 +64,15 @@ def _demo(folder: Path, *, once: bool) -> int:
         clock.say("Starting Airflow (about 20 seconds) ...")
         with Airflow(folder / "airflow", HERE / "dags", options=_options()) as airflow:
             clock.say(f"Airflow is up: {airflow.url}, user {USER}, password {airflow.password}")
-            found = Show(airflow, receiver, database, authority, clock).run()
-            _tell(found)
-            if not once:
-                _stay(airflow)
-            clock.say("Stopping Airflow ...")
+            try:
+                found = Show(airflow, receiver, database, authority, clock).run()
+                _tell(found)
+                if not once:
+                    _stay(airflow)
+            finally:
+                # A second Ctrl-C must not leave half of it running.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                clock.say("Stopping Airflow ...")
     return int(bool(found))
 
 
