@@ -26,11 +26,12 @@ from zbl_provider.log.decision import Rule
 from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.drain import Enrolling
     from zbl_provider.intake import Unreadable
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Failed, Run, RunKey
@@ -132,20 +133,26 @@ class Dispatcher:
             _exhaust(enrolling)
             self._reopen(run, epoch)
         if self.destination.active:
-            self._drain(run, enrolling)
+            self._drain(run).run(enrolling)
         _exhaust(enrolling)
         return self._report(run, tally["skipped"])
 
     def _enrol(
         self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
-    ) -> Generator[None]:
-        """Write a batch of leads to the log at each step."""
+    ) -> Enrolling:
+        """
+        Write a batch of leads to the log at each step.
+
+        A step that is sent a lease claims the new leads of its batch in the same write, and yields
+        them: what goes out at once needs no second write for its claim.
+        """
         rule = Rule(
             resend_delivered=self.policy.resend_delivered,
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
             refresh_delivered=run.cleared and self.policy.resend_all,
         )
+        lease = yield ()
         for batch in _batches(found, _BATCH):
             enrolment = self.log.enrol(
                 run,
@@ -153,12 +160,13 @@ class Dispatcher:
                 [candidate(lead, self.destination) for lead in batch],
                 self.clock(),
                 rule=rule,
+                lease=lease,
             )
             tally["skipped"] += enrolment.skipped
-            yield
+            lease = yield enrolment.claimed
 
-    def _drain(self, run: Run, enrol: Generator[None]) -> None:
-        drain = Drain(
+    def _drain(self, run: Run) -> Drain:
+        return Drain(
             log=self.log,
             run=run,
             destination=self.destination,
@@ -167,7 +175,6 @@ class Dispatcher:
             only_own=self.policy.only_own,
             clock=self.clock,
         )
-        drain.run(enrol)
 
     def _reopen(self, run: Run, epoch: int) -> None:
         reopened = self.log.reopen(run, epoch, self.clock(), everything=self.policy.resend_all)
@@ -209,5 +216,5 @@ def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield batch
 
 
-def _exhaust(steps: Iterator[None]) -> None:
+def _exhaust(steps: Iterator[object]) -> None:
     deque(steps, maxlen=0)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
+Enrolling: TypeAlias = "Generator[tuple[Claimed, ...], timedelta | None]"
+"""Enrols a batch at each step; sent a lease, it claims what is new in it and yields that."""
 
 DEADLINE_SECONDS = 10.0  # of one attempt, Contract 2.4
 _LEASE_SECONDS = 60.0
@@ -36,6 +38,8 @@ _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps t
 _LARGEST_GROUP = 250  # outcomes settled in one write
 _GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
 _POLL_SECONDS = 0.25
+# How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
+_PATIENCE, _PAUSE_SECONDS = 50, 0.01
 
 
 class Drain:
@@ -79,26 +83,26 @@ class Drain:
         self._next_slot = 0.0
         self._progress = Progress()
 
-    def run(self, enrol: Generator[None]) -> None:
+    def run(self, enrolling: Enrolling) -> None:
         """
         Drain, enrolling at the same time.
 
-        :param enrol: writes a batch of found leads to the log at each step; what it raises is
+        :param enrolling: writes a batch of found leads to the log at each step; what it raises is
             raised again once everything that is in the log has been sent
         """
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             try:
-                runner.run(self._drain(enrol))
+                runner.run(self._drain(enrolling))
             except BaseExceptionGroup as group:
                 raise _first(group) from None
 
-    async def _drain(self, enrol: Generator[None]) -> None:
+    async def _drain(self, enrolling: Enrolling) -> None:
         async with Transport(
             self._destination, self._guard, deadline=DEADLINE_SECONDS
         ) as transport:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    enrolment = tasks.create_task(self._enrol(enrol))
+                    enrolment = tasks.create_task(self._enrol(enrolling))
                     tasks.create_task(self._settle())
                     tasks.create_task(self._claim_and_send(transport))
             finally:
@@ -107,10 +111,10 @@ class Drain:
         if problem := enrolment.result():
             raise problem
 
-    async def _enrol(self, enrol: Generator[None]) -> Exception | None:
+    async def _enrol(self, enrolling: Enrolling) -> Exception | None:
         loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._enrol_all, enrol, loop)
+            await asyncio.to_thread(self._enrol_all, enrolling, loop)
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem
         finally:
@@ -119,13 +123,29 @@ class Drain:
             self._changed.set()
         return None
 
-    def _enrol_all(self, enrol: Generator[None], loop: asyncio.AbstractEventLoop) -> None:
+    def _enrol_all(self, enrolling: Enrolling, loop: asyncio.AbstractEventLoop) -> None:
         """Begin and end in one thread: the connections of some databases belong to theirs."""
-        with contextlib.closing(enrol):
-            for _ in enrol:
-                loop.call_soon_threadsafe(self._changed.set)
-                if not self._enrolling:
-                    return
+        with contextlib.closing(enrolling), contextlib.suppress(StopIteration):
+            next(enrolling)
+            while self._enrolling:
+                claimed = enrolling.send(self._spare_lease())
+                loop.call_soon_threadsafe(self._take, claimed)
+
+    def _spare_lease(self) -> timedelta | None:
+        """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
+        if self._destination.max_rate is not None:
+            return None
+        for _ in range(_PATIENCE):
+            if self._ready.qsize() < _LARGEST_GROUP:
+                return self._lease
+            time.sleep(_PAUSE_SECONDS)
+        return None
+
+    def _take(self, claimed: Sequence[Claimed]) -> None:
+        self._in_flight += len(claimed)
+        for one in claimed:
+            self._ready.put_nowait(one)
+        self._changed.set()
 
     async def _claim_and_send(self, transport: Transport) -> None:
         async with asyncio.TaskGroup() as senders:
@@ -152,10 +172,8 @@ class Drain:
                 run=self._run,
                 only_own=self._only_own,
             )
-            self._in_flight += len(claimed)
-            for one in claimed:
-                self._ready.put_nowait(one)
             if claimed:
+                self._take(claimed)
                 limit = await self._until_low(limit)
             elif quiet:
                 return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from sqlalchemy import bindparam, case, select, update
 
@@ -13,7 +14,7 @@ from zbl_provider.log.tables import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Row
 
@@ -31,18 +32,34 @@ _RELEASE = _HELD.values(
 _GIVE_UP = _HELD.values(status=Status.ERROR, claim=None, due_at=None)
 
 
+class Lease(NamedTuple):
+    """
+    What a claim holds its leads by.
+
+    :param token: no other claim ever has it
+    :param until: when others may claim them, aware
+    """
+
+    token: str
+    until: datetime
+
+    @classmethod
+    def begin(cls, now: datetime, duration: timedelta) -> Self:
+        """Return a lease that begins now."""
+        return cls(secrets.token_hex(8), now + duration)
+
+
 def claim(
     connection: Connection,
     *,
     integration: str,
     run_id: int,
-    token: str,
+    lease: Lease,
     limit: int,
     now: datetime,
-    lease_until: datetime,
     only_own: bool,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Return the rows that this token, which no other claim ever has, holds from now on."""
+    """Return the rows that this lease holds from now on."""
     due = (
         select(delivery.c.id)
         .where(delivery.c.integration == integration, delivery.c.due_at <= now)
@@ -57,7 +74,7 @@ def claim(
     rows = connection.execute(
         update(delivery)
         .where(delivery.c.id.in_(select(found.c.id)))
-        .values(status=Status.SENDING, claim=token, due_at=lease_until, updated_at=now)
+        .values(status=Status.SENDING, claim=lease.token, due_at=lease.until, updated_at=now)
         .returning(
             delivery.c.id,
             delivery.c.webhook_id,
@@ -72,7 +89,7 @@ def claim(
 
 
 def read(
-    rows: Iterable[Row[*tuple[Any, ...]]], seal: Seal, token: str, lease_until: datetime
+    rows: Iterable[Row[*tuple[Any, ...]]], seal: Seal, lease: Lease
 ) -> tuple[list[Claimed], dict[int, str]]:
     """Return the claimed leads, and of those whose payload cannot be had the reason."""
     claimed: list[Claimed] = []
@@ -84,7 +101,7 @@ def read(
             unreadable[number] = f"the payload cannot be read: {problem}"
         else:
             claimed.append(
-                Claimed(number, webhook_id, lead_id, body, attempts + 1, lease_until, token)
+                Claimed(number, webhook_id, lead_id, body, attempts + 1, lease.until, lease.token)
             )
     return claimed, unreadable
 

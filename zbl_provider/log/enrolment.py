@@ -9,7 +9,7 @@ from sqlalchemy import literal, select
 from zbl_provider.log.bulk import insert_rows, update_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
-from zbl_provider.log.model import Enrolment, Status
+from zbl_provider.log.model import Claimed, Enrolment, Status
 from zbl_provider.log.runs import join
 from zbl_provider.log.tables import delivery, run_delivery
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from zbl_provider.log.cipher import Seal
+    from zbl_provider.log.claims import Lease
     from zbl_provider.log.decision import Decision, Rule
     from zbl_provider.log.model import Candidate
 
@@ -34,13 +35,22 @@ class Enroller:
     :param seal: how payloads rest
     :param run_id: the run that found them
     :param now: the present time, aware
+    :param lease: claims what is new and to be sent in the same write; None leaves it to be claimed
     """
 
-    def __init__(self, connection: Connection, seal: Seal, run_id: int, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        seal: Seal,
+        run_id: int,
+        now: datetime,
+        lease: Lease | None = None,
+    ) -> None:
         self._connection = connection
         self._seal = seal
         self._run_id = run_id
         self._now = now
+        self._lease = lease
 
     def enrol(self, integration: str, found: Sequence[Candidate], rule: Rule) -> Enrolment:
         """Write the candidates down; of two with one id the first counts."""
@@ -63,6 +73,7 @@ class Enroller:
             skipped=skipped,
             unchanged=len(decisions) - joined - skipped,
             repeated=len(found) - len(first),
+            claimed=self._claimed(new),
         )
 
     def _known(self, keys: Iterable[str], *, lock: bool = False) -> dict[str, Known]:
@@ -107,10 +118,36 @@ class Enroller:
                 "webhook_id": candidate.webhook_id,
                 "lead_id": candidate.lead_id,
                 **self._verdict(candidate),
+                **self._claim(candidate),
             }
             for candidate in candidates
         ]
         insert_rows(self._connection, delivery, rows)
+
+    def _claim(self, candidate: Candidate) -> dict[str, Any]:
+        if self._lease is None:
+            return {}
+        if candidate.status is not Status.PENDING:
+            return {"claim": None}
+        return {
+            "status": Status.SENDING.value,
+            "claim": self._lease.token,
+            "due_at": self._lease.until,
+        }
+
+    def _claimed(self, new: Sequence[Candidate]) -> tuple[Claimed, ...]:
+        to_send = [candidate for candidate in new if candidate.body is not None]
+        if self._lease is None or not to_send:
+            return ()
+        keys = [candidate.webhook_id for candidate in to_send]
+        query = select(delivery.c.webhook_id, delivery.c.id).where(delivery.c.webhook_id.in_(keys))
+        numbers = dict(self._connection.execute(query).tuples().all())
+        token, until = self._lease.token, self._lease.until
+        return tuple(
+            Claimed(numbers[one.webhook_id], one.webhook_id, one.lead_id, one.body, 1, until, token)
+            for one in to_send
+            if one.body is not None
+        )
 
     def _apply(
         self, again: dict[str, Candidate], known: dict[str, Known], rule: Rule

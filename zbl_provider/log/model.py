@@ -92,6 +92,7 @@ class Enrolment:
     :param skipped: delivered or failed under another run, which this one leaves alone
     :param unchanged: this run's own already, or kept back for the same reason as before
     :param repeated: found a second time in the same batch
+    :param claimed: those of the new ones that were claimed in the same write
     """
 
     new: int = 0
@@ -99,6 +100,7 @@ class Enrolment:
     skipped: int = 0
     unchanged: int = 0
     repeated: int = 0
+    claimed: tuple[Claimed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

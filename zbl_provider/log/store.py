@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from zbl_provider.log import claims, migrate, retention, runs, settling
 from zbl_provider.log.cipher import Seal
+from zbl_provider.log.claims import Lease
 from zbl_provider.log.decision import Rule
 from zbl_provider.log.engine import open_engine, reading
 from zbl_provider.log.enrolment import Enroller
@@ -83,6 +83,7 @@ class DeliveryLog:
         now: datetime,
         *,
         rule: Rule = _FIRST_COME,
+        lease: timedelta | None = None,
     ) -> Enrolment:
         """
         Write found leads down before any of them is sent (Contract 6.2).
@@ -92,12 +93,14 @@ class DeliveryLog:
         :param candidates: some hundreds at a time; of two with one id the first counts
         :param now: the present time
         :param rule: what to do with leads that are settled already; they are left alone by default
+        :param lease: claim what is new in the same write, for this long; None leaves it to others
         :return: what became of them, counted
         """
         if not candidates:
             return Enrolment()
+        held = None if lease is None else Lease.begin(now, lease)
         with self._engine.begin() as connection:
-            return Enroller(connection, self._seal, run.id, now).enrol(
+            return Enroller(connection, self._seal, run.id, now, held).enrol(
                 integration, candidates, rule
             )
 
@@ -137,23 +140,21 @@ class DeliveryLog:
         :param only_own: leave alone what is not the run's own already (Contract 4.6)
         :return: the leads, the longest due first as far as ``limit`` chooses
         """
-        token = secrets.token_hex(8)
-        lease_until = now + lease
+        held = Lease.begin(now, lease)
         with self._engine.begin() as connection:
             rows = claims.claim(
                 connection,
                 integration=integration,
                 run_id=run.id,
-                token=token,
+                lease=held,
                 limit=limit,
                 now=now,
-                lease_until=lease_until,
                 only_own=only_own,
             )
-        claimed, unreadable = claims.read(rows, self._seal, token, lease_until)
+        claimed, unreadable = claims.read(rows, self._seal, held)
         if unreadable:
             with self._engine.begin() as connection:
-                claims.give_up(connection, unreadable, token, now)
+                claims.give_up(connection, unreadable, held.token, now)
         return claimed
 
     def settle(self, settlements: Sequence[Settlement], run: Run) -> list[Settlement]:
