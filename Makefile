@@ -60,4 +60,4 @@ bench: $(STAMP) ## Measure, and print the tables of the docs
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

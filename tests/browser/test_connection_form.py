@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from demo.receiver import is_signed
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 SECRET = "whsec_" + base64.b64encode(b"a signing secret of 32 bytes ...").decode()
 

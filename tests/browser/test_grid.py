@@ -6,7 +6,7 @@ from demo.receiver import Reply
 from demo.rest import wait_for
 from tests.browser.conftest import CRM, REFUSED
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 DAG = "zbl_scheduled_pull"
 
