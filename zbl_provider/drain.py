@@ -35,7 +35,7 @@ DEADLINE_SECONDS = 10.0  # of one attempt, Contract 2.4
 _LEASE_SECONDS = 60.0
 _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
-_LARGEST_GROUP = 250  # outcomes settled in one write
+_LARGEST_GROUP = 500  # outcomes settled in one write
 _GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
 _POLL_SECONDS = 0.25
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -136,7 +136,7 @@ class Drain:
         if self._destination.max_rate is not None:
             return None
         for _ in range(_PATIENCE):
-            if self._ready.qsize() < _LARGEST_GROUP:
+            if self._ready.qsize() < _LARGEST_CLAIM:
                 return self._lease
             time.sleep(_PAUSE_SECONDS)
         return None
@@ -178,6 +178,8 @@ class Drain:
             elif quiet:
                 return
             else:
+                # Much can change in a moment, and each look costs a query.
+                await asyncio.sleep(_GROUP_SECONDS)
                 await self._until_changed()
 
     def _first_limit(self) -> int:
@@ -235,20 +237,28 @@ class Drain:
 
     async def _settle(self) -> None:
         """Settle in groups; an outcome waits a fraction of a second at most."""
-        while (first := await self._settlements.get()) is not None:
-            group = [first]
-            await asyncio.sleep(_GROUP_SECONDS)
-            while len(group) < _LARGEST_GROUP and not self._settlements.empty():
-                if (settlement := self._settlements.get_nowait()) is None:
-                    self._settlements.put_nowait(None)
-                    break
-                group.append(settlement)
+        while group := await self._group():
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             self._in_flight -= len(group)
             self._changed.set()
             self._progress.show()
+
+    async def _group(self) -> list[Settlement]:
+        """Gather outcomes; none are left once the senders have closed the queue."""
+        one = await self._settlements.get()
+        if one is not None and self._settlements.qsize() < _LARGEST_GROUP:
+            await asyncio.sleep(_GROUP_SECONDS)
+        group: list[Settlement] = []
+        while one is not None:
+            group.append(one)
+            if len(group) == _LARGEST_GROUP or self._settlements.empty():
+                return group
+            one = self._settlements.get_nowait()
+        if group:
+            self._settlements.put_nowait(None)  # for the next call, which finds nothing else
+        return group
 
     async def _release(self, claimed: Sequence[Claimed]) -> None:
         await asyncio.to_thread(self._log.release, claimed, self._clock())

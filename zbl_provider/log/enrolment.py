@@ -136,17 +136,17 @@ class Enroller:
         }
 
     def _claimed(self, new: Sequence[Candidate]) -> tuple[Claimed, ...]:
-        to_send = [candidate for candidate in new if candidate.body is not None]
+        to_send = [candidate for candidate in new if candidate.status is Status.PENDING]
         if self._lease is None or not to_send:
             return ()
         keys = [candidate.webhook_id for candidate in to_send]
         query = select(delivery.c.webhook_id, delivery.c.id).where(delivery.c.webhook_id.in_(keys))
-        numbers = dict(self._connection.execute(query).tuples().all())
-        token, until = self._lease.token, self._lease.until
+        numbers = dict(self._connection.execute(query).all())
+        token, until = self._lease
         return tuple(
             Claimed(numbers[one.webhook_id], one.webhook_id, one.lead_id, one.body, 1, until, token)
             for one in to_send
-            if one.body is not None
+            if one.body is not None  # without one it is given up when its lease has run out
         )
 
     def _apply(

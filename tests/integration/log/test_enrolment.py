@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.databases import empty_database
-from tests.integration.log.bench import NOON, Bench, delivered, failed, lead
+from tests.integration.log.bench import LEASE, NOON, ZAPIER, Bench, delivered, failed, lead
 from zbl_provider.log import tables
 from zbl_provider.log.model import Enrolment, Status
 from zbl_provider.log.store import DeliveryLog
@@ -231,3 +231,28 @@ def test_a_lead_claimed_while_it_is_enrolled_keeps_its_payload(postgres):
         assert (bench.row("a").status, bench.row("a").fingerprint) == (Status.SENDING, "f1")
         log.close()
         other.log.close()
+
+
+def test_what_is_new_can_be_claimed_as_it_is_enrolled(bench):
+    """One write enrols and claims: nobody else has it until the lease runs out (4.6 and 6.2)."""
+    run = bench.run()
+    bench.enrol(run, lead("known"))
+    found = [lead("known"), lead("new"), kept_back("filtered", body=b"{}")]
+    enrolment = bench.log.enrol(run, ZAPIER, found, bench.now, lease=LEASE)
+    assert [(one.lead_id, one.body, one.attempt) for one in enrolment.claimed] == [
+        ("new", b"new f1", 1)
+    ]
+    assert [one.lead_id for one in bench.claim(bench.run("other"))] == ["known"]
+    bench.settle(run, enrolment.claimed, delivered())
+    assert bench.log.find("msg_new").status is Status.DELIVERED
+
+
+def test_a_lease_given_at_enrolment_runs_out_like_any_other(bench):
+    """Should its worker die, the lead goes out with the next claim, at no attempt's cost (6.2)."""
+    run = bench.run()
+    (claimed,) = bench.log.enrol(run, ZAPIER, [lead("a")], bench.now, lease=LEASE).claimed
+    assert bench.claim(bench.run("other")) == []
+    bench.later(seconds=LEASE.total_seconds())
+    (again,) = bench.claim(bench.run("other"))
+    assert (again.lead_id, again.body, again.attempt) == ("a", claimed.body, 1)
+    assert bench.settle(run, [claimed], delivered()) != [], "the first owner is fenced off"
