@@ -80,6 +80,7 @@ class Drain:
         self._changed = asyncio.Event()
         self._enrolling = True
         self._in_flight = 0  # claimed, and neither settled nor released
+        self._turn = asyncio.Lock()
         self._next_slot = 0.0
         self._progress = Progress()
 
@@ -207,8 +208,7 @@ class Drain:
                 await self._changed.wait()
 
     async def _send(self, transport: Transport) -> None:
-        while (claimed := await self._ready.get()) is not None:
-            await self._pace()
+        while (claimed := await self._next()) is not None:
             if claimed.lease_until - self._clock() < timedelta(seconds=1.5 * DEADLINE_SECONDS):
                 # Another worker could claim it while it is under way.
                 await self._release([claimed])
@@ -220,13 +220,18 @@ class Drain:
             if self._ready.empty():
                 self._changed.set()
 
-    async def _pace(self) -> None:
-        """Hold `max_rate`: each request takes the next free slot."""
+    async def _next(self) -> Claimed | None:
+        """Take a lead; hold `max_rate`: each request takes the next free slot."""
         if (rate := self._destination.max_rate) is None:
-            return
-        slot = max(time.monotonic(), self._next_slot)
-        self._next_slot = slot + 1 / rate
-        await asyncio.sleep(slot - time.monotonic())
+            return await self._ready.get()
+        # One sender at a time: if each waited for a slot of its own with a lead in its hand, the
+        # leases of the last ones would run out before their slots came, over and over.
+        async with self._turn:
+            if (claimed := await self._ready.get()) is not None:
+                slot = max(time.monotonic(), self._next_slot)
+                self._next_slot = slot + 1 / rate
+                await asyncio.sleep(slot - time.monotonic())
+            return claimed
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, started_at: datetime) -> Settlement:
         due_at = None

@@ -1,8 +1,15 @@
 """How much goes to a destination at once, and how fast (Contract 1.2)."""
 
+import asyncio
 import threading
+import time
+from datetime import timedelta
+from types import ModuleType, SimpleNamespace
+
+import pytest
 
 from demo.receiver import Reply
+from zbl_provider import drain
 from zbl_provider.log.model import Status
 
 
@@ -33,3 +40,25 @@ def test_no_more_requests_start_in_a_second_than_the_connection_allows(bench):
     assert len(times) == 40
     # 39 slots of 20 ms lie between the first and the last; a request may be late, not early.
     assert times[-1] - times[0] >= 39 * 0.02 - 0.05
+
+
+@pytest.mark.timeout(30)
+def test_a_slow_rate_sends_every_lead(bench, monkeypatch):
+    """No lead's lease runs out while senders wait for their slots, however few there are (6.2)."""
+
+    async def sleep(seconds):
+        if seconds > 1:
+            bench.clock.now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    def monotonic():
+        return bench.clock.now.timestamp()
+
+    slow = ModuleType("asyncio")
+    slow.__dict__.update(asyncio.__dict__, sleep=sleep)
+    monkeypatch.setattr(drain, "asyncio", slow)
+    monkeypatch.setattr(drain, "time", SimpleNamespace(sleep=time.sleep, monotonic=monotonic))
+    bench.extra = {"max_rate": 0.2}
+    report = bench.dispatch("run 1", list(range(30)))
+    assert report.counts == {Status.DELIVERED: 30}
+    assert len(bench.sent) == 30
