@@ -11,15 +11,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Text, bindparam, cast, column, func, insert, select, update
+from sqlalchemy import BigInteger, Text, bindparam, cast, column, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSON
 
 from zbl_provider.log.tables import Words, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Insert, Table, TableValuedAlias, Update
+    from sqlalchemy import Connection, Insert, Select, Table, TableValuedAlias, Update
 
 _GIVEN = "given"
 
@@ -50,6 +50,23 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
         connection.execute(_update_each(table), [_by_id(row) for row in rows])
     else:
         connection.execute(_update_given(table, tuple(rows[0])), {_GIVEN: _text(table, rows)})
+
+
+def among(connection: Connection, values: Iterable[str | int]) -> Select[tuple[Any]]:
+    """
+    Select the given values, for an IN.
+
+    As one JSON text they make the same statement however many they are, which drivers and servers
+    prepare once; a list of parameters would be compiled and planned anew each time.
+    """
+    values = list(values)
+    text = bindparam(None, orjson.dumps(values).decode(), type_=Text)
+    kind = BigInteger() if values and isinstance(values[0], int) else Text()
+    if connection.dialect.name == "sqlite":
+        return select(cast(func.json_each(text).table_valued("value").c.value, kind))
+    return select(
+        cast(func.json_array_elements_text(cast(text, JSON)).column_valued("value"), kind)
+    )
 
 
 def _text(table: Table, rows: Sequence[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import literal, select
 
-from zbl_provider.log.bulk import insert_rows, update_rows
+from zbl_provider.log.bulk import among, insert_rows, update_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Claimed, Enrolment, Status
@@ -94,7 +94,7 @@ class Enroller:
             delivery.c.resend,
             ((delivery.c.run_id == self._run_id) | joined).label("own"),
             delivery.c.payload.is_not(None).label("has_payload"),
-        ).where(delivery.c.webhook_id.in_(list(keys)))
+        ).where(delivery.c.webhook_id.in_(among(self._connection, keys)))
         if lock:
             query = query.order_by(delivery.c.id).with_for_update()
         return {
@@ -140,7 +140,9 @@ class Enroller:
         if self._lease is None or not to_send:
             return ()
         keys = [candidate.webhook_id for candidate in to_send]
-        query = select(delivery.c.webhook_id, delivery.c.id).where(delivery.c.webhook_id.in_(keys))
+        query = select(delivery.c.webhook_id, delivery.c.id).where(
+            delivery.c.webhook_id.in_(among(self._connection, keys))
+        )
         numbers = dict(self._connection.execute(query).all())
         token, until = self._lease
         return tuple(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from zbl_provider.delivery.outcome import Verdict
-from zbl_provider.log.bulk import insert_rows, update_rows
+from zbl_provider.log.bulk import among, insert_rows, update_rows
 from zbl_provider.log.model import Status
 from zbl_provider.log.tables import attempt, delivery
 
@@ -48,7 +48,7 @@ def _lock(connection: Connection, numbers: list[int]) -> dict[int, Row[*tuple[An
     # By number, as everyone locks leads: so two never wait for each other.
     rows = connection.execute(
         select(delivery.c.id, delivery.c.claim, delivery.c.attempts, delivery.c.resend)
-        .where(delivery.c.id.in_(numbers), delivery.c.status == Status.SENDING)
+        .where(delivery.c.id.in_(among(connection, numbers)), delivery.c.status == Status.SENDING)
         .order_by(delivery.c.id)
         .with_for_update()
     )
