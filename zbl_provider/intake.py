@@ -7,12 +7,14 @@ records with the reason (Contract 4.2 and 5.5).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import payload, schema
 from zbl_provider.leads.lead import RowReader, read_lead
+from zbl_provider.leads.values import as_identifier
 from zbl_provider.log.model import Candidate, Status
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.leads.lead import Lead
+
+# Where an object's text says no more than where it lies in memory.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,14 @@ def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
     try:
         return read_lead(lead)
     except InvalidLead as problem:
-        lead_id = lead.get("id")
-        return _unreadable(str(lead_id) if lead_id else None, lead, problem)
+        return _unreadable(_lead_id(lead), lead, problem)
+
+
+def _lead_id(lead: Mapping[str, object]) -> str | None:
+    try:
+        return as_identifier(lead.get("id"), "lead.id")
+    except InvalidLead:
+        return None
 
 
 def _reader(columns: Sequence[str], field_map: Mapping[str, str] | None) -> RowReader:
@@ -83,8 +94,16 @@ def _reader(columns: Sequence[str], field_map: Mapping[str, str] | None) -> RowR
 
 
 def _unreadable(lead_id: str | None, values: object, problem: InvalidLead) -> Unreadable:
-    fingerprint = payload.fingerprint(repr(values).encode("utf-8", "backslashreplace"))
+    fingerprint = payload.fingerprint(_text(values).encode("utf-8", "backslashreplace"))
     return Unreadable(lead_id or f"row-{fingerprint[:12]}", problem, fingerprint)
+
+
+def _text(values: object) -> str:
+    """Give the same text for the same row, each time that it is read."""
+    try:
+        return _ADDRESS.sub("", repr(values))
+    except RecursionError:
+        return "nested too deeply"
 
 
 def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
