@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
@@ -82,6 +82,7 @@ class Drain:
         self._in_flight = 0  # claimed, and neither settled nor released
         self._turn = asyncio.Lock()
         self._next_slot = 0.0
+        self._interruption: BaseException | None = None
         self._progress = Progress()
 
     def run(self, enrolling: Enrolling) -> None:
@@ -96,8 +97,11 @@ class Drain:
                 runner.run(self._drain(enrolling))
             except BaseExceptionGroup as group:
                 raise _first(group) from None
+            except asyncio.CancelledError:
+                raise self._interruption or asyncio.CancelledError from None
 
     async def _drain(self, enrolling: Enrolling) -> None:
+        self._heed_interruptions()
         async with Transport(
             self._destination, self._guard, deadline=DEADLINE_SECONDS
         ) as transport:
@@ -111,6 +115,24 @@ class Drain:
         self._progress.close()
         if problem := enrolment.result():
             raise problem
+
+    def _heed_interruptions(self) -> None:
+        """
+        Stop for what a signal raises, such as the end of the task's `execution_timeout`.
+
+        An event loop only reports it, since a signal comes in the middle of anything.
+        """
+        task = asyncio.current_task()
+
+        def heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            problem = context.get("exception")
+            if task is None or problem is None or isinstance(problem, Exception):
+                loop.default_exception_handler(context)
+            else:
+                self._interruption = problem
+                task.cancel()
+
+        asyncio.get_running_loop().set_exception_handler(heed)
 
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,8 @@
 """Runs that overlap, die, are cleared or held (Contract 4)."""
 
+import os
+import signal
+import threading
 from datetime import timedelta
 from functools import partial
 
@@ -236,3 +239,31 @@ def test_a_log_that_goes_away_fails_the_task_for_airflow_to_retry(bench, monkeyp
     assert bench.dispatch("run 1", [1, 2]).counts == {Status.DELIVERED: 2}
     ids = {request.webhook_id for request in bench.receiver.received}
     assert len(ids) == 2
+
+
+def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench):
+    """Airflow ends a task for its `execution_timeout` so; the next try goes on (Contract 6.2)."""
+
+    class TaskTimeout(BaseException):
+        pass
+
+    def raise_timeout(*_):
+        raise TaskTimeout
+
+    first = threading.Lock()
+
+    def answer(_):
+        if first.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return Reply(after=0.1)
+
+    bench.answer(answer)
+    before = signal.signal(signal.SIGUSR1, raise_timeout)
+    try:
+        with pytest.raises(TaskTimeout):
+            bench.dispatch("run 1", list(range(200)))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(bench.sent) < 100
+    bench.clock.now += timedelta(minutes=2)
+    assert bench.dispatch("run 1", list(range(200))).counts == {Status.DELIVERED: 200}
