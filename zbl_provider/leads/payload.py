@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime, timedelta
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING
@@ -68,11 +67,11 @@ def webhook_id(integration: str, lead_id: str) -> str:
 
     :param integration: the connection's id
     :param lead_id: the lead's id
-    :return: ``msg_`` and 32 characters of a-z and 2-7; a change to it would send every lead again
+    :return: ``msg_`` and 40 hexadecimal digits; a change to it would send every lead again
     """
     # The length tells where one ends and the other begins, so that no two pairs read alike.
     pair = f"{len(integration)}:{integration}{lead_id}".encode()
-    return "msg_" + base64.b32encode(sha256(pair).digest()[:20]).decode("ascii").lower()
+    return "msg_" + sha256(pair).hexdigest()[:40]
 
 
 def fingerprint(data: bytes) -> str:

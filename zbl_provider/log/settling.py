@@ -29,6 +29,8 @@ def settle(
     fenced: list[Settlement] = []
     rows: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
+    # Most answers of a destination are alike: each is sealed once a group.
+    excerpts = {text: _sealed(text, seal) for text in {one.outcome.excerpt for one in settlements}}
     for one in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
         row = held.get(one.claimed.delivery_id)
@@ -37,7 +39,7 @@ def settle(
             continue
         del held[one.claimed.delivery_id]
         rows.append(_delivery_row(one, row.attempts + 1))
-        attempts.append(_attempt_row(one, row, run_id, seal))
+        attempts.append(_attempt_row(one, row, run_id, excerpts[one.outcome.excerpt]))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
@@ -81,7 +83,7 @@ def _status(settlement: Settlement) -> Status:
 
 
 def _attempt_row(
-    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, seal: Seal
+    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, excerpt: bytes | None
 ) -> dict[str, Any]:
     outcome = settlement.outcome
     return {
@@ -94,7 +96,9 @@ def _attempt_row(
         "status_code": outcome.status,
         "kind": outcome.kind,
         "detail": outcome.detail,
-        "excerpt": seal.close(outcome.excerpt.encode("utf-8", "replace"))
-        if outcome.excerpt
-        else None,
+        "excerpt": excerpt,
     }
+
+
+def _sealed(text: str, seal: Seal) -> bytes | None:
+    return seal.close(text.encode("utf-8", "replace")) if text else None
