@@ -124,7 +124,7 @@ class Dispatcher:
         :param found: leads to enrol; none when the run has enrolled them before
         :return: where the run stands
         """
-        run = self.log.begin(key, epoch, self.clock())
+        run = self.log.begin(key, self.destination.integration, epoch, self.clock())
         tally: Counter[str] = Counter()
         enrolling = self._enrol(run, found, tally)
         if run.cleared:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from zbl_provider.log.model import RunKey
 
 
-def begin(connection: Connection, key: RunKey, epoch: int, now: datetime) -> Run:
-    """Return the run of a task instance, written down when it is new."""
+def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now: datetime) -> Run:
+    """Return the run of a task instance towards an integration, written down when it is new."""
     columns = {
         "dag_id": key.dag_id,
         "task_id": key.task_id,
         "run_id": key.run_id,
         "map_index": key.map_index,
+        "integration": integration,
     }
     add_missing(connection, run, [{**columns, "epoch": epoch, "created_at": now}])
     known = connection.execute(select(run.c.id, run.c.epoch).filter_by(**columns)).one()

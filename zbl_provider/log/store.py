@@ -63,17 +63,18 @@ class DeliveryLog:
         """Close all connections; the log opens new ones when it is used again."""
         self._engine.dispose()
 
-    def begin(self, run: RunKey, epoch: int, now: datetime) -> Run:
+    def begin(self, run: RunKey, integration: str, epoch: int, now: datetime) -> Run:
         """
         Return the run of a task instance, known or new.
 
         :param run: the task instance
+        :param integration: the connection id; a task whose connection has been changed begins anew
         :param epoch: changes when the task instance is cleared, and only then
         :param now: the present time
         :return: ``cleared`` until ``reopen`` has acted on this epoch (Contract 4.5)
         """
         with self._engine.begin() as connection:
-            return runs.begin(connection, run, epoch, now)
+            return runs.begin(connection, run, integration, epoch, now)
 
     def enrol(
         self,

@@ -92,10 +92,12 @@ run = Table(
     Column("task_id", String, nullable=False),
     Column("run_id", String, nullable=False),
     Column("map_index", Integer, nullable=False),
+    # A task may be given another connection between two tries: then it has other leads.
+    Column("integration", String, nullable=False),
     # Which clear of the task instance was acted on last (Contract 4.5).
     Column("epoch", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
-    UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="zbl_run_key"),
+    UniqueConstraint("dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"),
 )
 
 delivery = Table(

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -48,7 +49,7 @@ def test_two_tasks_at_once_never_send_the_same_lead_twice(bench, together):
 
 def test_a_task_waits_for_leads_that_another_has_claimed(bench):
     """What another task is sending is not sent again but waited for (Contract 4.6)."""
-    other = bench.log.begin(key("run 1"), 0, bench.clock())
+    other = bench.log.begin(key("run 1"), "zapier", 0, bench.clock())
     bench.answer(lambda _: Reply(503))
     bench.dispatch("run 1", [1])
     bench.answer(lambda _: Reply())
@@ -62,7 +63,7 @@ def test_a_task_waits_for_leads_that_another_has_claimed(bench):
 
 def test_a_lead_in_flight_at_a_kill_goes_out_again_when_its_lease_is_over(bench):
     """Nothing is lost with a worker, and that costs no attempt (Contract 3.2 and 6.2)."""
-    dead = bench.log.begin(key("run 1"), 0, bench.clock())
+    dead = bench.log.begin(key("run 1"), "zapier", 0, bench.clock())
     bench.answer(lambda _: Reply(503))
     bench.dispatch("run 1", [1], wait_for_retries=False)
     bench.clock.now += timedelta(minutes=1)
@@ -267,3 +268,16 @@ def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench):
     assert len(bench.sent) < 100
     bench.clock.now += timedelta(minutes=2)
     assert bench.dispatch("run 1", list(range(200))).counts == {Status.DELIVERED: 200}
+
+
+def test_a_task_that_was_given_another_connection_minds_its_leads_there(bench):
+    """It neither waits for its leads of the old one for ever nor fails for them (4.5, 4.7)."""
+    bench.answer(lambda _: Reply(401))
+    bench.dispatch("run 1", [1])
+    bench.answer(lambda _: Reply())
+    mended = bench.dispatcher()
+    mended.destination = replace(mended.destination, integration="make")
+    report = mended.dispatch(key("run 1"), 1, [lead(1)])
+    assert (report.counts, report.due_at) == ({Status.DELIVERED: 1}, None)
+    first, second = bench.receiver.received
+    assert first.webhook_id != second.webhook_id

@@ -75,7 +75,7 @@ class Bench:
         self.now += timedelta(**time)
 
     def run(self, name: str = "run", epoch: int = 0) -> Run:
-        return self.log.begin(RunKey("dag", "task", name), epoch, self.now)
+        return self.log.begin(RunKey("dag", "task", name), ZAPIER, epoch, self.now)
 
     def enrol(self, run: Run, *leads: Candidate, **options: bool) -> Enrolment:
         return self.log.enrol(run, ZAPIER, leads, self.now, rule=Rule(**options))

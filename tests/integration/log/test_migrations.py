@@ -55,8 +55,8 @@ def test_upgrading_again_changes_nothing(engine, log_url):
     with engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO zbl_run (dag_id, task_id, run_id, map_index, epoch, created_at) "
-                "VALUES ('d', 't', 'r', -1, 0, '2026-03-01T12:00:00+00:00')"
+                "INSERT INTO zbl_run (dag_id, task_id, run_id, map_index, integration, epoch, "
+                "created_at) VALUES ('d', 't', 'r', -1, 'i', 0, '2026-03-01T12:00:00+00:00')"
             )
         )
     upgrade(log_url)

@@ -21,9 +21,10 @@ def test_a_run_is_one_task_instance(bench):
         RunKey("dag", "other", "run", -1),
         RunKey("other", "task", "run", -1),
     ]
-    ids = [bench.log.begin(key, 0, bench.now).id for key in keys]
-    assert len(set(ids)) == len(keys)
-    assert [bench.log.begin(key, 0, bench.now).id for key in keys] == ids
+    ids = [bench.log.begin(key, "zapier", 0, bench.now).id for key in keys]
+    ids.append(bench.log.begin(keys[0], "make", 0, bench.now).id)
+    assert len(set(ids)) == len(keys) + 1
+    assert [bench.log.begin(key, "zapier", 0, bench.now).id for key in keys] == ids[:-1]
 
 
 def test_a_run_begun_twice_at_once_is_one(bench):

@@ -30,9 +30,12 @@ def _create_runs() -> None:
         sa.Column("task_id", sa.String, nullable=False),
         sa.Column("run_id", sa.String, nullable=False),
         sa.Column("map_index", sa.Integer, nullable=False),
+        sa.Column("integration", sa.String, nullable=False),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("created_at", instant, nullable=False),
-        sa.UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="zbl_run_key"),
+        sa.UniqueConstraint(
+            "dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"
+        ),
     )
     op.create_table(
         "zbl_run_delivery",
