@@ -125,6 +125,8 @@ class Dispatcher:
         :return: where the run stands
         """
         run = self.log.begin(key, self.destination.integration, epoch, self.clock())
+        if run.cleared:
+            self.log.forget_invalid(run, self.clock())
         tally: Counter[str] = Counter()
         enrolling = self._enrol(run, found, tally)
         if run.cleared:
@@ -147,7 +149,7 @@ class Dispatcher:
         them: what goes out at once needs no second write for its claim.
         """
         rule = Rule(
-            resend_delivered=self.policy.resend_delivered,
+            resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
             refresh_delivered=run.cleared and self.policy.resend_all,
@@ -164,6 +166,10 @@ class Dispatcher:
             )
             tally["skipped"] += enrolment.skipped
             lease = yield enrolment.claimed
+
+    def _asked_again(self, run: Run) -> bool:
+        """Tell whether a clear asks for one lead again, whichever run delivered it (4.5)."""
+        return run.cleared and self.policy.resend_all and self.policy.only_own
 
     def _drain(self, run: Run) -> Drain:
         return Drain(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from zbl_provider.log.model import RunKey
 
+_NOT_FOUND = "it was invalid, and was not found again when its task was cleared"
+
 
 def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now: datetime) -> Run:
     """Return the run of a task instance towards an integration, written down when it is new."""
@@ -103,6 +105,15 @@ def reopen(
     reopened = len(connection.execute(_open_again(chosen & sendable, now)).all())
     left = connection.scalar(select(func.count()).where(chosen, ~sendable))
     return Reopened(reopened, left or 0)
+
+
+def forget_invalid(connection: Connection, run_id: int, now: datetime) -> None:
+    """Keep the run's invalid leads back, as the filters do, until a row is found for them."""
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(own_ids(run_id)), delivery.c.status == Status.INVALID)
+        .values(status=Status.FILTERED, reason=_NOT_FOUND, updated_at=now)
+    )
 
 
 def _open_again(chosen: ColumnElement[bool], now: datetime) -> ReturningUpdate[int]:

@@ -118,6 +118,16 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return runs.reopen(connection, run.id, epoch, now, everything=everything)
 
+    def forget_invalid(self, run: Run, now: datetime) -> None:
+        """
+        Have a cleared run fail no more for invalid leads that its query does not find again.
+
+        :param run: the run that was cleared; those it finds again become invalid again
+        :param now: the present time
+        """
+        with self._engine.begin() as connection:
+            runs.forget_invalid(connection, run.id, now)
+
     def claim(
         self,
         integration: str,

@@ -11,6 +11,7 @@ import pytest
 
 from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from zbl_provider.intake import read_one
 from zbl_provider.log.model import Status
 
 
@@ -281,3 +282,28 @@ def test_a_task_that_was_given_another_connection_minds_its_leads_there(bench):
     assert (report.counts, report.due_at) == ({Status.DELIVERED: 1}, None)
     first, second = bench.receiver.received
     assert first.webhook_id != second.webhook_id
+
+
+def test_a_clear_of_one_lead_sends_it_whoever_delivered_it(bench):
+    """Where the task is the lead, its clear sends it again, once (Contract 4.5)."""
+    one = {"only_own": True, "resend_all": True}
+    bench.dispatch("run 1", [1], **one)
+    assert bench.dispatch("run 2", [1], **one).skipped == 1
+    for _ in range(2):  # the second is an Airflow retry
+        bench.dispatch("run 2", [1], epoch=1, **one)
+    assert bench.sent == ["1", "1"]
+    bench.dispatch("run 3", [1], only_own=True)
+    bench.dispatch("run 3", [1], epoch=1, only_own=True)
+    assert len(bench.sent) == 2, "on_clear='resend_errors' leaves it"
+
+
+def test_a_cleared_task_fails_no_more_for_invalid_leads_that_are_gone(bench):
+    """An invalid row that was deleted, or got the id it lacked, lets the clear succeed (4.5)."""
+    without_id = read_one({"email": "1@example.com"})
+    report = bench.dispatch("run 1", [without_id, lead(2, email="no-address"), lead(3)])
+    assert report.counts == {Status.INVALID: 2, Status.DELIVERED: 1}
+    report = bench.dispatch("run 1", [lead(1), lead(2, email="no-address")], epoch=1)
+    assert [failed.lead_id for failed in report.failed] == ["2"]
+    report = bench.dispatch("run 1", [lead(1), lead(2)], epoch=2)
+    assert report.failed == ()
+    assert sorted(bench.sent) == ["1", "2", "3"]
