@@ -50,7 +50,7 @@ class ClientFactory:
         self._destination = destination
         self._proxy = proxy
         self._deadline = timedelta(seconds=deadline)
-        self._headers = _static_headers(destination)
+        self._headers = static_headers(destination)
         self._roots = _roots(destination.verify)
         self._cert = _identity(destination.cert)
 
@@ -89,7 +89,8 @@ class ClientFactory:
         return builder.identity_pem(self._cert) if self._cert else builder
 
 
-def _static_headers(destination: Destination) -> list[tuple[str, str]]:
+def static_headers(destination: Destination) -> list[tuple[str, str]]:
+    """Give the headers that all requests to a destination share (Contract 1.4 and 2.1)."""
     own = {name.lower() for name, _ in destination.headers}
     ours = [("Content-Type", "application/json"), ("User-Agent", f"zbl_provider/{__version__}")]
     return [*(pair for pair in ours if pair[0].lower() not in own), *destination.headers]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, Self
+from urllib.parse import urlsplit
 
 from zbl_provider.delivery import settings
 from zbl_provider.delivery.headers import Headers, parse_headers
@@ -100,6 +101,17 @@ class Destination:
             proxy=settings.proxy(given, target.host),
             trust_env=settings.boolean(given, "trust_env", default=False),
         )
+
+    def secrets(self) -> Iterator[str]:
+        """Give what must not be shown wherever it turns up (Contract 1.5), short texts, too."""
+        parts = urlsplit(self.url)
+        yield self.url
+        yield f"{parts.path}?{parts.query}"
+        yield parts.path
+        yield parts.query
+        for _, value in self.headers:
+            yield value
+            yield value.partition(" ")[2]  # the token behind "Bearer" or "Basic"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Destination holds secrets: pass the connection's id instead")

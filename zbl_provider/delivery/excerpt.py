@@ -6,7 +6,7 @@ import html
 import json
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from zbl_provider.delivery.exchange import EXCERPT_BYTES
 
@@ -33,7 +33,7 @@ class Excerpts:
     __slots__ = ("_mask", "_secrets")
 
     def __init__(self, destination: Destination) -> None:
-        spellings = {spelt for secret in _secrets(destination) for spelt in _spellings(secret)}
+        spellings = {spelt for secret in destination.secrets() for spelt in _spellings(secret)}
         # The longest first: the whole URL before its path, or half of it would stay.
         self._secrets = sorted(spellings, key=len, reverse=True)
         self._mask = re.compile("|".join(map(re.escape, self._secrets)) or r"(?!)")
@@ -62,17 +62,6 @@ class Excerpts:
                 if text.endswith(secret[:length]):
                     return text[:-length] + _MASK
         return text
-
-
-def _secrets(destination: Destination) -> Iterable[str]:
-    parts = urlsplit(destination.url)
-    yield destination.url
-    yield f"{parts.path}?{parts.query}"
-    yield parts.path
-    yield parts.query
-    for _, value in destination.headers:
-        yield value
-        yield value.partition(" ")[2]  # the token behind "Bearer" or "Basic"
 
 
 def _spellings(secret: str) -> Iterable[str]:

@@ -42,6 +42,15 @@ def parse_headers(secret_headers: object, login: str | None, password: str | Non
     headers = tuple(_header(name, value) for name, value in _pairs(secret_headers))
     if login:
         headers = (*headers, ("Authorization", _basic(login, password or "")))
+    return without_duplicates(headers)
+
+
+def without_duplicates(headers: Headers) -> Headers:
+    """
+    Return the headers as they are.
+
+    :raises HeaderError: if a name is there twice, in whatever case (Contract 1.4)
+    """
     seen: set[str] = set()
     for name, _ in headers:
         if name.lower() in seen:

@@ -16,6 +16,7 @@ from requests import PreparedRequest, RequestException, Response, Session
 
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
+from zbl_provider.delivery.headers import without_duplicates
 from zbl_provider.exceptions import ZblError
 
 if TYPE_CHECKING:
@@ -131,10 +132,12 @@ class WebhookHook(HttpHook):
         :return: a session with the connection's headers, authentication, certificates and proxy
         :raises ConfigurationError: if the connection's settings cannot work
         """
+        from zbl_provider.delivery.client import static_headers
+
         destination = self.destination
         self.base_url, self._base_url_initialized = destination.url, True
         session = _WebhookSession(float((extra_options or {}).get("timeout") or DEADLINE_SECONDS))
-        session.headers.update(dict(destination.headers))
+        session.headers.update(static_headers(destination))
         session.headers.update(headers or {})
         session.trust_env = destination.trust_env
         session.verify = destination.verify
@@ -197,14 +200,13 @@ def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
     added = ((name, str(value)) for name, value in prepared.headers.items())
     own = {"content-length"}
     headers = tuple((name, value) for name, value in added if name.lower() not in own)
-    return replace(destination, headers=destination.headers + headers)
+    return replace(destination, headers=without_duplicates(destination.headers + headers))
 
 
 def _mask(destination: Destination) -> None:
     """Have Airflow mask what must not be shown, should anybody's code log it (Contract 1.5)."""
-    mask_secret(destination.url)
-    for _, value in destination.headers:
-        mask_secret(value)
+    for secret in destination.secrets():
+        mask_secret(secret)
 
 
 def _test_request(integration: str) -> Request:

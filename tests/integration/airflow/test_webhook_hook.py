@@ -5,6 +5,7 @@ import os
 
 import pytest
 import requests
+from airflow.sdk.log import redact
 from requests.auth import AuthBase
 
 from demo.receiver import Reply
@@ -100,6 +101,8 @@ def test_the_session_carries_what_the_connection_says(connect, receiver):
     (request,) = receiver.received
     assert request.headers["x-key"] == "header-is-secret"
     assert request.headers["authorization"].startswith("Basic ")
+    assert request.headers["user-agent"].startswith("zbl_provider/")
+    assert request.headers["content-type"] == "application/json"
 
 
 def test_the_session_follows_no_redirect_and_speaks_no_plain_http(connect, receiver):
@@ -140,9 +143,10 @@ def test_run_posts_and_hides_the_url(connect, receiver, caplog):
         unreachable.run(json={})
     shown = "".join((str(refusal.value), repr(failure.value), repr(failure.value.__cause__)))
     assert not any(secret in shown for secret in SECRETS)
-    # urllib3's own debug lines hold the path of each request: masked as Airflow masks its logs.
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("zbl")]
-    assert not any(secret in line for line in ours for secret in SECRETS)
+    # urllib3's own debug lines hold the path of each request: Airflow masks them in its logs.
+    lines = [str(redact(record.getMessage())) for record in caplog.records]
+    assert any("POST" in line for line in lines)
+    assert not any(secret in line for line in lines for secret in SECRETS)
 
 
 def test_an_auth_type_makes_the_headers(connect, receiver):
@@ -160,6 +164,9 @@ def test_an_auth_type_makes_the_headers(connect, receiver):
     hook = WebhookHook(auth_type=Token)
     assert hook.test_connection()[0]
     assert receiver.received[0].headers["authorization"] == "Token someone:password-is-secret"
+    connect({"secret_headers": {"authorization": "header-is-secret"}})
+    with pytest.raises(ConfigurationError, match="given twice"):
+        _ = WebhookHook(auth_type=Token).destination
 
 
 def test_airflow_gives_the_hook_for_the_connection(connect):
@@ -174,8 +181,7 @@ def test_airflow_gives_the_hook_for_the_connection(connect):
 
 def test_secrets_are_masked_in_the_logs_of_others(connect):
     """Once read, the URL and the header values are known to Airflow's masker (Contract 1.5)."""
-    from airflow.sdk.log import redact
-
     hook = connect()
-    line = f"{hook.destination.url} header-is-secret"
+    path = hook.destination.url.removeprefix(hook.destination.origin)
+    line = f"{hook.destination.url} {path} header-is-secret"
     assert not any(secret in str(redact(line)) for secret in SECRETS)
