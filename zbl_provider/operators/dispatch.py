@@ -336,7 +336,7 @@ def _as_object(lead: Any) -> Mapping[str, Any]:  # noqa: ANN401  whatever was re
     if isinstance(lead, str):
         try:
             lead = json.loads(lead)
-        except ValueError:
+        except (ValueError, RecursionError):
             lead = None
     if isinstance(lead, dict):
         return lead

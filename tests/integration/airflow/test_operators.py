@@ -1,0 +1,208 @@
+"""What the operators tell Airflow: defer, fail, return, show (Contract 3 and 4)."""
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from jinja2 import UndefinedError
+
+from demo.receiver import Reply
+from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
+
+MARKER = "marker"
+
+
+def _row(number, **fields):
+    row = {"id": number, "email": f"{MARKER}{number}@example.com", "status": "qualified"}
+    return row | fields
+
+
+def _context(run="run", max_tries=0, map_index=None):
+    task_instance = SimpleNamespace(
+        dag_id="dag", task_id="send", run_id=run, map_index=map_index, max_tries=max_tries
+    )
+    return {"ti": task_instance}
+
+
+def _many(**options):
+    options = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"} | options
+    return DispatchLeadsOperator(task_id="send", **options)
+
+
+def _one(lead, **options):
+    return DispatchLeadOperator(task_id="send", lead=lead, **options)
+
+
+def test_a_summary_counts_by_status(leads, receiver):
+    """Both kinds of counts are plain JSON, and nobody's data (Contract 4.3)."""
+    leads(_row(1), _row(2), _row(3, status="new"))
+    summary = _many().execute(_context())
+    assert summary == {"delivered": 2, "filtered": 1}
+    assert _many().execute(_context("again")) == {"skipped": 2}
+
+
+def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
+    """The trigger waits, and neither it nor the resumption carries a lead (Contract 3.4, 4.3)."""
+    leads(_row(1), _row(2))
+    _many().execute(_context("before"))
+    leads(_row(3))
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(TaskDeferred) as deferral:
+        _many().execute(_context())
+    assert isinstance(deferral.value.trigger, DateTimeTrigger)
+    path, arguments = deferral.value.trigger.serialize()
+    assert path == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
+    wait = arguments["moment"] - datetime.now(UTC)
+    assert timedelta(seconds=50) < wait < timedelta(seconds=61)
+    assert deferral.value.method_name == "resume"
+    assert deferral.value.kwargs == {"skipped": 2}
+    assert MARKER not in f"{arguments} {deferral.value.kwargs}"
+
+
+def test_a_task_goes_on_after_its_wait(leads, receiver):
+    """It does not ask the leads' database again, and sums up the whole (Contract 3.4, 4.3)."""
+    leads(_row(1))
+    receiver.answer = lambda request: Reply(200 if request.before else 503)
+    operator = _many(schedule=(0.2, 60))
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(_context())
+    leads(_row(2))
+    while datetime.now(UTC) < deferral.value.trigger.moment:
+        pass
+    assert operator.resume(_context(), event={}, skipped=4) == {"delivered": 1, "skipped": 4}
+    assert [request.lead_id for request in receiver.received] == ["1", "1"]
+
+
+def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
+    """One message counts what failed and names the first by id; no retry of Airflow's (3.2, 4.7)."""
+    leads(_row(1, email="bad"), *(_row(number) for number in range(2, 6)), _row(6, score=50))
+    receiver.answer = lambda request: Reply(200 if request.lead_id == "6" else 401)
+    with pytest.raises(AirflowFailException) as failure:
+        _many().execute(_context())
+    message = str(failure.value)
+    assert "5 of 6 leads" in message
+    assert "4 in error, 1 invalid" in message
+    assert "lead 1 (invalid: lead.email" in message
+    assert message.count("; lead ") == 2, "three are named"
+    assert "; …" in message
+    assert MARKER not in message
+    assert failure.value.__cause__ is None
+
+
+def test_an_airflow_retry_is_known_by_its_max_tries(leads, receiver):
+    """The same `max_tries` is the same attempt at the task; another is a clear (Contract 4.5)."""
+    leads(_row(1))
+    receiver.answer = lambda _: Reply(401)
+    for max_tries in (2, 2, 3):
+        with pytest.raises(AirflowFailException):
+            _many().execute(_context(max_tries=max_tries))
+    assert len(receiver.received) == 2
+
+
+def test_mapped_tasks_are_tasks_of_their_own(receiver):
+    """Each index of a mapped task minds its own lead (Contract 4.1)."""
+    receiver.answer = lambda request: Reply(401 if request.lead_id == "1" else 200)
+    with pytest.raises(AirflowFailException):
+        _one({"id": 1}).execute(_context(map_index=0))
+    assert _one({"id": 2}).execute(_context(map_index=1)) == {
+        "status": "delivered",
+        "attempts": 1,
+        "last_status_code": 200,
+    }
+
+
+def test_one_lead_minds_its_own_and_is_sent_again_when_cleared(receiver):
+    """For one lead `resend_all` is the default, for a query it is not (Contract 4.5 and 4.6)."""
+    lead = json.dumps({"id": 1, "list": {"id": "l", "name": "L"}})
+    _one(lead).execute(_context())
+    _one(lead).execute(_context(max_tries=1))
+    assert len(receiver.received) == 2
+    assert json.loads(receiver.received[0].body)["list"] == {"id": "l", "name": "L"}
+    assert _one(lead).execute(_context("later"))["skipped"] == 1
+    assert "skipped" not in _one(lead, if_delivered="send").execute(_context("last"))
+    assert len(receiver.received) == 3
+
+
+def test_delivered_leads_of_a_query_stay_delivered_when_cleared(leads, receiver):
+    """A clear sends them again only with `on_clear="resend_all"` (Contract 4.5)."""
+    leads(_row(1))
+    _many().execute(_context())
+    _many().execute(_context(max_tries=1))
+    assert len(receiver.received) == 1
+    _many(on_clear="resend_all").execute(_context(max_tries=2))
+    assert len(receiver.received) == 2
+
+
+def test_a_task_may_leave_the_retries_to_the_next(leads, receiver):
+    """`wait_for_retries=False` ends it after the first attempts, with counts (Contract 4.7)."""
+    leads(_row(1))
+    receiver.answer = lambda _: Reply(503)
+    assert _many(wait_for_retries=False).execute(_context()) == {"retrying": 1}
+
+
+def test_old_personal_data_is_cleared_at_the_end_of_a_task(leads, receiver, monkeypatch):
+    """`[zbl] payload_retention_days` is kept by the tasks themselves (Contract 6.4)."""
+    from zbl_provider.log.store import DeliveryLog
+
+    asked = []
+    monkeypatch.setattr(DeliveryLog, "purge_payloads", lambda *given: asked.append(given[2]))
+    _many().execute(_context())
+    monkeypatch.setenv("AIRFLOW__ZBL__PAYLOAD_RETENTION_DAYS", "7")
+    _many().execute(_context())
+    assert asked == [timedelta(days=30), timedelta(days=7)]
+
+
+@pytest.mark.parametrize("lead", ["no JSON", "[1]", None, 5, "[" * 100_000])
+def test_what_is_no_lead_is_refused_for_good(receiver, lead):
+    """A lead that is no object fails the task, says what to pass, and shows nothing (4.1)."""
+    with pytest.raises(AirflowFailException, match="tojson") as refusal:
+        _one(lead).execute(_context())
+    assert "no JSON" not in str(refusal.value)
+    assert receiver.received == []
+
+
+def test_choices_and_waits_are_checked_where_the_dag_is_written():
+    """A wrong word or wait is an error of the Dag file, naming the parameter (3.1, 4.4, 4.5)."""
+    for options in ({"on_clear": "all"}, {"if_delivered": "yes"}, {"schedule": (60, -1)}):
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            _many(**options)
+
+
+def test_a_lead_is_rendered_and_hidden(receiver):
+    """Its template is rendered, for the task alone: the view shows stars (Contract 4.1, 4.3)."""
+    operator = _one({"id": "{{ number }}", "name": "{{ name }}"}, webhook_conn_id="{{ conn }}")
+    values = {"number": 7, "name": MARKER, "conn": "zbl_webhook_default"}
+    operator.render_template_fields(values)
+    operator.render_template_fields(values)  # Airflow may do so twice
+    assert str(operator.lead) == "***"
+    assert operator.webhook_conn_id == "zbl_webhook_default"
+    operator.execute(_context())
+    assert json.loads(receiver.received[0].body)["lead"]["name"] == MARKER
+
+
+def test_a_template_that_fails_shows_no_lead(caplog):
+    """Neither the log nor the error holds what stands in the lead (Contract 4.3)."""
+    caplog.set_level(logging.DEBUG)
+    operator = _one({"id": 1, "name": MARKER, "email": "{{ nobody.email }}"})
+    with pytest.raises(UndefinedError) as failure:
+        operator.render_template_fields({})
+    assert MARKER not in str(failure.value)
+    assert MARKER not in caplog.text
+
+
+def test_a_task_log_has_ids_and_no_personal_data(leads, receiver, caplog):
+    """At DEBUG, with every library's lines, no lead's data is in it (Contract 1.5 and 4.3)."""
+    caplog.set_level(logging.DEBUG)
+    leads(_row(1), _row(2, email=f"{MARKER} no address"))
+    receiver.answer = lambda request: Reply(503, body=request.body)
+    with pytest.raises(TaskDeferred):
+        _many().execute(_context())
+    assert "Lead 1: attempt 1 failed" in caplog.text
+    assert MARKER not in caplog.text
+    assert "path-is-secret" not in caplog.text
+    assert "header-is-secret" not in caplog.text
