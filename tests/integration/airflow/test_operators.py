@@ -79,7 +79,7 @@ def test_a_task_goes_on_after_its_wait(leads, receiver):
 
 
 def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
-    """One message counts what failed and names the first by id; no retry of Airflow's (3.2, 4.7)."""
+    """One message counts what failed and names the first by id; no retry follows (3.2, 4.7)."""
     leads(_row(1, email="bad"), *(_row(number) for number in range(2, 6)), _row(6, score=50))
     receiver.answer = lambda request: Reply(200 if request.lead_id == "6" else 401)
     with pytest.raises(AirflowFailException) as failure:
