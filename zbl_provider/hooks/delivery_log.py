@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from zbl_provider.log.cipher import Cipher
 
 _EMBEDDED = "zbl_delivery_log.db"
+_OF_POSTGRES = (
+    "ssl",
+    "gss",
+    "keepalives",
+    "channel_binding",
+    "connect_timeout",
+    "options",
+    "target_",
+)
 
 
 def delivery_log(log_conn_id: str | None = None) -> DeliveryLog:
@@ -50,7 +59,14 @@ def _url(conn_id: str) -> URL | str:
             problem=f"a connection of type {connection.conn_type} is no SQL database",
             remedy="Name a connection to PostgreSQL or SQLite in [zbl] delivery_log_conn_id",
         ) from None
-    return url
+    # The hook's own connections have these from Extra, its URL has not: without them a connection
+    # that is to be verified would be made unverified.
+    given = {
+        name: str(value)
+        for name, value in connection.extra_dejson.items()
+        if name.startswith(_OF_POSTGRES) and name not in url.query
+    }
+    return url.update_query_dict(given)
 
 
 def _embedded() -> str:

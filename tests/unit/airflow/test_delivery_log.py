@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.crypto import get_fernet
 
 from zbl_provider.exceptions import DeliveryLogError
-from zbl_provider.hooks.delivery_log import _cipher, delivery_log
+from zbl_provider.hooks.delivery_log import _cipher, _url, delivery_log
 
 
 @pytest.fixture
@@ -80,6 +80,18 @@ def test_payloads_rest_encrypted_with_airflows_key(home):
     cipher = _cipher()
     assert cipher is get_fernet()
     assert cipher.decrypt(cipher.encrypt(b"lead")) == b"lead"
+
+
+def test_the_logs_connection_is_as_safe_as_its_settings_say(home, monkeypatch):
+    """TLS settings in Extra count, as for Airflow's own hook: none is silently left out (6.1)."""
+    extra = {"sslmode": "verify-full", "sslrootcert": "/ca.pem", "connect_timeout": 5, "iam": False}
+    connection = {"conn_type": "postgres", "host": "db", "schema": "log", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SAFE", json.dumps(connection))
+    wanted = {"sslmode": "verify-full", "sslrootcert": "/ca.pem", "connect_timeout": "5"}
+    assert dict(_url("safe").query) == wanted
+    connection["extra"] |= {"sqlalchemy_query": {"sslmode": "require"}}
+    monkeypatch.setenv("AIRFLOW_CONN_SAFE", json.dumps(connection))
+    assert dict(_url("safe").query) == wanted | {"sslmode": "require"}
 
 
 @pytest.mark.parametrize("unset", ["", "{FERNET_KEY}"])
