@@ -221,9 +221,8 @@ def main() -> None:
 
 def _show(figures: dict[str, list[dict[str, float]]], count: int, rounds: int) -> None:
     print(f"{count} leads, {IN_FLIGHT} in flight, nginx over TLS on loopback, median of {rounds}")
-    print(
-        f"{'':<22} {'leads/s':>8} {'us CPU':>7} {'peak MB':>8} {'to aiohttp':>11} {'to requests':>12}"
-    )
+    heads = ("leads/s", "us CPU", "peak MB", "to aiohttp", "to requests")
+    print(" " * 22 + "".join(f"{head:>13}" for head in heads))
     seconds = {
         label: statistics.median(one["seconds"] for one in runs) for label, runs in figures.items()
     }
@@ -232,10 +231,13 @@ def _show(figures: dict[str, list[dict[str, float]]], count: int, rounds: int) -
         cpu = statistics.median(one["cpu"] for one in runs) / count * 1e6
         peak = max(one["peak_mb"] for one in runs)
         ratios = [seconds[peer] / took for peer in ("bare aiohttp", "requests, 16 threads")]
-        print(
-            f"{label:<22} {count / took:>8.0f} {cpu:>7.0f} {peak:>8.0f} "
-            f"{ratios[0]:>11.2f} {ratios[1]:>12.1f}"
+        numbers = (
+            f"{count / took:.0f}",
+            f"{cpu:.0f}",
+            f"{peak:.0f}",
+            *(f"{r:.2f}" for r in ratios),
         )
+        print(f"{label:<22}" + "".join(f"{number:>13}" for number in numbers))
 
 
 if __name__ == "__main__":
