@@ -307,3 +307,19 @@ def test_a_cleared_task_fails_no_more_for_invalid_leads_that_are_gone(bench):
     report = bench.dispatch("run 1", [lead(1), lead(2)], epoch=2)
     assert report.failed == ()
     assert sorted(bench.sent) == ["1", "2", "3"]
+
+
+def test_a_lead_that_is_due_and_cannot_be_had_is_waited_for_with_patience(bench, monkeypatch):
+    """A task that finds its lead due, but taken, looks again in seconds, not at once (4.6)."""
+    due = bench.clock.now - timedelta(seconds=1)
+    monkeypatch.setattr(bench.log, "next_due", lambda _: due)
+    report = bench.dispatch("run 1", [1])
+    assert report.due_at == bench.clock.now + timedelta(seconds=5)
+
+
+def test_a_clear_says_which_leads_it_cannot_send_again(bench, caplog):
+    """A payload that retention cleared, and a row that is gone, are counted (4.5, 6.4)."""
+    bench.dispatch("run 1", [1, 2])
+    bench.log.purge_payloads(bench.clock.now + timedelta(days=31), timedelta(days=30))
+    bench.dispatch("run 1", [1], epoch=1, resend_all=True)
+    assert "1 leads can't be sent again" in caplog.text
