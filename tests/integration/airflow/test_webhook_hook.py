@@ -185,3 +185,21 @@ def test_secrets_are_masked_in_the_logs_of_others(connect):
     path = hook.destination.url.removeprefix(hook.destination.origin)
     line = f"{hook.destination.url} {path} header-is-secret"
     assert not any(secret in str(redact(line)) for secret in SECRETS)
+
+
+def test_the_session_takes_certificate_and_proxy_from_the_connection_alone(connect):
+    """`cert` and `proxies` count; the environment only if the connection says so (1.1, 2.5)."""
+    with connect().get_conn() as session:
+        assert (session.cert, session.proxies, session.trust_env) == (None, {}, False)
+    extra = {"cert": "/client.pem", "proxies": {"https": "http://proxy:3128"}, "trust_env": True}
+    with connect(extra).get_conn() as session:
+        assert session.cert == "/client.pem"
+        assert session.proxies == {"https": "http://proxy:3128"}
+        assert session.trust_env is True
+
+
+def test_a_request_of_the_session_does_not_wait_for_ever(connect, receiver):
+    """Where no timeout is given there is one, and it can be made shorter (Contract 2.4)."""
+    receiver.answer = lambda _: Reply(after=1)
+    with pytest.raises(ZblError, match="ReadTimeout"):
+        connect().run(json={}, extra_options={"timeout": 0.2})

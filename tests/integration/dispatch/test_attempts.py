@@ -111,3 +111,11 @@ def test_a_task_may_end_before_the_retries(bench):
     assert report.due_at is None
     bench.clock.now += timedelta(minutes=1)
     assert bench.dispatch("run 2").counts == {Status.DELIVERED: 1}
+
+
+def test_a_retry_that_is_due_while_the_task_is_sending_goes_out_with_it(bench):
+    """A wait of nothing needs no deferral: the drain ends when nothing can become due (3.1)."""
+    bench.answer(lambda request: Reply(200 if request.before == 2 else 503))
+    report = bench.dispatch("run 1", [1, 2], schedule=(0, 0))
+    assert (report.counts, report.due_at) == ({Status.DELIVERED: 2}, None)
+    assert len(bench.sent) == 6

@@ -323,3 +323,19 @@ def test_a_clear_says_which_leads_it_cannot_send_again(bench, caplog):
     bench.log.purge_payloads(bench.clock.now + timedelta(days=31), timedelta(days=30))
     bench.dispatch("run 1", [1], epoch=1, resend_all=True)
     assert "1 leads can't be sent again" in caplog.text
+
+
+def test_what_was_claimed_and_not_sent_is_given_back(bench, monkeypatch):
+    """A task that breaks keeps nobody waiting for leases of leads that it never sent (4.6, 6.2)."""
+
+    def broken(*_):
+        raise OSError("the log went away")
+
+    bench.extra = {"max_concurrency": 1}
+    bench.answer(lambda _: Reply(after=0.02))
+    monkeypatch.setattr(bench.log, "settle", broken)
+    with pytest.raises(OSError, match="log went away"):
+        bench.dispatch("run 1", list(range(100)))
+    counts = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
+    assert counts["pending"] > 50
+    assert counts["sending"] <= len(bench.sent) + 1
