@@ -144,6 +144,10 @@ def _ipv6(text: str) -> str:
         address = None
     if address is None or address.scope_id:
         raise _refusal("has a host that is no IP address", "Correct the host")
+    if address.ipv4_mapped:
+        # Python 3.13 writes it with dots; URLs have it in hexadecimal, whoever reads them.
+        high, low = divmod(int(address.ipv4_mapped), 1 << 16)
+        return f"::ffff:{high:x}:{low:x}"
     return address.compressed
 
 
