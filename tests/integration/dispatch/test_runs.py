@@ -339,3 +339,38 @@ def test_what_was_claimed_and_not_sent_is_given_back(bench, monkeypatch):
     counts = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
     assert counts["pending"] > 50
     assert counts["sending"] <= len(bench.sent) + 1
+
+
+def test_a_lead_is_not_sent_under_a_lease_that_is_nearly_over(bench, monkeypatch):
+    """Another worker could claim it while it is under way: it is given back first (4.6)."""
+    released = []
+    release = bench.log.release
+    monkeypatch.setattr(
+        bench.log, "release", lambda claimed, now: (released.extend(claimed), release(claimed, now))
+    )
+
+    def answer(request):
+        if request.lead_id == "1":
+            bench.clock.now += timedelta(seconds=50)
+        return Reply()
+
+    bench.extra = {"max_concurrency": 1}
+    bench.answer(answer)
+    assert bench.dispatch("run 1", [1, 2]).counts == {Status.DELIVERED: 2}
+    assert [claimed.lead_id for claimed in released] == ["2"]
+    assert bench.sent == ["1", "2"]
+
+
+def test_an_outcome_that_comes_after_its_lease_is_said_and_not_written(bench, caplog):
+    """Whoever claimed the lead meanwhile writes down what becomes of it (Contract 4.6, 6.2)."""
+    other = bench.log.begin(key("run 2"), "zapier", 0, bench.clock())
+
+    def answer(_):
+        bench.clock.now += timedelta(minutes=2)
+        bench.log.claim("zapier", 10, bench.clock(), timedelta(minutes=1), run=other)
+        return Reply()
+
+    bench.answer(answer)
+    assert bench.dispatch("run 1", [1]).counts == {Status.SENDING: 1}
+    assert "1 outcomes came after their leases had run out" in caplog.text
+    assert bench.rows("SELECT * FROM zbl_attempt") == []
