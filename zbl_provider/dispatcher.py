@@ -114,6 +114,12 @@ class Dispatcher:
         self.guard = guard
         self.policy = policy
         self.clock = clock
+        self._draining: Drain | None = None
+
+    def stop(self) -> None:
+        """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
+        if self._draining:
+            self._draining.stop()
 
     def dispatch(self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] = ()) -> Report:
         """
@@ -135,7 +141,8 @@ class Dispatcher:
             _exhaust(enrolling)
             self._reopen(run, epoch)
         if self.destination.active:
-            self._drain(run).run(enrolling)
+            self._draining = self._drain(run)
+            self._draining.run(enrolling)
         _exhaust(enrolling)
         return self._report(run, tally["skipped"])
 

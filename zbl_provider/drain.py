@@ -9,6 +9,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
 from zbl_provider.log.model import Settlement
@@ -31,7 +32,6 @@ _Item = TypeVar("_Item")
 Enrolling: TypeAlias = "Generator[tuple[Claimed, ...], timedelta | None]"
 """Enrols a batch at each step; sent a lease, it claims what is new in it and yields that."""
 
-DEADLINE_SECONDS = 10.0  # of one attempt, Contract 2.4
 _LEASE_SECONDS = 60.0
 _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
@@ -83,6 +83,7 @@ class Drain:
         self._turn = asyncio.Lock()
         self._next_slot = 0.0
         self._interruption: BaseException | None = None
+        self._stopping = False
         self._progress = Progress()
 
     def run(self, enrolling: Enrolling) -> None:
@@ -100,11 +101,13 @@ class Drain:
             except asyncio.CancelledError:
                 raise self._interruption or asyncio.CancelledError from None
 
+    def stop(self) -> None:
+        """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
+        self._stopping = True
+
     async def _drain(self, enrolling: Enrolling) -> None:
         self._heed_interruptions()
-        async with Transport(
-            self._destination, self._guard, deadline=DEADLINE_SECONDS
-        ) as transport:
+        async with Transport(self._destination, self._guard) as transport:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(self._enrol(enrolling))
@@ -150,7 +153,7 @@ class Drain:
         """Begin and end in one thread: the connections of some databases belong to theirs."""
         with contextlib.closing(enrolling), contextlib.suppress(StopIteration):
             next(enrolling)
-            while self._enrolling:
+            while self._enrolling and not self._stopping:
                 claimed = enrolling.send(self._spare_lease())
                 loop.call_soon_threadsafe(self._take, claimed)
 
@@ -182,7 +185,7 @@ class Drain:
     async def _claim(self) -> None:
         """Keep the senders supplied; return when nothing is due and nothing can become due."""
         limit = self._first_limit()
-        while True:
+        while not self._stopping:
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self._enrolling and self._in_flight == 0
             self._changed.clear()
@@ -214,7 +217,7 @@ class Drain:
     async def _until_low(self, limit: int) -> int:
         """Wait until most of what was claimed is taken; return how much to claim next."""
         started = time.monotonic()
-        while self._ready.qsize() > limit // 4:
+        while self._ready.qsize() > limit // 4 and not self._stopping:
             self._changed.clear()
             await self._until_changed()
         took = time.monotonic() - started
@@ -231,6 +234,9 @@ class Drain:
 
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._next()) is not None:
+            if self._stopping:
+                self._ready.put_nowait(claimed)  # it is given back with the rest
+                return
             if claimed.lease_until - self._clock() < timedelta(seconds=1.5 * DEADLINE_SECONDS):
                 # Another worker could claim it while it is under way.
                 await self._release([claimed])
@@ -249,7 +255,7 @@ class Drain:
         # One sender at a time: if each waited for a slot of its own with a lead in its hand, the
         # leases of the last ones would run out before their slots came, over and over.
         async with self._turn:
-            if (claimed := await self._ready.get()) is not None:
+            if (claimed := await self._ready.get()) is not None and not self._stopping:
                 slot = max(time.monotonic(), self._next_slot)
                 self._next_slot = slot + 1 / rate
                 await asyncio.sleep(slot - time.monotonic())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+DEADLINE_SECONDS = 10.0
+"""Of one attempt, from its start to the last byte that is read (Contract 2.4)."""
+
 EXCERPT_BYTES = 4096
 """How much of an answer's body is read for the log, at most (Contract 2.4)."""
 

@@ -15,6 +15,7 @@ from zbl_provider.delivery import signing
 from zbl_provider.delivery.client import ClientFactory
 from zbl_provider.delivery.excerpt import Excerpts
 from zbl_provider.delivery.exchange import (
+    DEADLINE_SECONDS,
     EXCERPT_BYTES,
     Answer,
     Failure,
@@ -60,7 +61,7 @@ class Transport:
         destination: Destination,
         guard: Guard,
         *,
-        deadline: float = 10.0,
+        deadline: float = DEADLINE_SECONDS,
         clock: Callable[[], float] = time.time,
         resolver: Resolver | None = None,
     ) -> None:

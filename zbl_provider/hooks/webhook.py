@@ -15,6 +15,7 @@ from airflow.sdk.log import mask_secret
 from requests import PreparedRequest, RequestException, Response, Session
 
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.headers import without_duplicates
 from zbl_provider.exceptions import ZblError
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.transport import Answer, Failure, Request
-
-DEADLINE_SECONDS = 10.0
 
 
 class WebhookHook(HttpHook):
@@ -92,8 +91,7 @@ class WebhookHook(HttpHook):
         from zbl_provider.delivery.transport import Transport
 
         async def send() -> Answer | Failure:
-            transport = Transport(self.destination, self.guard, deadline=DEADLINE_SECONDS)
-            async with transport:
+            async with Transport(self.destination, self.guard) as transport:
                 return await transport.send(request)
 
         return asyncio.run(send())
@@ -132,19 +130,12 @@ class WebhookHook(HttpHook):
         :return: a session with the connection's headers, authentication, certificates and proxy
         :raises ConfigurationError: if the connection's settings cannot work
         """
-        from zbl_provider.delivery.client import static_headers
+        from zbl_provider.hooks.session import WebhookSession
 
-        destination = self.destination
-        self.base_url, self._base_url_initialized = destination.url, True
-        session = _WebhookSession(float((extra_options or {}).get("timeout") or DEADLINE_SECONDS))
-        session.headers.update(static_headers(destination))
+        timeout = float((extra_options or {}).get("timeout") or DEADLINE_SECONDS)
+        session = WebhookSession(self.destination, self.guard, timeout)
         session.headers.update(headers or {})
-        session.trust_env = destination.trust_env
-        session.verify = destination.verify
-        session.cert = destination.cert
-        if destination.proxy:
-            session.proxies = {"https": destination.proxy}
-        session.mount("https://", self.adapter or self.keep_alive_adapter)
+        self.base_url, self._base_url_initialized = self.destination.url, True
         return session
 
     def run(
@@ -176,21 +167,6 @@ class WebhookHook(HttpHook):
         if (extra_options or {}).get("check_response", True) and not response.ok:
             raise ZblError(f"{self.destination.origin} answered {response.status_code}")
         return response
-
-
-class _WebhookSession(Session):
-    """A session that speaks HTTPS alone, follows nothing, and does not wait for ever."""
-
-    def __init__(self, timeout: float) -> None:
-        super().__init__()
-        self._timeout = timeout
-        self.adapters.pop("http://")
-
-    def request(self, *args: Any, **kwargs: Any) -> Response:
-        kwargs.setdefault("timeout", self._timeout)
-        kwargs.setdefault("verify", self.verify)  # else an environment's CA could take its place
-        kwargs["allow_redirects"] = False
-        return super().request(*args, **kwargs)
 
 
 def _with_auth(destination: Destination, auth: AuthBase) -> Destination:

@@ -9,7 +9,7 @@ from airflow.sdk.log import redact
 from requests.auth import AuthBase
 
 from demo.receiver import Reply
-from zbl_provider.exceptions import ConfigurationError, ZblError
+from zbl_provider.exceptions import BlockedAddress, ConfigurationError, ZblError
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads import schema
 
@@ -89,6 +89,17 @@ def test_a_private_address_is_refused_and_the_option_is_named(connect, receiver,
     done, message = connect().test_connection()
     assert not done
     assert "allowed_networks" in message
+    assert receiver.received == []
+
+
+def test_the_session_is_guarded_by_the_address_it_connects_to(connect, receiver, monkeypatch):
+    """`get_conn` and `run` refuse a private address before anything is sent (Contract 7.1)."""
+    monkeypatch.setenv("AIRFLOW__ZBL__ALLOWED_NETWORKS", "10.0.0.0/8")
+    hook = connect()
+    with hook.get_conn() as session, pytest.raises(BlockedAddress, match="allowed_networks"):
+        session.post(hook.destination.url)
+    with pytest.raises(BlockedAddress, match="allowed_networks"):
+        hook.run(json={})
     assert receiver.received == []
 
 

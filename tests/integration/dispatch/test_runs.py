@@ -374,3 +374,21 @@ def test_an_outcome_that_comes_after_its_lease_is_said_and_not_written(bench, ca
     assert bench.dispatch("run 1", [1]).counts == {Status.SENDING: 1}
     assert "1 outcomes came after their leases had run out" in caplog.text
     assert bench.rows("SELECT * FROM zbl_attempt") == []
+
+
+def test_a_task_that_airflow_ends_settles_what_is_in_flight_and_gives_back_the_rest(bench):
+    """Stopped in the middle, it leaves nothing in doubt: no lead goes out twice for it (6.2)."""
+    dispatcher = bench.dispatcher()
+
+    def answer(_):
+        dispatcher.stop()
+        return Reply(after=0.05)
+
+    bench.answer(answer)
+    report = dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(500)])
+    assert 0 < len(bench.sent) < 250
+    assert report.counts[Status.DELIVERED] == len(bench.sent)
+    assert Status.SENDING not in report.counts
+    bench.answer(lambda _: Reply())
+    assert bench.dispatch("run 1", list(range(500))).counts == {Status.DELIVERED: 500}
+    assert len(bench.sent) == 500
