@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.receiver import Receiver, Reply
+from demo.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,29 +34,24 @@ def example_dags() -> DagBag:
     return bag
 
 
-@pytest.fixture(scope="session")
-def shared_receiver() -> Iterator[Receiver]:
+@pytest.fixture
+def receiver(tmp_path, monkeypatch) -> Iterator[Receiver]:
+    """Give a receiver that the default integration sends to."""
     with Receiver() as receiver:
+        _connect(receiver, tmp_path, monkeypatch)
         yield receiver
 
 
-@pytest.fixture
-def receiver(shared_receiver, tmp_path, monkeypatch) -> Receiver:
-    """Give a receiver that the default integration sends to."""
-    with shared_receiver._lock:
-        shared_receiver._received.clear()
-        shared_receiver._begun.clear()
-    shared_receiver.answer = lambda _: Reply()
-    authority = str(shared_receiver.write_authority(tmp_path / "ca.pem"))
+def _connect(receiver, tmp_path, monkeypatch) -> None:
+    authority = str(receiver.write_authority(tmp_path / "ca.pem"))
     connection = {
         "conn_type": "zbl_webhook",
-        "host": f"{shared_receiver.url}/hooks/catch/path-is-secret",
+        "host": f"{receiver.url}/hooks/catch/path-is-secret",
         "extra": {"verify": authority, "secret_headers": {"X-Key": "header-is-secret"}},
     }
     monkeypatch.setenv("AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT", json.dumps(connection))
     monkeypatch.setenv("AIRFLOW__ZBL__ALLOWED_NETWORKS", "127.0.0.0/8, ::1/128")
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    return shared_receiver
 
 
 @pytest.fixture

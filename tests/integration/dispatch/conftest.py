@@ -101,19 +101,11 @@ def lead(number: int, **fields):
     return read_lead({"id": number, "email": f"{number}@example.com", **fields})
 
 
-@pytest.fixture(scope="session")
-def shared_receiver() -> Iterator[Receiver]:
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Give a receiver of the test's own: requests on their way from another can't reach it."""
     with Receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-def receiver(shared_receiver) -> Receiver:
-    with shared_receiver._lock:
-        shared_receiver._received.clear()
-        shared_receiver._begun.clear()
-    shared_receiver.answer = lambda _: Reply()
-    return shared_receiver
 
 
 @pytest.fixture
