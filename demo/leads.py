@@ -63,11 +63,11 @@ def write(path: Path) -> None:
     marks = ", ".join(f":{name}" for name in rows[0])
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(_TABLE)
-        database.executemany(f"INSERT INTO leads VALUES ({marks})", rows)  # noqa: S608
+        database.executemany(f"INSERT INTO leads VALUES ({marks})", rows)
 
 
 def _rows() -> Iterator[dict[str, object]]:
-    chance = random.Random(2026)  # noqa: S311
+    chance = random.Random(2026)
     for number in range(1, COUNT + 1):
         row = _row(number, chance)
         if row["id"] == INVALID:
@@ -104,7 +104,7 @@ def _row(number: int, chance: random.Random) -> dict[str, object]:
 
 
 def _sometimes(chance: random.Random, value: str) -> str | None:
-    return value if chance.random() < 0.85 else None  # noqa: PLR2004
+    return value if chance.random() < 0.85 else None
 
 
 def _verifications(chance: random.Random, *, brazilian: bool) -> dict[str, object]:
@@ -125,4 +125,4 @@ def _custom_fields(chance: random.Random) -> str | None:
         "employees": chance.choice((3, 40, 1200)),
         "interests": chance.sample(["CRM", "automação", "análisis"], k=2),
     }
-    return json.dumps(fields, ensure_ascii=False) if chance.random() < 0.8 else None  # noqa: PLR2004
+    return json.dumps(fields, ensure_ascii=False) if chance.random() < 0.8 else None

@@ -129,7 +129,7 @@ def _trouble(integration: str, status: str, reason: str, found: Sequence[Entry])
 def accepted(integration: Integration, received: Iterable[Received]) -> list[str]:
     """Return the id of a lead for each time the receiver said 2xx to it."""
     ours = (request for request in received if request.path == integration.path)
-    return [request.lead_id for request in ours if 200 <= request.status < 300]  # noqa: PLR2004
+    return [request.lead_id for request in ours if 200 <= request.status < 300]
 
 
 def differences(

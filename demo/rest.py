@@ -66,7 +66,7 @@ class Rest:
     def call(self, method: str, path: str, body: object = None) -> Json:
         """Send one request and return the decoded answer (empty when there is none)."""
         data = None if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, data, self._headers(), method=method)  # noqa: S310
+        request = Request(self.url + path, data, self._headers(), method=method)
         try:
             with self._opener.open(request, timeout=60) as answer:
                 return dict(json.loads(answer.read() or b"{}"))
@@ -118,7 +118,7 @@ class Rest:
         try:
             self.call("GET", f"/api/v2/dags/{quote(dag_id)}")
         except ApiError as error:
-            if error.status != 404:  # noqa: PLR2004
+            if error.status != 404:
                 raise
             return False
         return True

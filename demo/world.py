@@ -44,7 +44,7 @@ class Integration:
 
     def expected(self, database: Path) -> Expected:
         """Ask the leads database, in plain SQL, what must become of each lead."""
-        query = f"SELECT id, status = 'qualified' AND coalesce({self.passes}, 0) FROM leads"  # noqa: S608
+        query = f"SELECT id, status = 'qualified' AND coalesce({self.passes}, 0) FROM leads"
         with closing(sqlite3.connect(database)) as connection:
             passed = dict(connection.execute(f"{query} WHERE {self.found}"))
         special = {leads.INVALID} | ({leads.REFUSED} if self.name == "crm" else set())
@@ -122,6 +122,6 @@ def answer(request: Received) -> Reply:
 
 def _bad_moments(lead_id: str) -> int:
     number = int(lead_id.rpartition("-")[2])
-    if number % 90 == 11:  # noqa: PLR2004
+    if number % 90 == 11:
         return 2
-    return int(number % 20 == 3)  # noqa: PLR2004
+    return int(number % 20 == 3)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 IfDelivered = Literal["skip", "send"]
 OnClear = Literal["resend_errors", "resend_all"]
 
-_DEFAULT_SCHEDULE: tuple[float, ...] = (60, 300, 900, 1800)
 _FAILED_NAMED = 3
 
 
@@ -36,8 +35,8 @@ class _DispatchOperator(BaseOperator):
     What both operators share: dispatch, wait deferred, dispatch again, and say how it ended.
 
     :param webhook_conn_id: connection of the integration, of type ``zbl_webhook`` (templated)
-    :param schedule: waits after each failed attempt, in seconds or as ``timedelta``; its length and
-        one is the number of attempts, ``()`` is a single one (Contract 3.1)
+    :param schedule: waits after each failed attempt, in seconds or as ``timedelta``: by default 1,
+        5, 15 and 30 minutes, which makes five attempts; ``()`` makes a single one (Contract 3.1)
     :param if_delivered: ``skip`` or ``send`` a lead that an earlier run delivered (Contract 4.4)
     :param on_clear: after a clear, ``resend_errors`` or ``resend_all`` (Contract 4.5)
     :param wait_for_retries: False ends the task after the first attempts; later runs make the
@@ -55,7 +54,7 @@ class _DispatchOperator(BaseOperator):
         self,
         *,
         webhook_conn_id: str = "zbl_webhook_default",
-        schedule: Iterable[float | timedelta] = _DEFAULT_SCHEDULE,
+        schedule: Iterable[float | timedelta] = Schedule.DEFAULT.waits,
         if_delivered: IfDelivered = "skip",
         on_clear: OnClear = "resend_errors",
         wait_for_retries: bool = True,
