@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
-from zbl_provider.log.model import Settlement
+from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.progress import Progress
 
 if TYPE_CHECKING:
@@ -276,7 +276,12 @@ class Drain:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             self._in_flight -= len(group)
             self._changed.set()
-            self._progress.show()
+            if self._progress.due:
+                self._progress.show(await asyncio.to_thread(self._left))
+
+    def _left(self) -> int:
+        counts = self._log.counts(self._run)
+        return sum(counts.get(status, 0) for status in OPEN)
 
     async def _group(self) -> list[Settlement]:
         """Gather outcomes; none are left once the senders have closed the queue."""

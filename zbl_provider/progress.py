@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 10.0
+_EVERY_SECONDS = 5.0
 _FAILURES_SHOWN = 20
 
 
@@ -55,11 +55,19 @@ class Progress:
             f"Next attempt at {due_at:%H:%M:%S} UTC" if due_at else "No further attempt",
         )
 
-    def show(self) -> None:
-        """Log where the work stands, every few seconds at most."""
-        if self._monotonic() - self._shown >= _EVERY_SECONDS:
-            self._shown = self._monotonic()
-            self._log()
+    @property
+    def due(self) -> bool:
+        """Whether it is some seconds since the work last showed where it stands."""
+        return self._monotonic() - self._shown >= _EVERY_SECONDS
+
+    def show(self, left: int) -> None:
+        """
+        Log where the work stands.
+
+        :param left: how many of the run's leads are not settled yet
+        """
+        self._shown = self._monotonic()
+        self._log(f"; {left} left")
 
     def close(self) -> None:
         """Log what was done, and how many failures were not shown one by one."""
@@ -71,15 +79,16 @@ class Progress:
     def _failures(self) -> int:
         return self._counts.total() - self._counts[Status.DELIVERED]
 
-    def _log(self) -> None:
+    def _log(self, more: str = "") -> None:
         seconds = max(self._monotonic() - self._started, 0.001)
         logger.info(
-            "%d sent: %d delivered, %d to be retried, %d in error; %.0f a second.",
+            "%d sent: %d delivered, %d to be retried, %d in error; %.0f a second%s.",
             self._counts.total(),
             self._counts[Status.DELIVERED],
             self._counts[Status.RETRYING],
             self._counts[Status.ERROR],
             self._counts.total() / seconds,
+            more,
         )
 
 

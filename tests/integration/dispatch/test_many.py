@@ -1,6 +1,7 @@
 """Many leads, and many who send them."""
 
 import json
+import re
 import subprocess
 import sys
 import weakref
@@ -109,3 +110,13 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(bench):
     report = bench.dispatcher().dispatch(key("run 1"), 0, read(source(), None))
     assert report.counts == {Status.DELIVERED: 3000}
     assert most <= 260, "a batch is 250"
+
+
+def test_a_task_that_runs_long_says_what_is_left(bench, caplog, monkeypatch):
+    """Every few seconds its log tells what was sent, and how many leads are still to go."""
+    caplog.set_level("INFO", logger="zbl_provider.progress")
+    monkeypatch.setattr("zbl_provider.progress._EVERY_SECONDS", 0.0)
+    bench.dispatch("run 1", list(range(600)))
+    left = [int(found[1]) for found in re.finditer(r"; (\d+) left\.", caplog.text)]
+    assert any(left)
+    assert left[-1] == 0
