@@ -25,9 +25,13 @@ _PROXY_PORTS: Final = {"http": 80, "https": 443}
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
     """Ask the operating system, as every other program on the machine does."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-    )
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )
+    except UnicodeError:  # a label that no name can have, such as one of a proxy's host
+        raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from None
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 

@@ -74,6 +74,12 @@ async def test_a_name_that_does_not_exist_is_tried_again(send):
     assert (result.kind, classify(result).verdict) == (FailureKind.DNS, Verdict.RETRY)
 
 
+async def test_a_proxy_whose_name_no_name_can_be(send):
+    """A label that is too long to be looked up is a failed look-up: `dns`, and no crash (3)."""
+    result = await send("https://hooks.invalid/hook", proxy=f"http://{'a' * 64}.test:3128")
+    assert result.kind is FailureKind.DNS
+
+
 @pytest.mark.parametrize("found", [[], socket.gaierror(socket.EAI_AGAIN, "try again")])
 async def test_a_name_without_an_address_is_tried_again(send, found):
     """A name server that has no address, or no answer: `dns` (Contract 3)."""
