@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -84,6 +85,7 @@ class Drain:
         self._next_slot = 0.0
         self._interruption: BaseException | None = None
         self._stopping = False
+        self._source = ThreadPoolExecutor(1, "zbl-source")
         self._progress = Progress()
 
     def run(self, enrolling: Enrolling) -> None:
@@ -93,7 +95,7 @@ class Drain:
         :param enrolling: writes a batch of found leads to the log at each step; what it raises is
             raised again once everything that is in the log has been sent
         """
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        with self._source, asyncio.Runner(loop_factory=_new_event_loop) as runner:
             try:
                 runner.run(self._drain(enrolling))
             except BaseExceptionGroup as group:
@@ -138,34 +140,34 @@ class Drain:
         asyncio.get_running_loop().set_exception_handler(heed)
 
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
-        loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._enrol_all, enrolling, loop)
+            claimed = await self._in_source(_step, enrolling, None)
+            while claimed is not None:
+                self._take(claimed)
+                if self._stopping:
+                    break
+                claimed = await self._in_source(_step, enrolling, await self._spare_lease())
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem
         finally:
-            # Should this task be cancelled, the thread stops after the batch it is at.
             self._enrolling = False
             self._changed.set()
+            await self._in_source(enrolling.close)
         return None
 
-    def _enrol_all(self, enrolling: Enrolling, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin and end in one thread: the connections of some databases belong to theirs."""
-        with contextlib.closing(enrolling), contextlib.suppress(StopIteration):
-            next(enrolling)
-            while self._enrolling and not self._stopping:
-                claimed = enrolling.send(self._spare_lease())
-                loop.call_soon_threadsafe(self._take, claimed)
-
-    def _spare_lease(self) -> timedelta | None:
+    async def _spare_lease(self) -> timedelta | None:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
         if self._destination.max_rate is not None:
             return None
         for _ in range(_PATIENCE):
-            if self._ready.qsize() < _LARGEST_CLAIM:
+            if self._ready.qsize() < _LARGEST_CLAIM or self._stopping:
                 return self._lease
-            time.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_PAUSE_SECONDS)
         return None
+
+    async def _in_source(self, call: Callable[..., _Item], *args: object) -> _Item:
+        """Call in the one thread that reads the source: some databases' connections demand it."""
+        return await asyncio.get_running_loop().run_in_executor(self._source, call, *args)
 
     def _take(self, claimed: Sequence[Claimed]) -> None:
         self._in_flight += len(claimed)
@@ -308,6 +310,14 @@ class Drain:
         unsent = [one for one in _drained(self._ready) if one is not None]
         if unsent:
             self._log.release(unsent, self._clock())
+
+
+def _step(enrolling: Enrolling, lease: timedelta | None) -> tuple[Claimed, ...] | None:
+    """Enrol a batch; None when there was none. A future can't carry a StopIteration."""
+    try:
+        return enrolling.send(lease)
+    except StopIteration:
+        return None
 
 
 def _drained(queue: asyncio.Queue[_Item]) -> Iterator[_Item]:
