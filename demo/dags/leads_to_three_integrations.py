@@ -11,8 +11,15 @@ from airflow.sdk import DAG
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 
 SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (2, 3, 4, 5))
+# For a lost worker and the like; they add no attempt.
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
-with DAG(dag_id="leads_to_three_integrations", schedule=None, tags=["zbl", "demo"]):
+with DAG(
+    dag_id="leads_to_three_integrations",
+    schedule=None,
+    default_args=RETRIES,
+    tags=["zbl", "demo"],
+):
     DispatchLeadsOperator(
         task_id="crm",
         sql="SELECT * FROM leads",
