@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 
-SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (2, 3, 4, 5))
+SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (4, 4, 5, 5))
 # For a lost worker and the like; they add no attempt.
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 

@@ -172,9 +172,9 @@ class Case:
 
         return wait_for(f"{self.name} {state}", look, seconds=seconds, pause=0.1)
 
-    def task_log(self, attempt: int = 1) -> str:
-        """Return the task's log."""
-        return self.rest.log(self.name, self.run_id, "send", attempt=attempt)
+    def task_log(self) -> str:
+        """Return the log of the task's last try."""
+        return self.rest.log(self.name, self.run_id, "send", attempt=self.task()["try_number"])
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that run the task now: its supervisor, and the task itself."""

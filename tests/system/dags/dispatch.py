@@ -6,10 +6,12 @@ from airflow.sdk import DAG, task
 
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
 
-QUICK = (1, 1, 1, 1)
-AT_ONCE = timedelta(0)
 # On a busy machine Airflow fails a task that was deferred for a second or two: its executor tells
-# of the first part's end when the task is queued again already. Retries are for such losses (3.2).
+# of the first part's end when the task is queued again already. So no wait is as short as that, and
+# should it be too short all the same: retries are for such losses (Contract 3.2).
+WAIT = 5
+QUICK = (WAIT, WAIT, WAIT, WAIT)
+AT_ONCE = timedelta(0)
 RETRIED = {"retries": 2, "retry_delay": AT_ONCE}
 
 
@@ -32,11 +34,11 @@ def dispatching(name: str, *, schedule: tuple[float, ...] = QUICK, **settings: o
 
 five_attempts = dispatching("five_attempts", retries=3)
 deferred_wait = dispatching("deferred_wait", schedule=(8,))
-killed = dispatching("killed", schedule=(4, 1, 1))
-cleared_errors = dispatching("cleared_errors", schedule=(1, 1))
+killed = dispatching("killed", schedule=(WAIT, WAIT, WAIT))
+cleared_errors = dispatching("cleared_errors", schedule=(WAIT, WAIT))
 cleared_all = dispatching("cleared_all", on_clear="resend_all")
 mixed = dispatching("mixed")
-private = dispatching("private", schedule=(1,))
+private = dispatching("private", schedule=(WAIT,))
 overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
 refused = [
     dispatching(f"refused_{what}")
@@ -79,6 +81,6 @@ with DAG(dag_id="private_one", schedule=None):
         task_id="send",
         lead="{{ dag_run.conf['lead'] | tojson }}",
         webhook_conn_id="private_one",
-        schedule=(1,),
+        schedule=(WAIT,),
         **RETRIED,
     )
