@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +99,8 @@ run = Table(
     # Which clear of the task instance was acted on last (Contract 4.5).
     Column("epoch", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # Some of its leads were chosen to be resent: the clear that follows means those alone.
+    Column("chosen", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"),
 )
 
@@ -161,6 +165,25 @@ attempt = Table(
     UniqueConstraint("delivery_id", "resend", "number", name="zbl_attempt_number"),
 )
 
+integration = Table(
+    "zbl_integration",
+    metadata,
+    Column("integration", String, primary_key=True),
+    # A person holds it: its leads are recorded, and not sent (Contract 1.2 and 8.4).
+    Column("held_at", Instant),
+    Column("held_by", Words),
+    # It answered one configuration error over and over, and this was it (Contract 8.6).
+    Column("paused_at", Instant),
+    Column("paused_status", Integer),
+)
+
+# Of delivered leads that were purged this alone is left, so that none goes out again (6.4).
+purged = Table(
+    "zbl_purged",
+    metadata,
+    Column("webhook_id", String, primary_key=True),
+)
+
 # Claiming stays cheap beside millions of settled rows, and takes the longest due first.
 Index(
     "zbl_delivery_due",
@@ -179,3 +202,16 @@ Index(
     postgresql_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
     sqlite_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
 )
+# What a person looks for among millions of delivered leads; no lead that is delivered at its first
+# attempt ever enters it.
+_TROUBLED = ("error", "filtered", "invalid", "retrying")
+Index(
+    "zbl_delivery_troubled",
+    delivery.c.status,
+    delivery.c.id,
+    postgresql_where=delivery.c.status.in_(_TROUBLED),
+    sqlite_where=delivery.c.status.in_(_TROUBLED),
+)
+# Times grow with the rows: a summary of each stretch finds a period, at next to no cost.
+Index("zbl_delivery_period", delivery.c.created_at, postgresql_using="brin").ddl_if("postgresql")
+Index("zbl_attempt_period", attempt.c.started_at, postgresql_using="brin").ddl_if("postgresql")
