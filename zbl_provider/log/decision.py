@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from zbl_provider.log.model import Candidate
 
 
+ERASED = "erased"
+"""Fingerprint of a lead that was erased on request: whatever is found for it is not sent."""
+
+
 class Change(Enum):
     """What is written over the known lead."""
 
@@ -77,11 +81,11 @@ class Rule:
 
     def decide(self, known: Known, found: Candidate) -> Decision:
         """Return what to do with a lead that was found again."""
+        if known.fingerprint == ERASED:
+            return Decision(skipped=True)
         match known.status:
             case Status.DELIVERED:
                 return self._delivered(known, found)
-            case Status.ERROR if known.own:
-                return Decision(_refresh(known, found))
             case Status.ERROR:
                 return self._failed(known, found)
             case Status.FILTERED | Status.INVALID:
@@ -99,6 +103,8 @@ class Rule:
         return Decision(skipped=True)
 
     def _failed(self, known: Known, found: Candidate) -> Decision:
+        if known.own:
+            return Decision(_refresh(known, found))
         if self.resend_errors and found.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
         return Decision(_refresh(known, found), skipped=True)

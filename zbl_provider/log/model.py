@@ -186,3 +186,49 @@ class Delivery:
     reason: str | None
     attempts: int
     last_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """
+    What keeps an integration's leads back, if anything does (Contract 8.4 and 8.6).
+
+    :param name: its connection id
+    :param held_at: when somebody held it, aware
+    :param held_by: who did
+    :param paused_at: when it was paused for its answers, aware
+    :param paused_status: the HTTP status it gave over and over
+    """
+
+    name: str
+    held_at: datetime | None = None
+    held_by: str | None = None
+    paused_at: datetime | None = None
+    paused_status: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a person holds it."""
+        return self.held_at is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused until one lead is delivered, or somebody resumes it."""
+        return self.paused_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """
+    What was removed of one lead, counted.
+
+    :param deliveries: rows that show no longer whose they were, one for each integration
+    :param payloads: of these, how many still had the lead's data
+    :param attempts: attempts whose answers were removed
+    :param in_flight: rows that were left, since a worker is sending them: erase again in a minute
+    """
+
+    deliveries: int
+    payloads: int
+    attempts: int
+    in_flight: int

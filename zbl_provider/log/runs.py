@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from zbl_provider.log.model import FAILED, OPEN, Delivery, Failed, Reopened, Run, Status
 from zbl_provider.log.tables import delivery, run, run_delivery
+from zbl_provider.log.tables import integration as integrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now
         "integration": integration,
     }
     add_missing(connection, run, [{**columns, "epoch": epoch, "created_at": now}])
+    add_missing(connection, integrations, [{"integration": integration}])
     known = connection.execute(select(run.c.id, run.c.epoch).filter_by(**columns)).one()
     return Run(id=known.id, cleared=known.epoch != epoch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zbl_provider.log import claims, migrate, retention, runs, settling
+from zbl_provider.log import claims, erasure, integrations, migrate, retention, runs, settling
 from zbl_provider.log.cipher import Seal
 from zbl_provider.log.claims import Lease
 from zbl_provider.log.decision import Rule
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         Candidate,
         Claimed,
         Delivery,
+        Erased,
         Failed,
+        Integration,
         Reopened,
         Run,
         RunKey,
@@ -223,3 +225,57 @@ class DeliveryLog:
         """
         with self._engine.begin() as connection:
             return retention.purge_payloads(connection, now - older_than, limit)
+
+    def integrations(self) -> list[Integration]:
+        """Return every integration that the log has seen or that somebody has held, by name."""
+        with reading(self._engine) as connection:
+            return integrations.every(connection)
+
+    def integration(self, name: str) -> Integration:
+        """Return what the log knows of one integration; nothing keeps back one it does not know."""
+        with reading(self._engine) as connection:
+            return integrations.find(connection, name)
+
+    def hold(self, name: str, by: str, now: datetime) -> None:
+        """
+        Hold an integration: its leads are recorded, and go out when it is resumed (Contract 8.4).
+
+        :param name: the connection id; the log need not know it yet
+        :param by: who holds it; who held it before stays named
+        :param now: the present time
+        """
+        with self._engine.begin() as connection:
+            integrations.hold(connection, name, by, now)
+
+    def resume(self, name: str) -> None:
+        """End whatever keeps an integration's leads back: a hold, and a pause, too (8.4, 8.6)."""
+        with self._engine.begin() as connection:
+            integrations.resume(connection, name)
+
+    def pause(self, name: str, status: int, now: datetime) -> bool:
+        """
+        Pause an integration that answers nothing but one configuration error (Contract 8.6).
+
+        :param name: the connection id
+        :param status: the HTTP status of that answer
+        :param now: the present time
+        :return: whether it was this call that paused it
+        """
+        with self._engine.begin() as connection:
+            return integrations.pause(connection, name, status, now)
+
+    def unpause(self, name: str) -> None:
+        """End a pause, since a lead was delivered; a person's hold stays (Contract 8.6)."""
+        with self._engine.begin() as connection:
+            integrations.unpause(connection, name)
+
+    def erase(self, lead_id: str, now: datetime) -> Erased:
+        """
+        Forget a person on request, at all integrations; the lead is not sent again.
+
+        :param lead_id: the lead's own id
+        :param now: the present time
+        :return: what was removed; rows in flight are left, and counted
+        """
+        with self._engine.begin() as connection:
+            return erasure.erase(connection, lead_id, now)
