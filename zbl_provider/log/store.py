@@ -11,6 +11,7 @@ from zbl_provider.log.decision import Rule
 from zbl_provider.log.engine import open_engine, reading
 from zbl_provider.log.enrolment import Enroller
 from zbl_provider.log.model import Enrolment
+from zbl_provider.log.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ class DeliveryLog:
 
     Each method is one transaction, and may be called from any thread. All times are aware. A
     database that is locked or away raises SQLAlchemy's OperationalError; nothing is written then.
+    ``reader`` answers what people ask.
 
     :param url: an SQLite file, or a PostgreSQL database
     :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
@@ -52,6 +54,7 @@ class DeliveryLog:
     def __init__(self, url: str | URL, *, cipher: Cipher | None = None) -> None:
         self._engine = open_engine(url)
         self._seal = Seal(cipher)
+        self.reader = Reader(self._engine, self._seal)
 
     def upgrade(self) -> None:
         """

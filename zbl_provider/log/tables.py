@@ -32,6 +32,7 @@ metadata = MetaData()
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
 Number = BigInteger().with_variant(Integer(), "sqlite")
+LARGEST_NUMBER = 2**63 - 1
 
 
 class Instant(TypeDecorator[datetime]):

@@ -1,0 +1,241 @@
+"""
+What people ask of the log: which leads, what became of one, and how many (Contract 8.4).
+
+Read-only. The newest leads are found at once, however many there are: pages are cut by the leads'
+numbers, and what is rare is looked up by an index rather than sought among all the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from zbl_provider.log import figures
+from zbl_provider.log.bulk import among
+from zbl_provider.log.cipher import UnreadableError
+from zbl_provider.log.engine import reading
+from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.selection import CLOCKS_DIFFER, by_index, conditions, first_since
+from zbl_provider.log.tables import LARGEST_NUMBER, attempt, delivery, run
+from zbl_provider.log.views import Attempt, Bucket, Detail, Page, Query, Row, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Select
+    from sqlalchemy import Row as Found
+
+    from zbl_provider.log.cipher import Seal
+
+__all__ = ["Attempt", "Bucket", "Detail", "Page", "Query", "Reader", "Row", "Totals"]
+
+_NEAR = 10_000  # leads looked through first: they have a page of whatever is common
+_RARE = 10_000  # so few can be gathered and sorted
+
+_RUN = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+_ROW = (
+    delivery.c.id,
+    delivery.c.webhook_id,
+    delivery.c.lead_id,
+    delivery.c.integration,
+    delivery.c.status,
+    delivery.c.reason,
+    delivery.c.attempts,
+    delivery.c.resend,
+    delivery.c.last_status,
+    delivery.c.last_kind,
+    delivery.c.due_at,
+    delivery.c.created_at,
+    delivery.c.updated_at,
+    delivery.c.delivered_at,
+)
+_WAITING = {Status.PENDING, Status.RETRYING}
+
+
+class Reader:
+    """
+    Answers questions about the log; each answer sees one state of it.
+
+    :param engine: of the log's database
+    :param seal: opens what rests sealed
+    """
+
+    def __init__(self, engine: Engine, seal: Seal) -> None:
+        self._engine = engine
+        self._seal = seal
+
+    def deliveries(self, query: Query, limit: int = 50, before: int | None = None) -> Page:
+        """
+        Return leads, the newest first.
+
+        :param query: which ones
+        :param limit: how many at most, 1 or more
+        :param before: ``next`` of the page before; None for the first page
+        """
+        with reading(self._engine) as connection:
+            rows = _Search(connection, query).newest(limit + 1, before)
+        more = len(rows) > limit
+        return Page(tuple(rows[:limit]), rows[limit - 1].delivery_id if more else None)
+
+    def delivery(self, delivery_id: int) -> Detail | None:
+        """Return one lead and its attempts; None if there is no such number."""
+        wanted = delivery.c.id == min(delivery_id, LARGEST_NUMBER)
+        with reading(self._engine) as connection:
+            found = connection.execute(_rows(wanted)).one_or_none()
+            if found is None:
+                return None
+            attempts = connection.execute(_attempts(delivery_id)).all()
+            rests = select(delivery.c.payload.is_not(None)).where(wanted)
+            sendable = bool(connection.scalar(rests))
+        return Detail(_row(found), tuple(map(self._attempt, attempts)), sendable)
+
+    def funnel(self, query: Query) -> dict[Status, int]:
+        """Return how many of the leads have which status; absent means none."""
+        with reading(self._engine) as connection:
+            return figures.funnel(connection, query)
+
+    def activity(self, query: Query, *, now: datetime, buckets: int = 60) -> tuple[Bucket, ...]:
+        """
+        Return what the attempts of a period came to, stretch by stretch, the empty ones too.
+
+        :param query: whose attempts; its period is when they began, the last seven days by default
+        :param now: the present time, aware
+        :param buckets: how many stretches at most; they are some minutes, hours or days long
+        """
+        with reading(self._engine) as connection:
+            return figures.activity(connection, query, now, buckets)
+
+    def integrations(self, since: datetime) -> list[Totals]:
+        """
+        Return what became of each integration's leads.
+
+        :param since: of leads enrolled, and attempts begun, then or later, aware
+        :return: all that are known, by name; those without leads in the period, too
+        """
+        with reading(self._engine) as connection:
+            return figures.integrations(connection, since)
+
+    def _attempt(self, found: Found[*tuple[Any, ...]]) -> Attempt:
+        number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found
+        return Attempt(
+            number=number,
+            resend=resend,
+            started_at=started_at,
+            duration_ms=duration_ms,
+            status_code=status_code,
+            kind=kind,
+            detail=detail,
+            excerpt=self._text(excerpt),
+            run=RunKey(*key),
+        )
+
+    def _text(self, excerpt: bytes | None) -> str | None:
+        if excerpt is None:
+            return None
+        try:
+            return self._seal.open(excerpt).decode("utf-8", "replace")
+        except UnreadableError:  # another key's: the attempt can be shown without it
+            return None
+
+
+class _Search:
+    """Finds the newest rows of a query, by the way that is short for it."""
+
+    def __init__(self, connection: Connection, query: Query) -> None:
+        self._connection = connection
+        self._query = query
+        self._where = conditions(connection, query)
+
+    def newest(self, limit: int, before: int | None) -> list[Row]:
+        """Return the newest rows under a number, at most so many."""
+        if self._query.lead_id is not None:
+            return self._fetch(limit, *([] if before is None else [delivery.c.id < before]))
+        end = self._end(before)
+        near = end - _NEAR
+        found = self._fetch(limit, delivery.c.id < end, delivery.c.id >= near)
+        if len(found) < limit and near > 0:
+            found += self._farther(limit - len(found), near)
+        return found
+
+    def _end(self, before: int | None) -> int:
+        """Return a number above all that can be meant."""
+        top = self._connection.scalar(select(func.max(delivery.c.id))) or 0
+        end = top + 1 if before is None else min(before, top + 1)
+        if self._query.until is None:
+            return end
+        return min(end, self._first_since(self._query.until + CLOCKS_DIFFER))
+
+    def _farther(self, limit: int, end: int) -> list[Row]:
+        start = 0
+        if self._query.since is not None:
+            start = self._first_since(self._query.since - CLOCKS_DIFFER)
+            if start >= end:
+                return []
+        within = (delivery.c.id < end, delivery.c.id >= start)
+        few = self._few(*within)
+        if few is None:
+            return self._fetch(limit, *within)
+        if not few:
+            return []
+        return self._fetch(limit, delivery.c.id.in_(among(self._connection, few)))
+
+    def _few(self, *within: ColumnElement[bool]) -> Sequence[int] | None:
+        """Return the numbers of all that is meant, if an index finds them and they are few."""
+        selected = by_index(self._query, *within)
+        if selected is None:
+            return None
+        numbers = self._connection.scalars(selected.limit(_RARE + 1)).all()
+        return numbers if len(numbers) <= _RARE else None
+
+    def _first_since(self, moment: datetime) -> int:
+        return first_since(self._connection, delivery.c.id, delivery.c.created_at, moment)
+
+    def _fetch(self, limit: int, *within: ColumnElement[bool]) -> list[Row]:
+        newest = _rows(*self._where, *within).order_by(delivery.c.id.desc()).limit(limit)
+        return [_row(found) for found in self._connection.execute(newest)]
+
+
+def _rows(*where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    return select(*_ROW, *_RUN).join(run, run.c.id == delivery.c.run_id).where(*where)
+
+
+def _attempts(delivery_id: int) -> Select[*tuple[Any, ...]]:
+    columns = (
+        attempt.c.number,
+        attempt.c.resend,
+        attempt.c.started_at,
+        attempt.c.duration_ms,
+        attempt.c.status_code,
+        attempt.c.kind,
+        attempt.c.detail,
+        attempt.c.excerpt,
+    )
+    return (
+        select(*columns, *_RUN)
+        .join(run, run.c.id == attempt.c.run_id)
+        .where(attempt.c.delivery_id == delivery_id)
+        .order_by(attempt.c.resend, attempt.c.number)
+    )
+
+
+def _row(found: Found[*tuple[Any, ...]]) -> Row:
+    status = Status(found.status)
+    return Row(
+        delivery_id=found.id,
+        webhook_id=found.webhook_id,
+        lead_id=found.lead_id,
+        integration=found.integration,
+        status=status,
+        reason=found.reason,
+        attempts=found.attempts,
+        resend=found.resend,
+        last_status=found.last_status,
+        last_kind=found.last_kind,
+        due_at=found.due_at if status in _WAITING else None,
+        created_at=found.created_at,
+        updated_at=found.updated_at,
+        delivered_at=found.delivered_at,
+        run=RunKey(found.dag_id, found.task_id, found.run_id, found.map_index),
+    )
