@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -38,25 +39,28 @@ class Excerpts:
         self._secrets = sorted(spellings, key=len, reverse=True)
         self._mask = re.compile("|".join(map(re.escape, self._secrets)) or r"(?!)")
 
-    def text(self, body: bytes) -> str:
+    def text(self, body: bytes, *, whole: bool) -> str:
         """
         Make an excerpt (Contract 2.4 and 7.3).
 
         :param body: the body's start; more than 4 KiB are cut off
+        :param whole: whether the body ends there
         :returns: at most 4 KiB of text, with nothing invisible in it
         """
-        decoded = body[:EXCERPT_BYTES].decode("utf-8", "replace")
-        masked = self._mask.sub(_MASK, decoded)
-        if len(body) >= EXCERPT_BYTES:
-            masked = self._without_cut_secret(masked)
-        text = masked.replace("\r\n", "\n")
-        if text.replace("\n", "").isprintable():
-            return text
-        shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-        return shown.encode()[:EXCERPT_BYTES].decode("utf-8", "ignore")
+        whole = whole and len(body) <= EXCERPT_BYTES
+        # Half a character at a cut stays out: it would part the half of a secret from the end.
+        decoded, _ = utf_8_decode(body[:EXCERPT_BYTES], "replace", whole)
+        text = self._mask.sub(_MASK, decoded)
+        if not whole:
+            text = self._without_cut_secret(text)
+        text = text.replace("\r\n", "\n")
+        if not text.replace("\n", "").isprintable():
+            text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+        # What stands for an unreadable byte takes three.
+        return text.encode()[:EXCERPT_BYTES].decode("utf-8", "ignore")
 
     def _without_cut_secret(self, text: str) -> str:
-        """Take off the beginning of a secret that the excerpt's end has cut in two."""
+        """Take off the beginning of a secret that the body's end has cut in two."""
         for secret in self._secrets:
             for length in range(min(len(secret) - 1, len(text)), _MIN_SECRET_CHARS - 1, -1):
                 if text.endswith(secret[:length]):

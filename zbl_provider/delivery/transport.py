@@ -130,13 +130,14 @@ class Transport:
 
     async def _excerpt(self, response: Response) -> str:
         """Read the body's start. The outcome stands, whatever happens from here on (2.4)."""
-        body = b""
+        body, whole = b"", False
         with suppress(PyreqwestError):
-            while len(body) < EXCERPT_BYTES and (chunk := await response.body_reader.read_chunk()):
-                body += bytes(chunk)
+            while len(body) < EXCERPT_BYTES and not whole:
+                chunk = await response.body_reader.read_chunk()
+                body, whole = body + bytes(chunk or b""), not chunk
         if body and (_header(response, "Content-Encoding") or "identity") != "identity":
             return "(compressed)"
-        return self._excerpts.text(body)
+        return self._excerpts.text(body, whole=whole)
 
     async def _looked_up(self) -> Client:
         """Share one look-up among all that wait for it; it outlives those that cannot."""

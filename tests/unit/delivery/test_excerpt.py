@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zbl_provider.delivery.destination import Destination
@@ -14,10 +14,16 @@ def of(secret, url="https://hooks.test/"):
     return Excerpts(Destination.parse(integration="test", host=url, extra=extra))
 
 
-@given(st.binary(max_size=6000))
-def test_whatever_comes_becomes_a_little_printable_text(body):
+bodies = st.binary(max_size=6000) | st.builds(
+    lambda piece, times: piece * times, st.binary(min_size=1, max_size=4), st.integers(1, 6000)
+)
+
+
+@given(bodies, st.booleans())
+@example(b"\xff" * 4096, True)
+def test_whatever_comes_becomes_a_little_printable_text(body, whole):
     """An excerpt is at most 4 KiB of printable text, line breaks and tabs apart (2.4 and 7.3)."""
-    text = PLAIN.text(body)
+    text = PLAIN.text(body, whole=whole)
     assert len(text.encode()) <= 4096
     assert all(character.isprintable() or character in "\n\t" for character in text)
 
@@ -25,7 +31,7 @@ def test_whatever_comes_becomes_a_little_printable_text(body):
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=200))
 def test_ordinary_text_stays_as_it_is(text):
     """What can be read is kept as it came (Contract 7.3)."""
-    assert PLAIN.text(text.encode()) == text
+    assert PLAIN.text(text.encode(), whole=True) == text
 
 
 @given(
@@ -36,7 +42,7 @@ def test_ordinary_text_stays_as_it_is(text):
 def test_a_header_value_never_comes_back(secret, around, as_json):
     """A header value that the receiver repeats is masked, as it stands and as JSON (1.5)."""
     echoed = json.dumps({"k": secret}) if as_json else secret
-    text = of(secret).text(f"{around}{echoed}{around}".encode())
+    text = of(secret).text(f"{around}{echoed}{around}".encode(), whole=True)
     assert "***" in text
     assert secret not in text.replace("***", "")
 
@@ -44,8 +50,27 @@ def test_a_header_value_never_comes_back(secret, around, as_json):
 @given(st.integers(4000, 4100))
 def test_a_secret_at_the_end_of_the_excerpt_does_not_show_its_beginning(length):
     """Where the excerpt's end cuts a secret in two, its first half goes as well (1.5)."""
-    text = of("s3cret-value-0123456789").text(b"a" * length + b"s3cret-value-0123456789")
+    text = of("s3cret-value-0123456789").text(
+        b"a" * length + b"s3cret-value-0123456789", whole=True
+    )
     assert "s3cr" not in text
+
+
+@given(st.integers(4, 22), st.text("az ", max_size=50))
+def test_a_secret_at_which_the_body_breaks_off_does_not_show_its_beginning(length, before):
+    """A peer that breaks off within a secret it repeats shows no half of it either (1.5)."""
+    secret = "s3cret-value-0123456789"
+    cut = (before + secret[:length]).encode()
+    assert "s3cr" not in of(secret).text(cut, whole=False)
+    assert of(secret).text(cut, whole=True) == cut.decode()
+
+
+def test_a_secret_cut_within_a_character_does_not_show_its_beginning():
+    """Where the end falls into a character of the secret, its first half goes as well (1.5)."""
+    secret = "s3cret-\xe9-value"
+    body = b"a" * (4096 - len("s3cret-") - 1) + secret.encode()
+    assert body[:4096].endswith(b"s3cret-\xc3")
+    assert "s3cr" not in of(secret).text(body, whole=True)
 
 
 def test_the_urls_path_and_query_never_come_back():
@@ -55,9 +80,9 @@ def test_the_urls_path_and_query_never_come_back():
               r"\/catch\/s3cret-1\/?key=s3cret&b=2", "key=s3cret&amp;b=2",
               "https%3A%2F%2Fhooks.test%2Fcatch%2Fs3cret-1%2F%3Fkey%3Ds3cret%26b%3D2"]  # fmt: skip
     for text in echoed:
-        assert "s3cret" not in excerpts.text(f"No hook at {text} here".encode())
+        assert "s3cret" not in excerpts.text(f"No hook at {text} here".encode(), whole=True)
 
 
 def test_short_values_leave_answers_readable():
     """A header value such as "1" is no secret; masking it would blot out everything (1.5)."""
-    assert of("1").text(b'{"status": 1}') == '{"status": 1}'
+    assert of("1").text(b'{"status": 1}', whole=True) == '{"status": 1}'
