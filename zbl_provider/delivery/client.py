@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pyreqwest.client import ClientBuilder
+from pyreqwest.http import Url
 from pyreqwest.proxy import ProxyBuilder
 
 from zbl_provider import __version__
@@ -49,6 +50,8 @@ class ClientFactory:
     def __init__(self, destination: Destination, proxy: str | None, deadline: float) -> None:
         self._destination = destination
         self._proxy = proxy
+        if proxy:
+            _proxy_builder(proxy)  # what cannot work is said before anything is sent
         self._deadline = timedelta(seconds=deadline)
         self._headers = static_headers(destination)
         self._roots = _roots(destination.verify)
@@ -99,10 +102,22 @@ def static_headers(destination: Destination) -> list[tuple[str, str]]:
 def _proxy_builder(proxy: str) -> ProxyBuilder:
     parts = urlsplit(proxy)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+    if host_of(bare) != parts.hostname:
+        raise ConfigurationError(
+            field="proxy", problem="has a host that cannot be read", remedy="Check its host"
+        )
     builder = ProxyBuilder.all(bare)
     if parts.username is None:
         return builder
     return builder.basic_auth(unquote(parts.username), unquote(parts.password or ""))
+
+
+def host_of(url: str) -> str | None:
+    """Give the host as the HTTP client reads it, which must be as the guard does (7.1)."""
+    try:
+        return (Url(url).host_str or "").strip("[]")
+    except ValueError:
+        return None
 
 
 def _roots(verify: bool | str) -> list[bytes]:

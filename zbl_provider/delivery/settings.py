@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.delivery.url import read_host
+from zbl_provider.exceptions import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,16 +127,21 @@ def proxy_url(text: str, field: str) -> str:
 
     :param text: the URL; its scheme may be missing
     :param field: where it comes from, for the message
+    :returns: scheme, credentials, host and port alone, the host in its one spelling: the guard
+        must judge what the HTTP client will connect to (Contract 7.1)
     """
     url = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = None
+        host = read_host(f"[{parts.hostname}]" if "[" in parts.netloc else parts.hostname or "")
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+    except (ValueError, DestinationError):
+        usable = False
     if not usable or re.search(r"[\x00-\x20\x7f]", url):
         raise _refusal(field, "is not the URL of an HTTP proxy", "Give it as http://host:port")
-    return url
+    credentials, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{credentials}{at}{f'[{host}]' if ':' in host else host}{port}"
 
 
 def _number(extra: Mapping[str, object], key: str) -> float | None:

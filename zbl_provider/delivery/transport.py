@@ -12,7 +12,7 @@ from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.http import Url
 
 from zbl_provider.delivery import signing
-from zbl_provider.delivery.client import ClientFactory
+from zbl_provider.delivery.client import ClientFactory, host_of
 from zbl_provider.delivery.excerpt import Excerpts
 from zbl_provider.delivery.exchange import (
     DEADLINE_SECONDS,
@@ -166,12 +166,8 @@ def _header(response: Response, name: str) -> str | None:
 
 def _parsed(destination: Destination) -> Url:
     """Parse once, and see that the client reads the same host that the guard will judge."""
-    try:
-        url = Url(destination.url)
-    except ValueError:
-        url = None
-    if url is None or (url.host_str or "").strip("[]") != destination.host:
+    if host_of(destination.url) != destination.host:
         raise DestinationError(
             field="Destination URL", problem="cannot be read", remedy="Check its host"
         )
-    return url
+    return Url(destination.url)

@@ -101,10 +101,17 @@ def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
     number = _HTTPS_PORT if (given := port if written is None else written) is None else given
     if not 1 <= number <= _MAX_PORT:
         raise _refusal("has a port outside 1 to 65535", "Correct the port")
-    return _host(name), number
+    return read_host(name), number
 
 
-def _host(name: str) -> str:
+def read_host(name: str) -> str:
+    """
+    Bring a host to its one spelling, so that whoever looks it up and whoever connects agree.
+
+    :param name: a name, an IPv4 address in any spelling, or an IPv6 address in brackets
+    :returns: the name in ASCII, or the address without brackets
+    :raises DestinationError: if it is none of them
+    """
     if name.startswith("["):
         return _ipv6(name[1:-1])
     ascii_name = _to_ascii(name).lower().removesuffix(".")

@@ -212,9 +212,23 @@ def test_a_proxy_is_read_as_requests_reads_it(extra):
 
 
 @pytest.mark.parametrize(
+    ("written", "host"),
+    [("PROXY.Test.", "proxy.test"), ("0x7f.1", "127.0.0.1"), ("127\u30020.0.1", "127.0.0.1"),
+     ("\u24dbocalhost", "localhost"), ("stra\xdfe.de", "xn--strae-oqa.de"),
+     ("[::FFFF:127.0.0.1]", "[::ffff:7f00:1]")],
+)  # fmt: skip
+def test_a_proxys_host_has_one_spelling(written, host):
+    """The guard judges the proxy's host as the HTTP client will read it (Contract 7.1)."""
+    found = parse(proxy=f"http://user:p@ss@{written}:3128/path?query").proxy
+    assert found == f"http://user:p@ss@{host}:3128"
+
+
+@pytest.mark.parametrize(
     "value",
     ["socks5://s3cret@proxy.test:1080", "http://", "http://s3cret@proxy.test:99999", 5, ["x"],
-     "http://proxy.test/ s3cret", "http://[s3cret"],
+     "http://proxy.test/ s3cret", "http://[s3cret", "http://loc%61lhost",
+     "http://s3cret.test&x", f"http://{'a' * 64}.test",
+     "http://a..test", "http://256.1.1.1", "http://:3128"],
 )  # fmt: skip
 def test_a_proxy_that_cannot_be_used_is_refused_unseen(value):
     """A proxy is an HTTP one; its credentials show in no message (Contract 1.5)."""
