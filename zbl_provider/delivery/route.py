@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -24,13 +25,44 @@ _PROXY_PORTS: Final = {"http": 80, "https": 443}
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Ask the operating system, as every other program on the machine does."""
+    """
+    Ask the operating system, as every other program on the machine does.
+
+    A look-up cannot be broken off, and where name servers are silent it outlasts the attempt. So it
+    has a thread of its own: an event loop would wait for those of its pool before it ends.
+    """
     loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str] | None, problem: OSError | None) -> None:
+        if found.done():
+            return
+        if problem is not None:
+            found.set_exception(problem)
+        else:
+            found.set_result(addresses or [])
+
+    def ask() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            try:
+                loop.call_soon_threadsafe(settle, look_up(host, port), None)
+            except OSError as problem:
+                loop.call_soon_threadsafe(settle, None, problem)
+
+    threading.Thread(target=ask, name="zbl-look-up", daemon=True).start()
+    return await found
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """
+    Ask the operating system, and wait for it.
+
+    :returns: the host's addresses, the preferred one first
+    :raises OSError: if it has none
+    """
     try:
-        found = await loop.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
-    except UnicodeError:  # a label that no name can have, such as one of a proxy's host
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except UnicodeError:  # a label that no name can have
         raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from None
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 

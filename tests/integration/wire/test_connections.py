@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -72,12 +73,6 @@ async def test_a_name_that_does_not_exist_is_tried_again(send):
     """A name under .invalid never resolves: `dns`, to be tried again (Contract 3)."""
     result = await send("https://hooks.invalid/hook")
     assert (result.kind, classify(result).verdict) == (FailureKind.DNS, Verdict.RETRY)
-
-
-async def test_a_proxy_whose_name_no_name_can_be(send):
-    """A label that is too long to be looked up is a failed look-up: `dns`, and no crash (3)."""
-    result = await send("https://hooks.invalid/hook", proxy=f"http://{'a' * 64}.test:3128")
-    assert result.kind is FailureKind.DNS
 
 
 @pytest.mark.parametrize("found", [[], socket.gaierror(socket.EAI_AGAIN, "try again")])
@@ -377,6 +372,24 @@ async def test_a_proxy_is_guarded_like_a_destination(receive, send):
     assert seen == []
 
 
+@pytest.mark.parametrize("host", ["\u24dbocalhost", "LOCALHOST", "localhost."])
+async def test_a_proxys_name_is_pinned_in_whatever_spelling(send, host):
+    """The proxy is connected to at the address that was judged, and nowhere else (7.1)."""
+    elsewhere = Resolver(["192.0.2.1"])  # where nobody answers; the system knows localhost
+    with proxy(seen := []) as forward:
+        url = f"http://{host}:{forward.port}"
+        guard = Guard.parse("192.0.2.0/24")
+        await send("https://8.8.8.8/", proxy=url, guard=guard, resolver=elsewhere, deadline=0.5)
+        assert (seen, forward.connections) == ([], 0)
+    assert elsewhere.asked[0][0] == "localhost"
+
+
+async def test_a_proxy_that_the_client_would_read_otherwise_is_refused(transport):
+    """Guard and client must mean the same proxy, or nothing is sent (Contract 7.1)."""
+    with pytest.raises(ConfigurationError, match="proxy"):
+        transport("https://8.8.8.8/", proxy="http://xn--a.test:3128")
+
+
 async def test_behind_a_proxy_private_destinations_stay_blocked(receive, send):
     """A proxy that is allowed opens nothing but itself (Contract 7.1)."""
     receiver = receive(answer())
@@ -446,6 +459,26 @@ async def test_closing_ends_a_look_up_that_hangs(transport):
         looking_up = opened._looking_up
     await asyncio.sleep(0)
     assert looking_up.done()
+
+
+def test_a_look_up_that_hangs_holds_nobody_up(transport, monkeypatch):
+    """An attempt, and the event loop with it, ends while the system still looks up (2.4)."""
+    end, ended = threading.Event(), threading.Event()
+
+    def hang(*_, **__):
+        end.wait(60)
+        ended.set()
+        raise socket.gaierror(socket.EAI_AGAIN, "too late")
+
+    async def send():
+        async with transport("https://hooks.test/", deadline=0.2) as opened:
+            return await opened.send(Request("msg_1", b"{}"))
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    assert asyncio.run(send()).kind is FailureKind.TIMEOUT
+    assert not ended.is_set()
+    end.set()
+    assert ended.wait(60), "an answer that comes when the loop is gone harms nobody"
 
 
 SEND_AND_EXIT = """
