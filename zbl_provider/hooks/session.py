@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from requests import Response, Session
+from requests import PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from zbl_provider.delivery.client import static_headers
+from zbl_provider.delivery.route import look_up
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Sequence
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
@@ -41,14 +45,19 @@ class WebhookSession(Session):
 
     def request(self, *args: Any, **kwargs: Any) -> Response:
         """Send as `requests.Session.request` does, within the session's own bounds."""
-        kwargs.setdefault("timeout", self._timeout)
         kwargs.setdefault("verify", self.verify)  # else an environment's CA could take its place
-        kwargs["allow_redirects"] = False
         return super().request(*args, **kwargs)
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """Send a prepared request within the session's own bounds; every request comes here."""
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self._timeout
+        kwargs["allow_redirects"] = False
+        return super().send(request, **kwargs)
 
 
 class _GuardedAdapter(HTTPAdapter):
-    """Refuses addresses once they are connected to, before anything is sent."""
+    """Connects to addresses that have been judged, and to none that a second look-up gives."""
 
     def __init__(self, guard: Guard) -> None:
         self._pools = {"https": _guarded_pool(guard)}
@@ -67,15 +76,35 @@ class _GuardedAdapter(HTTPAdapter):
 def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
     class GuardedConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            connected = super()._new_conn()
+            if self._tunnel_host:
+                with suppress(OSError):  # names may be the proxy's business alone
+                    _judged(guard, self._tunnel_host, self._tunnel_port)
+            name = self._dns_host
             try:
-                guard.check(connected.getpeername()[0])
-            except BaseException:
-                connected.close()
-                raise
-            return connected
+                return self._connected(_judged(guard, name, self.port))
+            except socket.gaierror as problem:
+                raise NameResolutionError(name, self, problem) from problem
+            finally:
+                self._dns_host = name  # which the certificate must be for
+
+        def _connected(self, addresses: Sequence[str]) -> socket.socket:
+            *others, self._dns_host = addresses
+            try:
+                return super()._new_conn()
+            except (NewConnectionError, ConnectTimeoutError):
+                if not others:
+                    raise
+                return self._connected(others)
 
     class GuardedPool(HTTPSConnectionPool):
         ConnectionCls = GuardedConnection
 
     return GuardedPool
+
+
+def _judged(guard: Guard, host: str, port: int | None) -> list[str]:
+    """Look a host up, and have every address of it judged; the preferred one comes last."""
+    addresses = look_up(host.strip("[]"), port or 0)
+    for address in addresses:
+        guard.check(address)
+    return addresses[::-1]

@@ -9,6 +9,7 @@ from airflow.sdk.log import redact
 from requests.auth import AuthBase
 
 from demo.receiver import Reply
+from tests.receivers import proxy
 from zbl_provider.exceptions import BlockedAddress, ConfigurationError, ZblError
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads import schema
@@ -103,6 +104,26 @@ def test_the_session_is_guarded_by_the_address_it_connects_to(connect, receiver,
     assert receiver.received == []
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "0x0a.1", "[::ffff:10.0.0.1]", "[fd00:ec2::254]"])
+def test_the_session_reaches_nothing_private_through_a_proxy(connect, host):
+    """A proxy that is allowed opens nothing but itself (Contract 7.1)."""
+    with proxy(seen := []) as forward:
+        hook = connect({"proxy": f"http://127.0.0.1:{forward.port}"}, host=f"https://{host}/")
+        with hook.get_conn() as session, pytest.raises(BlockedAddress):
+            session.post(hook.destination.url)
+        assert (seen, forward.connections) == ([], 0)
+
+
+def test_the_session_goes_through_the_connections_proxy(connect, receiver):
+    """A proxy named by the connection tunnels the session's requests (Contract 1.1 and 2.5)."""
+    with proxy(seen := []) as forward:
+        hook = connect({"proxy": f"http://localhost:{forward.port}"})
+        with hook.get_conn() as session:
+            assert session.post(hook.destination.url).status_code == 200
+    assert seen == [hook.destination.origin.removeprefix("https://")]
+    assert len(receiver.received) == 1
+
+
 def test_the_session_carries_what_the_connection_says(connect, receiver):
     """`get_conn` gives a requests session with headers, login and private CA (Contract 1.1)."""
     hook = connect(login="someone", password="password-is-secret")
@@ -124,7 +145,9 @@ def test_the_session_follows_no_redirect_and_speaks_no_plain_http(connect, recei
         assert session.post(hook.destination.url).status_code == 307
         with pytest.raises(requests.exceptions.InvalidSchema):
             session.post("http://localhost:1/")
-    assert len(receiver.received) == 1
+        prepared = requests.Request("POST", hook.destination.url).prepare()
+        assert session.send(prepared, allow_redirects=True).status_code == 307
+    assert len(receiver.received) == 2
 
 
 def test_the_session_ignores_the_environments_certificates(
@@ -212,5 +235,12 @@ def test_the_session_takes_certificate_and_proxy_from_the_connection_alone(conne
 def test_a_request_of_the_session_does_not_wait_for_ever(connect, receiver):
     """Where no timeout is given there is one, and it can be made shorter (Contract 2.4)."""
     receiver.answer = lambda _: Reply(after=1)
+    hook = connect()
     with pytest.raises(ZblError, match="ReadTimeout"):
-        connect().run(json={}, extra_options={"timeout": 0.2})
+        hook.run(json={}, extra_options={"timeout": 0.2})
+    prepared = requests.Request("POST", hook.destination.url).prepare()
+    with (
+        hook.get_conn(extra_options={"timeout": 0.2}) as session,
+        pytest.raises(requests.exceptions.ReadTimeout),
+    ):
+        session.send(prepared)
