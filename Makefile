@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test test-system demo constraints bench clean
+.PHONY: help install check format lint types unit test soak test-system demo constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 -m "not browser and not system" tests
+	$(BIN)/pytest -n 2 -m "not browser and not system and not soak" tests
 	$(BIN)/pytest -m system tests/system
+
+soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
+	$(BIN)/pytest -m soak tests/faults
 
 test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium
 	tests/browser/install_chromium

@@ -42,12 +42,12 @@ class Peer:
     """The sender, as seen from its one connection."""
 
     def __init__(self, connection: ssl.SSLSocket | socket.socket, stopped: threading.Event):
-        self._connection = connection
+        self.connection = connection
         self._stopped = stopped
         self._unread = b""
 
     def send(self, data: bytes) -> None:
-        self._connection.sendall(data)
+        self.connection.sendall(data)
 
     def wait(self, seconds: float) -> bool:
         """Let time pass; true when the receiver is being closed."""
@@ -55,13 +55,13 @@ class Peer:
 
     def close(self) -> None:
         """End the connection in the ordinary way."""
-        self._connection.close()
+        self.connection.close()
 
     def reset(self) -> None:
         """End it with a TCP reset."""
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # Without this a TLS socket would say goodbye first.
-        socket.socket(fileno=self._connection.detach()).close()
+        socket.socket(fileno=self.connection.detach()).close()
 
     def read(self) -> Received | None:
         """Read the next request; None at the end of the connection."""
@@ -81,7 +81,7 @@ class Peer:
         return Received(method, target, headers, body)
 
     def _fill(self) -> bool:
-        data = self._connection.recv(65536)
+        data = self.connection.recv(65536)
         self._unread += data
         return bool(data)
 
@@ -289,16 +289,24 @@ class Receiver:
 
     def _serve(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._open.add(connection)
         with contextlib.suppress(OSError, ValueError):  # the peer has gone, or we have
-            if self._context:
-                connection = self._context.wrap_socket(connection, server_side=True)
-            self._open.add(connection)
+            self._handle(connection)
+        self._open.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.close()
+
+    def _handle(self, connection: socket.socket) -> None:
+        if self._context:
+            connection = self._context.wrap_socket(connection, server_side=True)
+        self._open.add(connection)
+        try:
             peer = Peer(connection, self._stopped)
             while request := peer.read():
                 self.requests.append(request)
                 self._behaviour(peer, request)
-        self._open.discard(connection)
-        with contextlib.suppress(OSError):
+        finally:
+            self._open.discard(connection)
             connection.close()
 
 
@@ -345,7 +353,7 @@ def proxy(seen: list[str]):
         # Names in these tests exist nowhere: the proxy knows them as itself.
         with socket.create_connection((LOOPBACK, int(port))) as onward:
             peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _pump(peer._connection, onward)
+            _pump(peer.connection, onward)
 
     with Receiver(tunnel, None) as receiver:
         yield receiver
