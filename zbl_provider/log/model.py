@@ -232,3 +232,18 @@ class Erased:
     payloads: int
     attempts: int
     in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """
+    What one step of a key rotation did.
+
+    :param renewed: payloads and answers that the present key encrypts now
+    :param unreadable: those that no key at hand can read: they are left as they are
+    :param after: where the next step goes on; None when all is done
+    """
+
+    renewed: int
+    unreadable: int
+    after: int | None

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zbl_provider.log import claims, erasure, integrations, migrate, retention, runs, settling
+from zbl_provider.log import (
+    claims,
+    erasure,
+    integrations,
+    migrate,
+    retention,
+    rotation,
+    runs,
+    settling,
+)
 from zbl_provider.log.cipher import Seal
 from zbl_provider.log.claims import Lease
 from zbl_provider.log.decision import Rule
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
         Failed,
         Integration,
         Reopened,
+        Rotated,
         Run,
         RunKey,
         Settlement,
@@ -282,3 +292,17 @@ class DeliveryLog:
         """
         with self._engine.begin() as connection:
             return erasure.erase(connection, lead_id, now)
+
+    def rotate(self, limit: int = 1000, *, after: int = 0) -> Rotated:
+        """
+        Encrypt what rests with the present key, a bounded step, so that an old one can go (6.4).
+
+        What rests readable, since there was no key at the time, is encrypted, too. Any step may be
+        done again.
+
+        :param limit: how many leads at most
+        :param after: what the step before returned; 0 begins anew
+        :return: what was done, and where to go on
+        """
+        with self._engine.begin() as connection:
+            return rotation.rotate(connection, self._seal, after, limit)

@@ -1,0 +1,85 @@
+"""What rests is encrypted anew, so that an old key can go (Contract 6.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography.fernet import Fernet, MultiFernet
+
+from tests.integration.log.bench import Bench, delivered, lead
+from zbl_provider.log import tables
+from zbl_provider.log.cipher import Seal, UnreadableError
+from zbl_provider.log.model import Rotated
+from zbl_provider.log.store import DeliveryLog
+
+OLD, NEW, FOREIGN = (Fernet(Fernet.generate_key()) for _ in range(3))
+
+
+@pytest.fixture
+def with_keys(log, log_url):
+    """Open the test's log once more, with keys."""
+    opened = []
+
+    def open_log(*keys):
+        cipher = MultiFernet(keys) if keys else None
+        opened.append(DeliveryLog(log_url, cipher=cipher))
+        return Bench(opened[-1])
+
+    yield open_log
+    for one in opened:
+        one.close()
+
+
+def readable(bench, key):
+    """Count what rests and what of it the one key can read."""
+    rests = [row.payload for row in bench.rows()]
+    rests += [row.excerpt for row in bench.rows(tables.attempt)]
+    rests = [one for one in rests if one is not None]
+    read = 0
+    for one in rests:
+        try:
+            read += bool(Seal(key).open(one))
+        except UnreadableError:
+            continue
+    return len(rests), read
+
+
+def test_new_rows_are_written_with_the_first_key(with_keys):
+    """With the keys "new,old" the old one is for reading alone (Contract 6.4)."""
+    before = with_keys(OLD)
+    before.enrol(before.run(), lead("a"))
+    rotated = with_keys(NEW, OLD)
+    rotated.enrol(rotated.run(), lead("b"))
+    assert Seal(NEW).open(rotated.row("b").payload) == b"b f1"
+    assert {one.body for one in rotated.claim(rotated.run())} == {b"a f1", b"b f1"}
+
+
+@pytest.mark.parametrize("before", [(OLD,), ()])
+def test_a_rotation_leaves_nothing_that_needs_the_old_key(with_keys, before):
+    """Payloads and answers, and what rested readable, are the new key's afterwards (6.4)."""
+    bench = with_keys(*before)
+    run = bench.run()
+    for number in range(5):
+        bench.enrol(run, lead(f"{number}"))
+    bench.settle(run, bench.claim(run, limit=2), replace(delivered(), excerpt="echo"))
+    rotated = with_keys(NEW, *before)
+    steps = [rotated.log.rotate(2)]
+    while steps[-1].after is not None:
+        steps.append(rotated.log.rotate(2, after=steps[-1].after))
+    assert [step.renewed for step in steps] == [4, 2, 1]
+    assert readable(rotated, NEW) == (7, 7)
+    alone = with_keys(NEW)
+    assert len(alone.claim(run)) == 3
+    assert alone.log.rotate() == Rotated(renewed=7, unreadable=0, after=None), "may be done again"
+
+
+def test_what_no_key_can_read_is_counted_and_left(with_keys):
+    """A row of a foreign key stops no rotation, and is as it was when its key is back (6.4)."""
+    foreign = with_keys(FOREIGN)
+    foreign.enrol(foreign.run(), lead("a"))
+    before = foreign.row("a")
+    bench = with_keys(NEW, OLD)
+    bench.enrol(bench.run(), lead("b"))
+    assert bench.log.rotate() == Rotated(renewed=1, unreadable=1, after=None)
+    assert bench.row("a") == before
