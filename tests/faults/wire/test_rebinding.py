@@ -96,7 +96,7 @@ def dispatch_a_lead(hook):
 def test_a_name_that_changes_gains_nothing(receive, connect, rebinding, way):
     """What is looked up is what is connected to, and it is judged before that (Contract 7.1)."""
     receiver = receive(answer())
-    connect(receiver.url(host="localhost"), allowed=f"{PERMITTED}/32")
+    connect(receiver.url("/rebinding", host="localhost"), allowed=f"{PERMITTED}/32")
     said = [way(WebhookHook("faulty")) for _ in range(4)]
     assert receiver.connections == 0
     assert len(rebinding) == 4, "one look-up for each connection"
@@ -114,6 +114,6 @@ def test_a_permitted_name_is_reached_at_any_of_its_addresses(receive, connect, m
         return [found for one in hosts for found in system(one, *args, **kwargs)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    connect(receiver.url(host="hooks.test"))
+    connect(receiver.url("/rebinding", host="hooks.test"))
     assert "200" in way(WebhookHook("faulty"))
     assert [request.headers["host"][:10] for request in receiver.requests] == [b"hooks.test"]
