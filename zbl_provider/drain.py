@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.progress import Progress
 
@@ -135,6 +136,7 @@ class Drain:
                 loop.default_exception_handler(context)
             else:
                 self._interruption = problem
+                self._log.wait_no_more()
                 task.cancel()
 
         asyncio.get_running_loop().set_exception_handler(heed)
@@ -236,6 +238,7 @@ class Drain:
 
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._next()) is not None:
+            await self._until_recordable()
             if self._stopping:
                 self._ready.put_nowait(claimed)  # it is given back with the rest
                 return
@@ -249,6 +252,11 @@ class Drain:
             self._settlements.put_nowait(self._settlement(claimed, outcome, started_at))
             if self._ready.empty():
                 self._changed.set()
+
+    async def _until_recordable(self) -> None:
+        """Send nothing while the log is away: what became of it might never be known (6.2)."""
+        while self._log.waiting and not self._stopping:
+            await _moment()
 
     async def _next(self) -> Claimed | None:
         """Take a lead; hold `max_rate`: each request takes the next free slot."""
@@ -306,10 +314,26 @@ class Drain:
         self._changed.set()
 
     def _give_back(self) -> None:
-        """Release what was claimed and not sent, so that nobody waits for its lease to run out."""
+        """
+        Leave nothing in hand, however this ends.
+
+        Outcomes that wait to be settled are known, so their leads need not go out again; what was
+        claimed and not sent is released, so that nobody waits for its lease to run out.
+        """
+        known = [one for one in _drained(self._settlements) if one is not None]
         unsent = [one for one in _drained(self._ready) if one is not None]
-        if unsent:
-            self._log.release(unsent, self._clock())
+        try:
+            try:
+                self._log.settle(known, self._run)
+            finally:
+                self._log.release(unsent, self._clock())
+        except DeliveryLogUnavailable as problem:
+            # Not raised: what has ended this pass is the reason to tell.
+            logger.warning(
+                "%d leads that were claimed are free again when their leases run out: %s.",
+                len(known) + len(unsent),
+                problem,
+            )
 
 
 def _step(enrolling: Enrolling, lease: timedelta | None) -> tuple[Claimed, ...] | None:
@@ -318,6 +342,10 @@ def _step(enrolling: Enrolling, lease: timedelta | None) -> tuple[Claimed, ...] 
         return enrolling.send(lease)
     except StopIteration:
         return None
+
+
+async def _moment() -> None:
+    await asyncio.sleep(_GROUP_SECONDS)
 
 
 def _drained(queue: asyncio.Queue[_Item]) -> Iterator[_Item]:

@@ -9,6 +9,7 @@ ZblError
  │    ├── FilterError          5.3  one of its dispatch filters
  │    ├── ScheduleError        3.1  an operator's schedule
  │    └── DeliveryLogError     6.1  a log database that cannot be used
+ ├── DeliveryLogUnavailable    6.2  its database is away, locked or full: a moment, not a setting
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
 
@@ -70,6 +71,29 @@ class DeliveryLogError(ConfigurationError):
     """A database that cannot hold the delivery log (Contract 6.1)."""
 
 
+class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, which may pass
+    """
+    The delivery log's database is away, locked or full (Contract 3.2 and 6.2).
+
+    :param log: the log's name for people, without a secret
+    :param problem: what its driver says, without data
+    """
+
+    def __init__(self, *, log: str, problem: str) -> None:
+        super().__init__(log, problem)
+        self.log = log
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"the delivery log ({self.log}) cannot be used: {self.problem}. Nothing is sent "
+            "without it; what it holds is safe, and goes out when it can be used again"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_unavailable, (self.log, self.problem))
+
+
 class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in the contract
     """
     A lead that cannot be sent as it is (Contract 5.5).
@@ -109,3 +133,7 @@ def _rebuild(
     kind: type[ConfigurationError], field: str, problem: str, remedy: str
 ) -> ConfigurationError:
     return kind(field=field, problem=problem, remedy=remedy)
+
+
+def _unavailable(log: str, problem: str) -> DeliveryLogUnavailable:
+    return DeliveryLogUnavailable(log=log, problem=problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +28,26 @@ _OF_POSTGRES = (
     "connect_timeout",
     "options",
     "target_",
+    "tcp_user_timeout",
 )
 
 
-def delivery_log(log_conn_id: str | None = None) -> DeliveryLog:
+def delivery_log(
+    log_conn_id: str | None = None, *, patience: timedelta = timedelta(0)
+) -> DeliveryLog:
     """
     Open the delivery log, with its tables as this version needs them.
 
     :param log_conn_id: connection of its database; None takes `[zbl] delivery_log_conn_id`, and
         without that an SQLite file in AIRFLOW_HOME
+    :param patience: how long each call waits while that database is away
     :return: the log; its payloads are encrypted where Airflow has a Fernet key (Contract 6.4)
     :raises DeliveryLogError: if the database can't serve, naming what to change
+    :raises DeliveryLogUnavailable: if it is away now
     """
     conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
-    log = DeliveryLog(_url(conn_id) if conn_id else _embedded(), cipher=_cipher())
+    url = _url(conn_id) if conn_id else _embedded()
+    log = DeliveryLog(url, cipher=_cipher(), patience=patience)
     log.upgrade()
     return log
 

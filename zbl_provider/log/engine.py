@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 FIELD = "[zbl] delivery_log_conn_id"
 _BUSY_TIMEOUT_MS = 30_000
+# A network that swallows everything is to be noticed while the leases of what is in hand still
+# run: by itself Linux goes on for a quarter of an hour, and waits for an answer for ever.
+_TIMEOUTS = {
+    "connect_timeout": 10,  # seconds
+    "tcp_user_timeout": 15_000,  # milliseconds that sent data may stay unacknowledged
+    "keepalives": 1,
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+# A worker that vanishes in the middle of a transaction leaves its locks behind, and the server may
+# take it for merely quiet, for hours: it is to let go of them while others still wait.
+_IDLE = "idle_in_transaction_session_timeout"
+_IDLE_LIMIT = "15s"
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -31,7 +45,12 @@ def open_engine(url: str | URL) -> Engine:
     url = _supported(url)
     try:
         # Parameters are personal data: no exception may show them.
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=url.drivername != "sqlite")
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=url.drivername != "sqlite",
+            connect_args=_timeouts(url),
+        )
     except ModuleNotFoundError as missing:
         raise DeliveryLogError(
             field=FIELD,
@@ -41,7 +60,17 @@ def open_engine(url: str | URL) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    elif _IDLE not in str(url.query.get("options")):
+        event.listen(engine, "connect", _prepare_postgres)
     return engine
+
+
+def name_of(url: URL) -> str:
+    """Return a name of the log's database for people, which holds no secret."""
+    if url.drivername == "sqlite":
+        return f"SQLite file {url.database}"
+    hosts = url.host or url.query.get("host") or "its default host"
+    return f"PostgreSQL database {url.database} at {hosts if isinstance(hosts, str) else hosts[0]}"
 
 
 @contextmanager
@@ -77,10 +106,25 @@ def _supported(url: str | URL) -> URL:
     return url.set(drivername="sqlite")
 
 
+def _timeouts(url: URL) -> dict[str, int]:
+    """Return when to give a connection up, as far as the URL itself does not say."""
+    if url.drivername == "sqlite":
+        return {}
+    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+
+
 def _unsupported(problem: str) -> DeliveryLogError:
     return DeliveryLogError(
         field=FIELD, problem=problem, remedy="Name a connection to PostgreSQL or to an SQLite file"
     )
+
+
+def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # By statement: poolers refuse it among the options of a connection.
+    cursor = connection.cursor()
+    cursor.execute(f"SET {_IDLE} = '{_IDLE_LIMIT}'")
+    cursor.close()
+    connection.commit()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from zbl_provider.log import (
@@ -17,14 +18,15 @@ from zbl_provider.log import (
 from zbl_provider.log.cipher import Seal
 from zbl_provider.log.claims import Lease
 from zbl_provider.log.decision import Rule
-from zbl_provider.log.engine import open_engine, reading
+from zbl_provider.log.engine import name_of, open_engine, reading
 from zbl_provider.log.enrolment import Enroller
 from zbl_provider.log.model import Enrolment
+from zbl_provider.log.patience import Patience, patient
 from zbl_provider.log.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import URL
 
@@ -46,23 +48,29 @@ if TYPE_CHECKING:
 
 
 _FIRST_COME = Rule()
+_NONE = timedelta(0)
 
 
 class DeliveryLog:
     """
-    The outbox (Contract 6): what is in it is sent, whoever dies.
+        The outbox (Contract 6): what is in it is sent, whoever dies.
 
-    Each method is one transaction, and may be called from any thread. All times are aware. A
-    database that is locked or away raises SQLAlchemy's OperationalError; nothing is written then.
-    ``reader`` answers what people ask.
+    Each method is one transaction, and may be called from any thread. All times are aware. While
+    the database is away, restarted, locked or full, a method waits for it as long as ``patience``
+    says, and then raises DeliveryLogUnavailable. ``reader`` answers what people ask, and does not
+    wait.
 
-    :param url: an SQLite file, or a PostgreSQL database
-    :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
-    :raises DeliveryLogError: another kind of database (Contract 6.1)
+        :param url: an SQLite file, or a PostgreSQL database
+        :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
+        :param patience: how long a call is repeated while the database cannot be used
+        :raises DeliveryLogError: another kind of database (Contract 6.1)
     """
 
-    def __init__(self, url: str | URL, *, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self, url: str | URL, *, cipher: Cipher | None = None, patience: timedelta = _NONE
+    ) -> None:
         self._engine = open_engine(url)
+        self._patience = Patience(name_of(self._engine.url), patience)
         self._seal = Seal(cipher)
         self.reader = Reader(self._engine, self._seal)
 
@@ -70,14 +78,27 @@ class DeliveryLog:
         """
         Create or upgrade the log's tables; safe from many processes at once.
 
+        Nothing is in hand yet: a database that is away is left to Airflow's retries at once.
+
         :raises DeliveryLogError: this database cannot hold the log (Contract 6.1)
+        :raises DeliveryLogUnavailable: it is away, locked or full
         """
-        migrate.upgrade(self._engine)
+        Patience(name_of(self._engine.url), _NONE).call(lambda: migrate.upgrade(self._engine))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call waits for the database now, so that nothing more can be recorded."""
+        return self._patience.waiting
+
+    def wait_no_more(self) -> None:
+        """End the waiting of all calls, these and later ones; each is still tried once."""
+        self._patience.end()
 
     def close(self) -> None:
         """Close all connections; the log opens new ones when it is used again."""
         self._engine.dispose()
 
+    @patient
     def begin(self, run: RunKey, integration: str, epoch: int, now: datetime) -> Run:
         """
         Return the run of a task instance, known or new.
@@ -91,6 +112,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return runs.begin(connection, run, integration, epoch, now)
 
+    @patient
     def enrol(
         self,
         run: Run,
@@ -120,6 +142,7 @@ class DeliveryLog:
                 integration, candidates, rule
             )
 
+    @patient
     def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
         """
         Act on a clear, once for each epoch: the run's leads in error get new attempts.
@@ -133,6 +156,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return runs.reopen(connection, run.id, epoch, now, everything=everything)
 
+    @patient
     def forget_invalid(self, run: Run, now: datetime) -> None:
         """
         Have a cleared run fail no more for invalid leads that its query does not find again.
@@ -143,6 +167,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             runs.forget_invalid(connection, run.id, now)
 
+    @patient
     def claim(
         self,
         integration: str,
@@ -183,6 +208,7 @@ class DeliveryLog:
                 claims.give_up(connection, unreadable, held.token, now)
         return claimed
 
+    @patient
     def settle(self, settlements: Sequence[Settlement], run: Run) -> list[Settlement]:
         """
         Record attempts and what became of their leads (Contract 6.3).
@@ -196,6 +222,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return settling.settle(connection, settlements, run.id, self._seal)
 
+    @patient
     def release(self, claimed: Sequence[Claimed], now: datetime) -> None:
         """
         Give back leads that were claimed and not sent; they are due at once.
@@ -207,26 +234,31 @@ class DeliveryLog:
             with self._engine.begin() as connection:
                 claims.release(connection, claimed, now)
 
+    @patient
     def counts(self, run: Run) -> dict[Status, int]:
         """Return how many of the run's own leads have which status; absent means none."""
         with reading(self._engine) as connection:
             return runs.counts(connection, run.id)
 
+    @patient
     def first_failed(self, run: Run, limit: int = 10) -> list[Failed]:
         """Return the first of the run's own leads in ``error`` or ``invalid`` (Contract 4.7)."""
         with reading(self._engine) as connection:
             return runs.first_failed(connection, run.id, limit)
 
+    @patient
     def next_due(self, run: Run) -> datetime | None:
         """Return when the first of the run's own unsettled leads needs somebody, if any does."""
         with reading(self._engine) as connection:
             return runs.next_due(connection, run.id)
 
+    @patient
     def find(self, webhook_id: str) -> Delivery | None:
         """Return where one lead stands with one integration; None if it was never enrolled."""
         with reading(self._engine) as connection:
             return runs.find(connection, webhook_id)
 
+    @patient
     def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
         """
         Clear the personal data of leads delivered long ago (Contract 6.4).
@@ -239,16 +271,19 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return retention.purge_payloads(connection, now - older_than, limit)
 
+    @patient
     def integrations(self) -> list[Integration]:
         """Return every integration that the log has seen or that somebody has held, by name."""
         with reading(self._engine) as connection:
             return integrations.every(connection)
 
+    @patient
     def integration(self, name: str) -> Integration:
         """Return what the log knows of one integration; nothing keeps back one it does not know."""
         with reading(self._engine) as connection:
             return integrations.find(connection, name)
 
+    @patient
     def hold(self, name: str, by: str, now: datetime) -> None:
         """
         Hold an integration: its leads are recorded, and go out when it is resumed (Contract 8.4).
@@ -260,11 +295,13 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             integrations.hold(connection, name, by, now)
 
+    @patient
     def resume(self, name: str) -> None:
         """End whatever keeps an integration's leads back: a hold, and a pause, too (8.4, 8.6)."""
         with self._engine.begin() as connection:
             integrations.resume(connection, name)
 
+    @patient
     def pause(self, name: str, status: int, now: datetime) -> bool:
         """
         Pause an integration that answers nothing but one configuration error (Contract 8.6).
@@ -277,11 +314,13 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return integrations.pause(connection, name, status, now)
 
+    @patient
     def unpause(self, name: str) -> None:
         """End a pause, since a lead was delivered; a person's hold stays (Contract 8.6)."""
         with self._engine.begin() as connection:
             integrations.unpause(connection, name)
 
+    @patient
     def erase(self, lead_id: str, now: datetime) -> Erased:
         """
         Forget a person on request, at all integrations; the lead is not sent again.
@@ -293,6 +332,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return erasure.erase(connection, lead_id, now)
 
+    @patient
     def rotate(self, limit: int = 1000, *, after: int = 0) -> Rotated:
         """
         Encrypt what rests with the present key, a bounded step, so that an old one can go (6.4).

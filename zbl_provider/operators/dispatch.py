@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from airflow.sdk import BaseOperator
 
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.exceptions import ConfigurationError, ZblError
+from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable, ZblError
 from zbl_provider.log.model import FAILED, RunKey, Status
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class _DispatchOperator(BaseOperator):
             self._active = dispatcher = self._dispatcher()
             # Airflow changes max_tries when a task is cleared, and at no other time.
             report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
+        except DeliveryLogUnavailable:
+            raise  # no person's fault, and a retry goes on from there (Contract 3.2)
         except ZblError as problem:
             raise _for_good(str(problem)) from None
         skipped += report.skipped
@@ -138,12 +140,13 @@ class _DispatchOperator(BaseOperator):
         from zbl_provider.dispatcher import Dispatcher, Policy
         from zbl_provider.hooks.delivery_log import delivery_log
         from zbl_provider.hooks.webhook import WebhookHook
+        from zbl_provider.log.patience import TASK_PATIENCE
 
         hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
         return Dispatcher(
             destination=hook.destination,
             guard=hook.guard,
-            log=delivery_log(self.log_conn_id),
+            log=delivery_log(self.log_conn_id, patience=TASK_PATIENCE),
             policy=Policy(
                 schedule=Schedule.parse(self.schedule),
                 resend_delivered=self.if_delivered == "send",

@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 from requests.auth import AuthBase
 
 from demo.receiver import Reply
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
 
 MARKER = "marker"
@@ -263,3 +263,14 @@ def test_a_query_may_stand_in_a_file(leads, receiver, tmp_path):
     operator.render_template_fields({"params": {"number": 2}})
     assert operator.execute(_context()) == {"delivered": 1}
     assert receiver.received[0].lead_id == "2"
+
+
+def test_a_log_that_is_away_is_left_to_airflows_retries(leads, receiver, monkeypatch):
+    """It fails the task with the log's name, but not for good (Contract 3.2)."""
+    away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "password": MARKER}
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(away))
+    leads(_row(1))
+    with pytest.raises(DeliveryLogUnavailable, match=r"PostgreSQL database .* at 127") as problem:
+        _many(log_conn_id="away").execute(_context())
+    assert MARKER not in str(problem.value)
+    assert receiver.received == []

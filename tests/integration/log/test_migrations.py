@@ -14,11 +14,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, inspect, select, text
-from sqlalchemy.exc import OperationalError
 
 import zbl_provider.log
 from tests.databases import empty_database
-from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
 from zbl_provider.log import engine as log_engine
 from zbl_provider.log import migrate
 from zbl_provider.log.engine import open_engine
@@ -242,7 +241,7 @@ def test_an_sqlite_file_that_stays_in_use_is_a_database_error(tmp_path, monkeypa
     other.execute("CREATE TABLE another (id INTEGER)")
     other.execute("BEGIN")
     other.execute("SELECT * FROM another").fetchall()
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(DeliveryLogUnavailable, match="locked"):
         upgrade(f"sqlite:///{tmp_path / 'log.db'}")
     other.close()
 

@@ -1,0 +1,46 @@
+"""Real databases and receivers, and a bench whose log waits as a task's log does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.databases import log_url, postgres
+from tests.faults.death.servers import Server
+from tests.integration.dispatch.conftest import Bench, receiver
+from zbl_provider.log.patience import TASK_PATIENCE
+from zbl_provider.log.store import DeliveryLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["log_url", "postgres", "receiver"]
+
+
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[Server]:
+    """Give a PostgreSQL server of these tests' own, which they may kill."""
+    with (
+        TemporaryDirectory(prefix="zbl-mortal-") as folder,
+        Server(Path(folder) / "data") as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def bench_on(receiver, tmp_path) -> Iterator[Callable[..., Bench]]:
+    """Give a function that makes a bench whose log is at a URL."""
+    logs = []
+
+    def make(url: str, patience=TASK_PATIENCE) -> Bench:
+        log = DeliveryLog(url, patience=patience)
+        log.upgrade()
+        logs.append(log)
+        return Bench(log, url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
+
+    yield make
+    for log in logs:
+        log.close()
