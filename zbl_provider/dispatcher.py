@@ -131,7 +131,7 @@ class Dispatcher:
         :return: where the run stands
         """
         run = self.log.begin(key, self.destination.integration, epoch, self.clock())
-        if run.cleared:
+        if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
         tally: Counter[str] = Counter()
         enrolling = self._enrol(run, found, tally)
@@ -159,7 +159,7 @@ class Dispatcher:
             resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
-            refresh_delivered=run.cleared and self.policy.resend_all,
+            refresh_delivered=self._meant_anew(run),
         )
         lease = yield ()
         for batch in _batches(found, _BATCH):
@@ -176,7 +176,11 @@ class Dispatcher:
 
     def _asked_again(self, run: Run) -> bool:
         """Tell whether a clear asks for one lead again, whichever run delivered it (4.5)."""
-        return run.cleared and self.policy.resend_all and self.policy.only_own
+        return self._meant_anew(run) and self.policy.only_own
+
+    def _meant_anew(self, run: Run) -> bool:
+        """Tell whether a clear means all that the run has sent, not just some chosen leads."""
+        return run.cleared and self.policy.resend_all and not run.chosen
 
     def _drain(self, run: Run) -> Drain:
         return Drain(
@@ -191,6 +195,12 @@ class Dispatcher:
 
     def _reopen(self, run: Run, epoch: int) -> None:
         reopened = self.log.reopen(run, epoch, self.clock(), everything=self.policy.resend_all)
+        if run.chosen:
+            logger.info(
+                "This task was cleared to resend leads chosen in the delivery log: just those are "
+                "sent again. Clear it once more for all of its leads in error."
+            )
+            return
         logger.info("This task was cleared: %d leads are sent again.", reopened.reopened)
         if reopened.unsendable:
             logger.warning(

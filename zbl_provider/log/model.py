@@ -55,10 +55,12 @@ class Run:
 
     :param id: its number in the log
     :param cleared: it has been cleared since the log last acted on a clear (Contract 4.5)
+    :param chosen: that clear means just the leads that were chosen before it (Contract 8.4)
     """
 
     id: int
     cleared: bool
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ numbers, and what is rare is looked up by an index rather than sought among all 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -14,8 +15,9 @@ from sqlalchemy import func, select
 from zbl_provider.log import figures
 from zbl_provider.log.bulk import among
 from zbl_provider.log.cipher import UnreadableError
-from zbl_provider.log.engine import reading
+from zbl_provider.log.engine import name_of, reading
 from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.patience import Patience, patient
 from zbl_provider.log.selection import CLOCKS_DIFFER, by_index, conditions, first_since
 from zbl_provider.log.tables import LARGEST_NUMBER, attempt, delivery, run
 from zbl_provider.log.views import Attempt, Bucket, Detail, Page, Query, Row, Totals
@@ -58,6 +60,8 @@ class Reader:
     """
     Answers questions about the log; each answer sees one state of it.
 
+    While the log is away each method raises DeliveryLogUnavailable.
+
     :param engine: of the log's database
     :param seal: opens what rests sealed
     """
@@ -65,7 +69,9 @@ class Reader:
     def __init__(self, engine: Engine, seal: Seal) -> None:
         self._engine = engine
         self._seal = seal
+        self._patience = Patience(name_of(engine.url), timedelta(0))  # a person waits
 
+    @patient
     def deliveries(self, query: Query, limit: int = 50, before: int | None = None) -> Page:
         """
         Return leads, the newest first.
@@ -79,6 +85,7 @@ class Reader:
         more = len(rows) > limit
         return Page(tuple(rows[:limit]), rows[limit - 1].delivery_id if more else None)
 
+    @patient
     def delivery(self, delivery_id: int) -> Detail | None:
         """Return one lead and its attempts; None if there is no such number."""
         wanted = delivery.c.id == min(delivery_id, LARGEST_NUMBER)
@@ -91,11 +98,13 @@ class Reader:
             sendable = bool(connection.scalar(rests))
         return Detail(_row(found), tuple(map(self._attempt, attempts)), sendable)
 
+    @patient
     def funnel(self, query: Query) -> dict[Status, int]:
         """Return how many of the leads have which status; absent means none."""
         with reading(self._engine) as connection:
             return figures.funnel(connection, query)
 
+    @patient
     def activity(self, query: Query, *, now: datetime, buckets: int = 60) -> tuple[Bucket, ...]:
         """
         Return what the attempts of a period came to, stretch by stretch, the empty ones too.
@@ -107,6 +116,7 @@ class Reader:
         with reading(self._engine) as connection:
             return figures.activity(connection, query, now, buckets)
 
+    @patient
     def integrations(self, since: datetime) -> list[Totals]:
         """
         Return what became of each integration's leads.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, union_all, update
@@ -12,14 +13,15 @@ from zbl_provider.log.tables import delivery, run, run_delivery
 from zbl_provider.log.tables import integration as integrations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, CompoundSelect, Connection, Subquery, Table
-    from sqlalchemy.sql.dml import ReturningUpdate
 
     from zbl_provider.log.model import RunKey
 
+# How long after the last of its leads was settled a run's choice still counts (see ``resending``).
+_CLEAR_FOLLOWS = timedelta(hours=1)
 _NOT_FOUND = "it was invalid, and was not found again when its task was cleared"
 
 
@@ -34,8 +36,12 @@ def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now
     }
     add_missing(connection, run, [{**columns, "epoch": epoch, "created_at": now}])
     add_missing(connection, integrations, [{"integration": integration}])
-    known = connection.execute(select(run.c.id, run.c.epoch).filter_by(**columns)).one()
-    return Run(id=known.id, cleared=known.epoch != epoch)
+    known = connection.execute(
+        select(run.c.id, run.c.epoch, run.c.chosen).filter_by(**columns)
+    ).one()
+    cleared = known.epoch != epoch
+    chosen = cleared and known.chosen and _still_chosen(connection, known.id, now)
+    return Run(id=known.id, cleared=cleared, chosen=chosen)
 
 
 def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> None:
@@ -95,16 +101,17 @@ def find(connection: Connection, webhook_id: str) -> Delivery | None:
 
 
 def reopen(
-    connection: Connection, run_id: int, epoch: int, now: datetime, *, everything: bool
+    connection: Connection, task: Run, epoch: int, now: datetime, *, everything: bool
 ) -> Reopened:
     """Give the run's failed leads, or all that were sent, a new set of attempts: once an epoch."""
-    acted = update(run).where(run.c.id == run_id, run.c.epoch != epoch).values(epoch=epoch)
-    if not connection.execute(acted).rowcount:
+    if not _act(connection, task, epoch):
+        return Reopened(0, 0)
+    if task.chosen:  # and opened again when they were
         return Reopened(0, 0)
     closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
-    chosen = delivery.c.id.in_(own_ids(run_id)) & delivery.c.status.in_(closed)
+    chosen = delivery.c.id.in_(own_ids(task.id)) & delivery.c.status.in_(closed)
     sendable = delivery.c.payload.is_not(None)
-    reopened = len(connection.execute(_open_again(chosen & sendable, now)).all())
+    reopened = len(open_again(connection, [chosen & sendable], now))
     left = connection.scalar(select(func.count()).where(chosen, ~sendable))
     return Reopened(reopened, left or 0)
 
@@ -118,13 +125,16 @@ def forget_invalid(connection: Connection, run_id: int, now: datetime) -> None:
     )
 
 
-def _open_again(chosen: ColumnElement[bool], now: datetime) -> ReturningUpdate[int]:
+def open_again(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]], now: datetime
+) -> Sequence[int]:
+    """Give settled leads a new set of attempts, due now; return their numbers."""
     # Locked by number, as everyone locks leads, so that two never wait for each other; and no more
     # than these, though a worker may settle others meanwhile.
     locked = (
-        select(delivery.c.id).where(chosen).order_by(delivery.c.id).with_for_update().cte("locked")
+        select(delivery.c.id).where(*chosen).order_by(delivery.c.id).with_for_update().cte("locked")
     )
-    return (
+    opened = (
         update(delivery)
         .where(delivery.c.id.in_(select(locked.c.id)))
         .values(
@@ -139,6 +149,26 @@ def _open_again(chosen: ColumnElement[bool], now: datetime) -> ReturningUpdate[i
         # Counted by what comes back: SQLite's driver does not count behind a WITH.
         .returning(delivery.c.id)
     )
+    return connection.scalars(opened).all()
+
+
+def _act(connection: Connection, task: Run, epoch: int) -> bool:
+    """Tell whether this call is the one that acts on the epoch."""
+    values: dict[str, Any] = {"epoch": epoch}
+    if task.chosen:  # a choice made since the task began is left to the clear that follows it
+        values["chosen"] = False
+    acted = update(run).where(run.c.id == task.id, run.c.epoch != epoch).values(values)
+    return bool(connection.execute(acted).rowcount)
+
+
+def _still_chosen(connection: Connection, run_id: int, now: datetime) -> bool:
+    """Tell whether a clear means the leads chosen before; if not, that is forgotten."""
+    recent = delivery.c.due_at.is_not(None) | (delivery.c.updated_at > now - _CLEAR_FOLLOWS)
+    own = select(delivery.c.id).where(delivery.c.id.in_(own_ids(run_id)), recent)
+    if connection.scalar(select(own.exists())):
+        return True
+    connection.execute(update(run).where(run.c.id == run_id).values(chosen=False))
+    return False
 
 
 def own_ids(run_id: int) -> CompoundSelect[int]:

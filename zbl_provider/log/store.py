@@ -10,6 +10,7 @@ from zbl_provider.log import (
     erasure,
     integrations,
     migrate,
+    resending,
     retention,
     rotation,
     runs,
@@ -25,7 +26,7 @@ from zbl_provider.log.patience import Patience, patient
 from zbl_provider.log.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import URL
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Settlement,
         Status,
     )
+    from zbl_provider.log.views import Query, Resent
 
 
 _FIRST_COME = Rule()
@@ -53,17 +55,17 @@ _NONE = timedelta(0)
 
 class DeliveryLog:
     """
-        The outbox (Contract 6): what is in it is sent, whoever dies.
+    The outbox (Contract 6): what is in it is sent, whoever dies.
 
     Each method is one transaction, and may be called from any thread. All times are aware. While
     the database is away, restarted, locked or full, a method waits for it as long as ``patience``
     says, and then raises DeliveryLogUnavailable. ``reader`` answers what people ask, and does not
     wait.
 
-        :param url: an SQLite file, or a PostgreSQL database
-        :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
-        :param patience: how long a call is repeated while the database cannot be used
-        :raises DeliveryLogError: another kind of database (Contract 6.1)
+    :param url: an SQLite file, or a PostgreSQL database
+    :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
+    :param patience: how long a call is repeated while the database cannot be used
+    :raises DeliveryLogError: another kind of database (Contract 6.1)
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class DeliveryLog:
         self._engine = open_engine(url)
         self._patience = Patience(name_of(self._engine.url), patience)
         self._seal = Seal(cipher)
+        self._at_once = Patience(name_of(self._engine.url), _NONE)
         self.reader = Reader(self._engine, self._seal)
 
     def upgrade(self) -> None:
@@ -83,7 +86,7 @@ class DeliveryLog:
         :raises DeliveryLogError: this database cannot hold the log (Contract 6.1)
         :raises DeliveryLogUnavailable: it is away, locked or full
         """
-        Patience(name_of(self._engine.url), _NONE).call(lambda: migrate.upgrade(self._engine))
+        self._at_once.call(lambda: migrate.upgrade(self._engine))
 
     @property
     def waiting(self) -> bool:
@@ -147,14 +150,53 @@ class DeliveryLog:
         """
         Act on a clear, once for each epoch: the run's leads in error get new attempts.
 
-        :param run: the run that was cleared
+        Where the clear means leads that were chosen before (``resend``), these have been opened
+        again already, and no others are.
+
+        :param run: the run that was cleared, as ``begin`` returned it
         :param epoch: the epoch that ``begin`` was given
         :param now: the present time
         :param everything: those delivered are sent again, too (Contract 4.5)
         :return: how many are sent again, and how many cannot be
         """
         with self._engine.begin() as connection:
-            return runs.reopen(connection, run.id, epoch, now, everything=everything)
+            return runs.reopen(connection, run, epoch, now, everything=everything)
+
+    def resend(
+        self, chosen: Query | Collection[int], now: datetime, *, limit: int = 10_000
+    ) -> Resent:
+        """
+        Give chosen leads a new set of attempts, and have the clear that follows send just those.
+
+        Clear the task instances that come back, with the rights of whoever asked (Contract 8.4).
+        Where one cannot be cleared, call ``forget_choice``: the integration's next run sends its
+        leads all the same (Contract 4.6).
+
+        :param chosen: numbers of leads in ``error`` or ``delivered``; or a query, of whose leads
+            those in ``error`` are meant
+        :param now: the present time
+        :param limit: how many at most, the first enrolled first; call again until none are left
+        :return: how many, how many cannot be sent any more, and the task instances to clear
+        """
+
+        def choose() -> Resent:
+            with self._engine.begin() as connection:
+                return resending.resend(connection, chosen, now, limit)
+
+        # Not repeated: what it has opened again it would not find, nor name its runs, once more.
+        return self._at_once.call(choose)
+
+    @patient
+    def resendable(self, query: Query) -> int:
+        """Return how many leads ``resend`` would send again for a query (Contract 8.4)."""
+        with reading(self._engine) as connection:
+            return resending.resendable(connection, query)
+
+    @patient
+    def forget_choice(self, keys: Iterable[RunKey]) -> None:
+        """Have the next clear of task instances mean all their leads in error, as it does."""
+        with self._engine.begin() as connection:
+            resending.forget_choice(connection, keys)
 
     @patient
     def forget_invalid(self, run: Run, now: datetime) -> None:

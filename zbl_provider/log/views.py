@@ -169,3 +169,18 @@ class Totals:
     counts: Mapping[Status, int]
     p50_ms: int | None
     p95_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """
+    What was chosen to be sent again.
+
+    :param count: leads that have a new set of attempts, due now
+    :param unsendable: leads meant that cannot be sent: the log no longer has their payload
+    :param runs: the task instances to clear, so that they are sent at once
+    """
+
+    count: int
+    unsendable: int
+    runs: tuple[RunKey, ...]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 from tests.integration.log.bench import Bench, delivered, failed, lead
 from zbl_provider.log import tables
 from zbl_provider.log.model import OPEN, Settlement
+from zbl_provider.log.reading import Query
 from zbl_provider.log.store import DeliveryLog
 
 WORKERS = 6
@@ -25,6 +27,7 @@ class Worker:
 
     def work(self):
         acts = [self.enrol, self.enrol, self.claim, self.claim, self.claim, self.clear, self.purge]
+        acts += [self.resend]
         for _ in range(STEPS):
             run = self.bench.run(f"{self.random.randrange(4)}")
             self.random.choice(acts)(run)
@@ -51,7 +54,13 @@ class Worker:
 
     def clear(self, run):
         epoch = self.random.randrange(1_000_000)
+        run = self.random.choice([run, replace(run, chosen=True)])
         self.bench.log.reopen(run, epoch, self.bench.now, everything=self.random.random() < 0.5)
+
+    def resend(self, _run):
+        numbers = self.random.sample(range(1, LEADS + 1), 20)
+        chosen = self.random.choice([numbers, Query()])
+        self.bench.log.forget_choice(self.bench.log.resend(chosen, self.bench.now).runs)
 
     def purge(self, _run):
         self.bench.log.purge_payloads(self.bench.now, timedelta(seconds=-60), limit=5)

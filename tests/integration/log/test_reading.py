@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import create_engine
 
 from tests.integration.log.bench import LEASE, NOON, delivered, failed, lead
+from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log import reading
 from zbl_provider.log.model import RunKey, Settlement, Status
@@ -281,3 +283,10 @@ def test_integrations_are_told_apart(told, reader):
     late = {one.integration: one for one in reader.integrations(NOON + timedelta(minutes=4))}
     assert late[ZAPIER].counts == {}
     assert late[ZAPIER].p50_ms is None
+
+
+def test_a_log_that_is_away_is_said_to_be(reader):
+    """While the log is away, who asks hears so, without a statement or a row (1.5, 6.2)."""
+    reader._engine = create_engine("sqlite:////nowhere/log.db")
+    with pytest.raises(DeliveryLogUnavailable, match="cannot be used"):
+        reader.deliveries(Query())
