@@ -21,9 +21,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.drain import Drain
+from zbl_provider.gate import Gate
 from zbl_provider.intake import candidate
 from zbl_provider.log.decision import Rule
-from zbl_provider.log.model import Status
+from zbl_provider.log.model import OPEN, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.drain import Enrolling
+    from zbl_provider.exceptions import IntegrationPaused
     from zbl_provider.intake import Unreadable
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Failed, Run, RunKey
@@ -72,14 +74,16 @@ class Report:
 
     :param counts: the run's own leads by status
     :param skipped: leads found now that an earlier run has settled
-    :param held: whether the integration is inactive
+    :param held: who keeps the leads back, and how they are let go; None when nobody does
+    :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
     :param due_at: when to dispatch again; None when the run has no more to do
     :param failed: the first of its leads in ``error`` or ``invalid``
     """
 
     counts: Mapping[Status, int]
     skipped: int
-    held: bool
+    held: str | None
+    paused: IntegrationPaused | None
     due_at: datetime | None
     failed: tuple[Failed, ...]
 
@@ -140,11 +144,13 @@ class Dispatcher:
             # round, another task could resend what the clear was meant to correct.
             _exhaust(enrolling)
             self._reopen(run, epoch)
-        if self.destination.active:
-            self._draining = self._drain(run)
+        gate = Gate(self.log, self.destination, self.clock)
+        if not gate.closed:
+            self._draining = self._drain(run, gate)
             self._draining.run(enrolling)
+            gate.look()
         _exhaust(enrolling)
-        return self._report(run, tally["skipped"])
+        return self._report(run, tally["skipped"], gate)
 
     def _enrol(
         self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
@@ -182,7 +188,7 @@ class Dispatcher:
         """Tell whether a clear means all that the run has sent, not just some chosen leads."""
         return run.cleared and self.policy.resend_all and not run.chosen
 
-    def _drain(self, run: Run) -> Drain:
+    def _drain(self, run: Run, gate: Gate) -> Drain:
         return Drain(
             log=self.log,
             run=run,
@@ -190,6 +196,7 @@ class Dispatcher:
             guard=self.guard,
             schedule=self.policy.schedule,
             only_own=self.policy.only_own,
+            gate=gate,
             clock=self.clock,
         )
 
@@ -209,24 +216,27 @@ class Dispatcher:
                 reopened.unsendable,
             )
 
-    def _report(self, run: Run, skipped: int) -> Report:
+    def _report(self, run: Run, skipped: int, gate: Gate) -> Report:
         counts = self.log.counts(run)
         return Report(
             counts=counts,
             skipped=skipped,
-            held=not self.destination.active,
-            due_at=self._due_at(run, counts),
+            held=gate.held,
+            paused=gate.paused(sum(counts.get(status, 0) for status in OPEN)),
+            due_at=self._due_at(run, counts, gate) if self.policy.wait_for_retries else None,
             failed=tuple(self.log.first_failed(run)),
         )
 
-    def _due_at(self, run: Run, counts: Mapping[Status, int]) -> datetime | None:
-        due_at = self.log.next_due(run) if self.policy.wait_for_retries else None
+    def _due_at(self, run: Run, counts: Mapping[Status, int], gate: Gate) -> datetime | None:
+        due_at = self.log.next_due(run)
         if due_at is None:
             return None
         now = self.clock()
-        if not self.destination.active:
+        if gate.held:
             # The integration's next run sends what is held; a single lead has only its own task.
             return now + _HELD_RECHECK if self.policy.only_own else None
+        if gate.closed:
+            return gate.probe_due_at
         if counts.get(Status.SENDING) or due_at <= now:
             # Another task has claimed it: the outcome comes long before its lease runs out.
             return now + _RECHECK

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.gate import Gate
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
 
@@ -40,6 +41,7 @@ _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps t
 _LARGEST_GROUP = 500  # outcomes settled in one write
 _GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
 _POLL_SECONDS = 0.25
+_WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
 _PATIENCE, _PAUSE_SECONDS = 50, 0.01
 
@@ -55,6 +57,7 @@ class Drain:
     :param guard: which addresses may be reached
     :param schedule: waits between attempts
     :param only_own: claim this run's leads alone
+    :param gate: closes when nothing more may be sent
     :param clock: gives the present time
     """
 
@@ -67,6 +70,7 @@ class Drain:
         guard: Guard,
         schedule: Schedule,
         only_own: bool,
+        gate: Gate,
         clock: Callable[[], datetime],
     ) -> None:
         self._log = log
@@ -75,6 +79,7 @@ class Drain:
         self._guard = guard
         self._schedule = schedule
         self._only_own = only_own
+        self._gate = gate
         self._clock = clock
         self._lease = timedelta(seconds=_LEASE_SECONDS + 2 / (destination.max_rate or 1))
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
@@ -108,6 +113,11 @@ class Drain:
         """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
         self._stopping = True
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to be sent, though more may be found."""
+        return self._stopping or self._gate.closed
+
     async def _drain(self, enrolling: Enrolling) -> None:
         self._heed_interruptions()
         async with Transport(self._destination, self._guard) as transport:
@@ -115,7 +125,9 @@ class Drain:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(self._enrol(enrolling))
                     tasks.create_task(self._settle())
-                    tasks.create_task(self._claim_and_send(transport))
+                    watch = tasks.create_task(self._watch())
+                    await tasks.create_task(self._claim_and_send(transport))
+                    watch.cancel()
             finally:
                 self._give_back()
         self._progress.close()
@@ -141,11 +153,18 @@ class Drain:
 
         asyncio.get_running_loop().set_exception_handler(heed)
 
+    async def _watch(self) -> None:
+        """Notice what others do to the integration; the leads in hand are given back at once."""
+        while not self._over:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.to_thread(self._gate.look)
+        self._changed.set()
+
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
         try:
             claimed = await self._in_source(_step, enrolling, None)
             while claimed is not None:
-                self._take(claimed)
+                await self._take_or_release(claimed)
                 if self._stopping:
                     break
                 claimed = await self._in_source(_step, enrolling, await self._spare_lease())
@@ -159,10 +178,12 @@ class Drain:
 
     async def _spare_lease(self) -> timedelta | None:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
-        if self._destination.max_rate is not None:
+        if self._destination.max_rate is not None or self._gate.probing:
             return None
         for _ in range(_PATIENCE):
-            if self._ready.qsize() < _LARGEST_CLAIM or self._stopping:
+            if self._over:
+                return None
+            if self._ready.qsize() < _LARGEST_CLAIM:
                 return self._lease
             await asyncio.sleep(_PAUSE_SECONDS)
         return None
@@ -170,6 +191,13 @@ class Drain:
     async def _in_source(self, call: Callable[..., _Item], *args: object) -> _Item:
         """Call in the one thread that reads the source: some databases' connections demand it."""
         return await asyncio.get_running_loop().run_in_executor(self._source, call, *args)
+
+    async def _take_or_release(self, claimed: Sequence[Claimed]) -> None:
+        if claimed and self._over:
+            self._in_flight += len(claimed)
+            await self._release(claimed)
+        else:
+            self._take(claimed)
 
     def _take(self, claimed: Sequence[Claimed]) -> None:
         self._in_flight += len(claimed)
@@ -185,11 +213,13 @@ class Drain:
             for _ in range(self._destination.max_concurrency):
                 self._ready.put_nowait(None)
         self._settlements.put_nowait(None)
+        # The rest of what was found may take minutes to enrol: others need not wait for that.
+        await self._release_unsent()
 
     async def _claim(self) -> None:
         """Keep the senders supplied; return when nothing is due and nothing can become due."""
         limit = self._first_limit()
-        while not self._stopping:
+        while not self._over:
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self._enrolling and self._in_flight == 0
             self._changed.clear()
@@ -201,6 +231,7 @@ class Drain:
                 self._lease,
                 run=self._run,
                 only_own=self._only_own,
+                probe=self._gate.probing,
             )
             if claimed:
                 self._take(claimed)
@@ -221,7 +252,7 @@ class Drain:
     async def _until_low(self, limit: int) -> int:
         """Wait until most of what was claimed is taken; return how much to claim next."""
         started = time.monotonic()
-        while self._ready.qsize() > limit // 4 and not self._stopping:
+        while self._ready.qsize() > limit // 4 and not self._over:
             self._changed.clear()
             await self._until_changed()
         took = time.monotonic() - started
@@ -239,7 +270,7 @@ class Drain:
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._next()) is not None:
             await self._until_recordable()
-            if self._stopping:
+            if self._over:
                 self._ready.put_nowait(claimed)  # it is given back with the rest
                 return
             if claimed.lease_until - self._clock() < timedelta(seconds=1.5 * DEADLINE_SECONDS):
@@ -255,7 +286,7 @@ class Drain:
 
     async def _until_recordable(self) -> None:
         """Send nothing while the log is away: what became of it might never be known (6.2)."""
-        while self._log.waiting and not self._stopping:
+        while self._log.waiting and not self._over:
             await _moment()
 
     async def _next(self) -> Claimed | None:
@@ -265,7 +296,7 @@ class Drain:
         # One sender at a time: if each waited for a slot of its own with a lead in its hand, the
         # leases of the last ones would run out before their slots came, over and over.
         async with self._turn:
-            if (claimed := await self._ready.get()) is not None and not self._stopping:
+            if (claimed := await self._ready.get()) is not None and not self._over:
                 slot = max(time.monotonic(), self._next_slot)
                 self._next_slot = slot + 1 / rate
                 await asyncio.sleep(slot - time.monotonic())
@@ -275,6 +306,7 @@ class Drain:
         due_at = None
         if outcome.verdict is Verdict.RETRY:
             due_at = self._schedule.next_attempt(claimed.attempt, outcome, self._clock())
+        self._gate.heed(outcome, due_at)
         self._progress.attempted(claimed, outcome, due_at)
         return Settlement(claimed=claimed, outcome=outcome, started_at=started_at, due_at=due_at)
 
@@ -282,6 +314,7 @@ class Drain:
         """Settle in groups; an outcome waits a fraction of a second at most."""
         while group := await self._group():
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
+            await asyncio.to_thread(self._gate.record)
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             self._in_flight -= len(group)
@@ -312,6 +345,10 @@ class Drain:
         await asyncio.to_thread(self._log.release, claimed, self._clock())
         self._in_flight -= len(claimed)
         self._changed.set()
+
+    async def _release_unsent(self) -> None:
+        if unsent := [one for one in _drained(self._ready) if one is not None]:
+            await self._release(unsent)
 
     def _give_back(self) -> None:
         """

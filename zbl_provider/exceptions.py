@@ -10,6 +10,7 @@ ZblError
  │    ├── ScheduleError        3.1  an operator's schedule
  │    └── DeliveryLogError     6.1  a log database that cannot be used
  ├── DeliveryLogUnavailable    6.2  its database is away, locked or full: a moment, not a setting
+ ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
 
@@ -92,6 +93,29 @@ class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, whic
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_unavailable, (self.log, self.problem))
+
+
+class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, as in the contract
+    """
+    An integration to which nothing more is sent until one lead is delivered (Contract 8.6).
+
+    :param integration: its connection id
+    :param answer: what it answered last, and what to change
+    :param waiting: how many leads of the task wait
+    """
+
+    def __init__(self, integration: str, answer: str, waiting: int) -> None:
+        super().__init__(integration, answer, waiting)
+        self.integration = integration
+        self.answer = answer
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return (
+            f"{self.integration} is paused: {self.answer.rstrip('.')}. "
+            f"{self.waiting} leads of this task wait. Put that right, then clear this task, or "
+            "let the next run try: it sends one lead, and the others when that is delivered."
+        )
 
 
 class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in the contract

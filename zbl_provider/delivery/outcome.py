@@ -73,7 +73,7 @@ def classify(result: Answer | Failure, retry_statuses: frozenset[int] = frozense
         verdict=verdict,
         status=result.status,
         kind=None,
-        detail=_describe(result.status, verdict),
+        detail=describe(result.status, verdict),
         # A 503 keeps to the schedule; only a status that the connection names may stretch it.
         retry_after=result.retry_after if named else None,
         seconds=result.seconds,
@@ -104,7 +104,8 @@ def _verdict(status: int, retry_statuses: frozenset[int]) -> Verdict:
             return Verdict.RETRY
 
 
-def _describe(status: int, verdict: Verdict) -> str:
+def describe(status: int, verdict: Verdict) -> str:
+    """Put an answer into words, with what to change where something can be."""
     answered = f"answered {status} {_phrase(status)}".rstrip()
     if verdict is not Verdict.ERROR:
         return answered

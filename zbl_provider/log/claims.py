@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from sqlalchemy import bindparam, case, select, update
 
+from zbl_provider.log import integrations
 from zbl_provider.log.cipher import UnreadableError
+from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Claimed, Status
 from zbl_provider.log.runs import join, own_ids
 from zbl_provider.log.tables import delivery
@@ -58,8 +60,12 @@ def claim(
     limit: int,
     now: datetime,
     only_own: bool,
+    probe: bool,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return the rows that this lease holds from now on."""
+    state = integrations.find(connection, integration)
+    if state.held or (state.paused and not (probe and _idle(connection, integration, now))):
+        return ()
     due = (
         select(delivery.c.id)
         .where(delivery.c.integration == integration, delivery.c.due_at <= now)
@@ -67,6 +73,12 @@ def claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    if state.paused:
+        # A lead that was the probe before goes on to be it: else each would wait for its retries.
+        due = due.order_by(None).order_by(
+            delivery.c.attempts == 0, delivery.c.due_at, delivery.c.id
+        )
+        due = due.limit(1)
     if only_own:
         due = due.where(delivery.c.id.in_(own_ids(run_id)))
     # As a common table expression PostgreSQL runs it once; inside IN it may run, and lock, anew.
@@ -86,6 +98,17 @@ def claim(
     ).all()
     join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
     return sorted(rows, key=lambda row: row.id)
+
+
+def _idle(connection: Connection, integration: str, now: datetime) -> bool:
+    """Tell whether no other probe, and nothing from before the pause, is under way."""
+    take_turns(connection, f"zbl probe {integration}")
+    under_way = select(delivery.c.id).where(
+        delivery.c.integration == integration,
+        delivery.c.due_at > now,
+        delivery.c.status == Status.SENDING,
+    )
+    return connection.execute(under_way.limit(1)).first() is None
 
 
 def read(

@@ -219,11 +219,13 @@ class DeliveryLog:
         *,
         run: Run,
         only_own: bool = False,
+        probe: bool = False,
     ) -> list[Claimed]:
         """
         Take leads that are due, so that nobody else has them until the lease runs out.
 
-        A lead whose payload cannot be had is settled as an error on the way.
+        A lead whose payload cannot be had is settled as an error on the way. Of an integration that
+        is held nothing is given out, and of one that is paused one lead at a time, as a probe.
 
         :param integration: the connection id
         :param limit: how many at most
@@ -231,6 +233,7 @@ class DeliveryLog:
         :param lease: how long nobody else may claim them
         :param run: the run that sends them; from now on they are its own, too
         :param only_own: leave alone what is not the run's own already (Contract 4.6)
+        :param probe: should the integration be paused, take one lead to try it with (Contract 8.6)
         :return: the leads, the longest due first as far as ``limit`` chooses
         """
         held = Lease.begin(now, lease)
@@ -243,6 +246,7 @@ class DeliveryLog:
                 limit=limit,
                 now=now,
                 only_own=only_own,
+                probe=probe,
             )
         claimed, unreadable = claims.read(rows, self._seal, held)
         if unreadable:

@@ -131,8 +131,8 @@ class _DispatchOperator(BaseOperator):
             self._defer_until(report, skipped)
         self._say(report, skipped)
         _purge(dispatcher.log)
-        if any(status in FAILED for status in report.counts):
-            raise _for_good(_failure(report, self.webhook_conn_id))
+        if failure := _failure(report, self.webhook_conn_id):
+            raise _for_good(failure)
         summary = self._summary(report, dispatcher.log)
         return summary | ({"skipped": skipped} if skipped else {})
 
@@ -175,9 +175,7 @@ class _DispatchOperator(BaseOperator):
             self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
         if report.held:
             self.log.warning(
-                "The integration %s is not active: its leads are held, and go out when its "
-                "connection is active again.",
-                self.webhook_conn_id,
+                "%s is held, and its leads with it. %s.", self.webhook_conn_id, report.held
             )
 
 
@@ -201,7 +199,17 @@ def _purge(log: DeliveryLog) -> None:
     log.purge_payloads(utc_now(), timedelta(days=days))
 
 
-def _failure(report: Report, integration: str) -> str:
+def _failure(report: Report, integration: str) -> str | None:
+    """Say why the task fails, if it does: one message (Contract 4.7 and 8.6)."""
+    failed = any(status in FAILED for status in report.counts)
+    parts = [
+        *([str(report.paused)] if report.paused else []),
+        *([_undelivered(report, integration)] if failed else []),
+    ]
+    return " ".join(parts) or None
+
+
+def _undelivered(report: Report, integration: str) -> str:
     """Say how many leads failed, which came first, and what to do (Contract 4.7)."""
     failed = sum(report.counts.get(status, 0) for status in FAILED)
     named = "; ".join(

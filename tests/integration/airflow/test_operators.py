@@ -15,6 +15,8 @@ from requests.auth import AuthBase
 
 from demo.receiver import Reply
 from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
+from zbl_provider.hooks.delivery_log import delivery_log
+from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
 
 MARKER = "marker"
@@ -219,10 +221,56 @@ def test_what_is_held_is_said(receiver, leads, monkeypatch, capsys):
     connection["extra"]["active"] = False
     monkeypatch.setenv("AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT", json.dumps(connection))
     assert _many().execute(_context()) == {"pending": 1}
-    assert "zbl_webhook_default is not active" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "zbl_webhook_default is held" in said
+    assert "connection is not active" in said
     with pytest.raises(TaskDeferred):
         _one({"id": 2}).execute(_context("one"))
     assert receiver.received == []
+
+
+def test_who_holds_is_said(receiver, leads, capsys):
+    """The log names who holds the integration, and how it is resumed (Contract 8.4)."""
+    leads(_row(1))
+    log = delivery_log()
+    log.hold("zbl_webhook_default", "ana", datetime.now(UTC))
+    assert _many().execute(_context()) == {"pending": 1}
+    said = capsys.readouterr().out
+    assert "ana holds it" in said
+    assert "airflow zbl integrations resume zbl_webhook_default" in said
+    assert receiver.received == []
+    log.resume("zbl_webhook_default")
+    assert _many().execute(_context()) == {"delivered": 1}
+
+
+def test_a_pause_fails_the_task_with_one_message(receiver, leads):
+    """Not deferred, not retried: it says why, how many wait, and what to do (4.7 and 8.6)."""
+    leads(*(_row(number) for number in range(100)))
+    receiver.answer = lambda _: Reply(401)
+    with pytest.raises(AirflowFailException) as failure:
+        _many().execute(_context())
+    message = str(failure.value)
+    sent = len(receiver.received)
+    assert sent < 10 + 16
+    assert message.startswith("zbl_webhook_default is paused: answered 401 Unauthorized: check")
+    assert f"{100 - sent} leads of this task wait" in message
+    assert "clear this task" in message
+    assert f"{sent} of 100 leads were not delivered" in message
+    with pytest.raises(AirflowFailException, match="is paused"):
+        _one({"id": "one"}).execute(_context("one"))
+    assert len(receiver.received) == sent + 1
+    receiver.answer = lambda _: Reply()
+    assert _many().execute(_context(max_tries=1)) == {"delivered": 100}
+
+
+def test_the_test_button_minds_neither_hold_nor_pause(receiver):
+    """A test lead is sent whatever keeps the others back (Contract 1.6, 8.4, 8.6)."""
+    log = delivery_log()
+    log.hold("zbl_webhook_default", "ana", datetime.now(UTC))
+    log.pause("zbl_webhook_default", 401, datetime.now(UTC))
+    works, said = WebhookHook().test_connection()
+    assert works, said
+    assert len(receiver.received) == 1
 
 
 def test_all_that_a_query_is_given_counts(receiver, tmp_path, leads, monkeypatch):

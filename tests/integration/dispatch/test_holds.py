@@ -1,0 +1,57 @@
+"""An integration that a person holds, in the log (Contract 1.2 and 8.4)."""
+
+import pytest
+
+from demo.receiver import Reply
+from zbl_provider.log.model import Status
+
+
+def test_what_is_held_in_the_log_is_held_as_by_its_connection(bench):
+    """Leads are recorded, not sent, and go out with the next run when it is resumed (8.4)."""
+    bench.log.hold("zapier", "ana", bench.clock())
+    report = bench.dispatch("run 1", [1, 2])
+    assert (report.counts, report.due_at, bench.sent) == ({Status.PENDING: 2}, None, [])
+    assert "ana" in report.held
+    assert "airflow zbl integrations resume zapier" in report.held
+    bench.log.resume("zapier")
+    report = bench.dispatch("run 2", [3])
+    assert (report.counts, report.held) == ({Status.DELIVERED: 3}, None)
+
+
+def test_a_held_connection_says_what_lets_its_leads_go(bench):
+    """`active` off is told apart from a hold in the log (Contract 1.2)."""
+    bench.extra = {"active": False}
+    assert "Active" in bench.dispatch("run 1", [1]).held
+
+
+def test_a_single_lead_waits_until_it_is_resumed(bench):
+    """A task that is the lead looks again, as with `active` off (Contract 8.4)."""
+    bench.log.hold("zapier", "ana", bench.clock())
+    report = bench.dispatch("run 1", [1], only_own=True)
+    assert report.due_at > bench.clock.now
+    bench.log.resume("zapier")
+    assert bench.dispatch("run 1", only_own=True).counts == {Status.DELIVERED: 1}
+
+
+@pytest.mark.parametrize("max_rate", [None, 40])
+def test_a_hold_stops_a_task_that_is_sending(bench, max_rate):
+    """What is in flight is settled, the rest is given back, found leads are recorded (8.4)."""
+    bench.extra = {"max_concurrency": 4, "max_rate": max_rate}
+
+    def answer(_):
+        bench.log.hold("zapier", "ana", bench.clock())
+        return Reply(after=0.05)
+
+    bench.answer(answer)
+    report = bench.dispatch("run 1", list(range(1000)))
+    assert "ana" in report.held
+    assert report.counts == {
+        Status.DELIVERED: len(bench.sent),
+        Status.PENDING: 1000 - len(bench.sent),
+    }
+    assert 0 < len(bench.sent) < 500
+    bench.answer(lambda _: Reply())
+    bench.extra = {}
+    bench.log.resume("zapier")
+    assert bench.dispatch("run 1", list(range(1000))).counts == {Status.DELIVERED: 1000}
+    assert len(bench.sent) == 1000
