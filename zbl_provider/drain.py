@@ -314,7 +314,8 @@ class Drain:
         """Settle in groups; an outcome waits a fraction of a second at most."""
         while group := await self._group():
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
-            await asyncio.to_thread(self._gate.record)
+            if self._gate.unrecorded:
+                await asyncio.to_thread(self._gate.record)
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             self._in_flight -= len(group)

@@ -54,7 +54,7 @@ class Gate:
         self._refusals = 0
         self._refused: int | None = None  # with this status
         self._answer: str | None = None
-        self._unrecorded = False
+        self.unrecorded = False
         self._turn = threading.Lock()
         self.probing = self._state.paused
         self.closed = self.held is not None
@@ -98,7 +98,7 @@ class Gate:
         if outcome.verdict is Verdict.DELIVERED:
             self._refusals = 0
             # In this order: whoever looks meanwhile must not take the old pause for a new one.
-            self._unrecorded = self._unrecorded or self.probing
+            self.unrecorded = self.unrecorded or self.probing
             self.probing = False
         elif self.probing:
             self._answer, self.probe_due_at, self.closed = outcome.detail, due_at, True
@@ -112,14 +112,14 @@ class Gate:
         self._refusals = self._refusals + 1 if outcome.status == self._refused else 1
         self._refused = outcome.status
         if self._refusals == IN_A_ROW:
-            self._answer, self._unrecorded, self.closed = outcome.detail, True, True
+            self._answer, self.unrecorded, self.closed = outcome.detail, True, True
 
     def record(self) -> None:
         """Write to the log what the outcomes have decided, if anything; it may be called often."""
-        if self._unrecorded:
+        if self.unrecorded:
             with self._turn:
                 self._record()
-                self._unrecorded = False
+                self.unrecorded = False
 
     def _record(self) -> None:
         name = self._destination.integration
@@ -136,5 +136,5 @@ class Gate:
             self._state = self._log.integration(self._destination.integration)
             if not self._state.paused:
                 self.probing = False
-            paused = self._state.paused and not self.probing and not self._unrecorded
+            paused = self._state.paused and not self.probing and not self.unrecorded
             self.closed = self.closed or paused or self.held is not None
