@@ -124,9 +124,7 @@ def _roots(verify: bool | str) -> list[bytes]:
     """Read the private CA: a bundle of certificates, or a directory of such files."""
     if isinstance(verify, bool):
         return []
-    path = Path(verify).expanduser()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    roots = [root for file in files for root in _CERTIFICATE.findall(_read(file, "verify"))]
+    roots = _CERTIFICATE.findall(_read(verify, "verify"))
     try:
         for root in roots:
             ClientBuilder().add_root_certificate_pem(root).build()
@@ -141,7 +139,7 @@ def _identity(cert: str | tuple[str, str] | None) -> bytes | None:
     if cert is None:
         return None
     files = (cert,) if isinstance(cert, str) else cert
-    identity = b"\n".join(_read(Path(file).expanduser(), "cert") for file in files)
+    identity = b"\n".join(_read(file, "cert") for file in files)
     try:
         ClientBuilder().identity_pem(identity).build()
     except ValueError:
@@ -151,10 +149,13 @@ def _identity(cert: str | tuple[str, str] | None) -> bytes | None:
     return identity
 
 
-def _read(file: Path, field: str) -> bytes:
+def _read(name: str, field: str) -> bytes:
+    """Read a file, or all files of a directory; nothing where there is none."""
     try:
-        return file.read_bytes() if file.is_file() else b""
-    except OSError:
+        path = Path(name).expanduser()
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return b"\n".join(file.read_bytes() for file in files if file.is_file())
+    except (OSError, RuntimeError):  # the latter for the home of a user that there is not
         raise _unusable(field, "cannot be read", "Check the path and its permissions") from None
 
 
