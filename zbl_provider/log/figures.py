@@ -17,6 +17,7 @@ from zbl_provider.log.selection import (
     known_integrations,
     of_runs,
     runs,
+    runs_of,
 )
 from zbl_provider.log.tables import attempt, delivery, run
 from zbl_provider.log.views import Bucket, Totals
@@ -128,6 +129,8 @@ def _attempts(connection: Connection, query: Query) -> list[ColumnElement[bool]]
         found.append(attempt.c.started_at < query.until)
     if of_runs(query) or query.integration is not None:
         found.append(attempt.c.run_id.in_(runs(query)))
+    if query.dags is not None:
+        found.append(attempt.c.run_id.in_(runs_of(query.dags)))
     if query.status or query.lead_id is not None:
         leads = replace(query, since=None, until=None)
         meant = select(delivery.c.id).where(*conditions(connection, leads))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from zbl_provider.log import figures
+from zbl_provider.log import dags, figures
 from zbl_provider.log.bulk import among
 from zbl_provider.log.cipher import UnreadableError
 from zbl_provider.log.engine import name_of, reading
@@ -23,7 +23,7 @@ from zbl_provider.log.tables import LARGEST_NUMBER, attempt, delivery, run
 from zbl_provider.log.views import Attempt, Bucket, Detail, Page, Query, Row, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Engine, Select
@@ -126,6 +126,20 @@ class Reader:
         """
         with reading(self._engine) as connection:
             return figures.integrations(connection, since)
+
+    def dags(self, integration: str | None = None) -> frozenset[str]:
+        """
+        Return the ids of the Dags that have enrolled leads (Contract 7.2).
+
+        :param integration: only those that have sent to this connection id
+        """
+        with reading(self._engine) as connection:
+            return dags.known(connection, integration)
+
+    def dags_of(self, delivery_ids: Collection[int]) -> frozenset[str]:
+        """Return the ids of the Dags that enrolled these leads."""
+        with reading(self._engine) as connection:
+            return dags.of(connection, delivery_ids)
 
     def _attempt(self, found: Found[*tuple[Any, ...]]) -> Attempt:
         number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found

@@ -12,6 +12,7 @@ from zbl_provider.log.model import OPEN
 from zbl_provider.log.tables import delivery, integration, run, run_delivery, storable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Select
@@ -39,6 +40,8 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
         found.append(delivery.c.created_at < query.until)
     if query.lead_id is not None:
         found.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
+    if query.dags is not None:
+        found.append(delivery.c.run_id.in_(runs_of(query.dags)))
     if of_runs(query):
         found.append(delivery.c.run_id.in_(runs(query)) | delivery.c.id.in_(_taken_on(query)))
     return found
@@ -61,6 +64,11 @@ def runs(query: Query) -> Select[tuple[int]]:
     }
     named = {name: value for name, value in wanted.items() if value is not None}
     return select(run.c.id).filter_by(**named)
+
+
+def runs_of(dags: Collection[str]) -> Select[tuple[int]]:
+    """Select the numbers of the runs of some Dags."""
+    return select(run.c.id).where(run.c.dag_id.in_(sorted(dags)))
 
 
 def by_index(

@@ -26,6 +26,7 @@ class Query:
     :param since: enrolled then or later, aware
     :param until: enrolled before, aware
     :param lead_id: the lead's own id, whole
+    :param dags: nothing but what these Dags enrolled: those that whoever asks may see
     """
 
     status: Status | None = None
@@ -37,6 +38,7 @@ class Query:
     since: datetime | None = None
     until: datetime | None = None
     lead_id: str | None = None
+    dags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

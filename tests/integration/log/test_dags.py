@@ -1,0 +1,66 @@
+"""Which Dags have leads in the log, and that a query minds them (Contract 7.2)."""
+
+import pytest
+from sqlalchemy import insert
+
+from tests.integration.log.bench import NOON, lead
+from zbl_provider.log import tables
+from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.views import Query
+
+SENDS = {"daily": "zapier", "hourly": "make", "nightly": "zapier"}
+
+
+@pytest.fixture
+def told(bench):
+    for dag_id, integration in SENDS.items():
+        for number in range(3):
+            run = bench.log.begin(RunKey(dag_id, "send", f"r{number}"), integration, 0, NOON)
+            bench.log.enrol(run, integration, [lead(f"{dag_id}-{number}")], NOON)
+    return bench.log
+
+
+def test_the_dags_of_the_log_are_known(told):
+    """Each Dag that has enrolled a lead is named, once (Contract 7.2)."""
+    assert told.reader.dags() == set(SENDS)
+
+
+def test_the_dags_that_send_to_an_integration_are_known(told):
+    """Who may hold an integration depends on all Dags that send to it (Contract 7.2)."""
+    assert told.reader.dags(integration="zapier") == {"daily", "nightly"}
+    assert told.reader.dags(integration="unknown") == set()
+
+
+def test_an_empty_log_knows_no_dag(bench):
+    """Where nothing was enrolled, there is no Dag to read (Contract 7.2)."""
+    assert bench.log.reader.dags() == set()
+
+
+def test_a_dag_is_found_among_very_many_runs(bench):
+    """Runs are leapt over, not read: a Dag with thousands costs what one with a few does (7.2)."""
+    row = {"task_id": "t", "map_index": -1, "epoch": 0, "created_at": NOON, "integration": "make"}
+    rows = [row | {"dag_id": f"dag-{n % 2}", "run_id": f"r{n}"} for n in range(5000)]
+    with bench.log._engine.begin() as connection:
+        connection.execute(insert(tables.run), rows)
+    assert bench.log.reader.dags() == {"dag-0", "dag-1"}
+
+
+def test_the_dags_of_some_leads_are_known(told):
+    """Who may resend leads depends on the Dags that enrolled them (Contract 7.2)."""
+    rows = told.reader.deliveries(Query()).rows
+    chosen = [row.delivery_id for row in rows if row.run.dag_id != "hourly"]
+    assert told.reader.dags_of(chosen) == {"daily", "nightly"}
+    assert told.reader.dags_of([]) == set()
+
+
+@pytest.mark.parametrize("dags", [{"daily"}, {"hourly", "nightly"}, set()])
+def test_a_query_finds_and_counts_nothing_of_other_dags(told, dags):
+    """Neither list, funnel nor resend goes beyond the Dags that were given (Contract 7.2)."""
+    query = Query(dags=frozenset(dags))
+    rows = told.reader.deliveries(query).rows
+    assert {row.run.dag_id for row in rows} == dags
+    assert sum(told.reader.funnel(query).values()) == 3 * len(dags)
+    with told._engine.begin() as connection:
+        error = {"status": Status.ERROR, "due_at": None}
+        connection.execute(tables.delivery.update().values(error))
+    assert told.resendable(query) == told.resend(query, NOON).count == 3 * len(dags)
