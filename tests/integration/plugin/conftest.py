@@ -1,0 +1,102 @@
+"""The page's application inside of Airflow's own, with its real authentication."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.databases import log_url, postgres
+from tests.seeding import INTEGRATIONS, seed
+from zbl_provider.log.store import DeliveryLog
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+__all__ = ["log_url", "postgres"]
+
+NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
+COUNT = 240
+DAGS = {name: f"sends_to_{name}" for name in INTEGRATIONS}
+HOST = "http://airflow.example.com"
+ROLES = {"ada": "admin", "olga": "op", "uwe": "user", "vera": "viewer"}
+
+
+@dataclass(slots=True)
+class Site:
+    """
+    The application, and its log.
+
+    :param airflow: the whole application of the API server
+    :param page: the one that it mounts under /zbl
+    """
+
+    airflow: FastAPI
+    page: FastAPI
+    log: DeliveryLog
+    signed_in: dict[str, TestClient] = field(default_factory=dict)
+
+    def as_(self, name: str | None) -> TestClient:
+        """Return a client with the session cookie of a user; None is somebody without a login."""
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from starlette.testclient import TestClient
+
+        client = TestClient(self.airflow, base_url=HOST, raise_server_exceptions=False)
+        if name is not None:
+            user = SimpleAuthManagerUser(username=name, role=ROLES[name])
+            client.cookies.set("_token", get_auth_manager().generate_jwt(user))
+        return client
+
+
+@pytest.fixture(scope="session")
+def airflow() -> FastAPI:
+    """Give the application of the API server."""
+    os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = ",".join(
+        f"{name}:{role}" for name, role in ROLES.items()
+    )
+    from airflow.api_fastapi.app import create_app
+    from airflow.utils.db import initdb
+
+    initdb()
+    return create_app(apps="core")
+
+
+@pytest.fixture
+def site(airflow, log_url) -> Site:
+    """Give the page on a log with some hundreds of leads."""
+    from zbl_provider.plugin.asked import now
+    from zbl_provider.plugin.source import the_log
+
+    (page,) = [route.app for route in airflow.routes if getattr(route, "path", "") == "/zbl"]
+    log = DeliveryLog(log_url)
+    seed(log, COUNT, NOW, days=6, dags=DAGS)
+    page.dependency_overrides = {the_log: lambda: log, now: lambda: NOW}
+    yield Site(airflow, page, log)
+    page.dependency_overrides = {}
+    log.close()
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Give a function that restricts what users may do to some Dags."""
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    ordinary = SimpleAuthManager.is_authorized_dag
+
+    def restrict(method: str, *dags: str) -> None:
+        def decide(self, *, method, user, access_entity=None, details=None):
+            if method == restricted and (details is None or details.id not in dags):
+                return False
+            return ordinary(
+                self, method=method, user=user, access_entity=access_entity, details=details
+            )
+
+        restricted = method
+        monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", decide)
+
+    return restrict

@@ -1,0 +1,172 @@
+"""Who may see what, and who may change it."""
+
+import pytest
+from starlette.routing import Route
+
+from tests.integration.plugin.conftest import DAGS
+from zbl_provider.log.model import Status
+from zbl_provider.log.views import Query
+
+CHANGES = {
+    "/zbl/api/resend": {"filter": {}},
+    "/zbl/api/forget": {"runs": []},
+    "/zbl/api/integrations/crm/hold": {},
+    "/zbl/api/integrations/crm/resume": {},
+    "/zbl/api/integrations/crm/test": {},
+}
+
+
+def _routes(site) -> list[tuple[str, str]]:
+    found = [
+        (method, f"/zbl{route.path}")
+        for route in site.page.routes
+        if isinstance(route, Route)
+        for method in route.methods - {"HEAD"}
+    ]
+    return [(method, path.format(delivery_id=1, name="crm")) for method, path in sorted(found)]
+
+
+def _in_error(site) -> dict[str, list[int]]:
+    rows = site.log.reader.deliveries(Query(status=Status.ERROR), limit=100).rows
+    found = {dag: [] for dag in DAGS.values()}
+    for row in rows:
+        found[row.run.dag_id].append(row.delivery_id)
+    return found
+
+
+def test_every_route_answers_401_without_a_login(site):
+    """Whoever is not signed in gets nothing, be it a page, a file, a list or a change (7.2)."""
+    routes = _routes(site)
+    assert len(routes) > 10
+    nobody = site.as_(None)
+    for method, path in routes:
+        answer = nobody.request(method, path, json={} if method == "POST" else None)
+        assert (path, answer.status_code) == (path, 401)
+        assert "crm" not in answer.text
+
+
+@pytest.mark.parametrize("cookie", ["nonsense", "e30.e30.e30"])
+def test_a_session_that_is_none_is_refused(site, cookie):
+    """A forged session opens nothing (Contract 7.2)."""
+    forged = site.as_(None)
+    forged.cookies.set("_token", cookie)
+    assert forged.get("/zbl/api/deliveries").status_code in {401, 403}
+
+
+def test_a_browser_without_a_login_is_shown_where_to_sign_in(site):
+    """The page's 401 is one that a person can read (Contract 7.2)."""
+    answer = site.as_(None).get("/zbl/", headers={"Accept": "text/html"})
+    assert answer.status_code == 401
+    assert "auth/login" in answer.text
+
+
+def test_everything_that_changes_is_listed(site):
+    """The tests of changes below miss no route (Contract 7.2)."""
+    assert {path for method, path in _routes(site) if method != "GET"} == set(CHANGES)
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_a_viewer_changes_nothing(site, path):
+    """Who may not edit Dags is refused, and the log is as it was (Contract 7.2)."""
+    before = site.log.reader.funnel(Query())
+    answer = site.as_("vera").post(path, json=CHANGES[path])
+    assert answer.status_code == 403
+    assert site.log.reader.funnel(Query()) == before
+    assert not any(one.held for one in site.log.integrations())
+
+
+@pytest.mark.parametrize("path", sorted(set(CHANGES) - {"/zbl/api/integrations/crm/test"}))
+@pytest.mark.parametrize("name", ["ada", "olga", "uwe"])
+def test_who_edits_dags_may_change(site, path, name):
+    """The right to edit Dags is enough for every change (Contract 7.2)."""
+    assert site.as_(name).post(path, json=CHANGES[path]).status_code == 200
+
+
+def test_a_viewer_sees_all_and_is_told_what_cannot_be_done(site):
+    """Reading takes the right to read Dags, and what is read says what may be changed (7.2)."""
+    vera = site.as_("vera")
+    assert not any(row["may_resend"] for row in vera.get("/zbl/api/deliveries").json()["rows"])
+    assert not any(one["may_change"] for one in vera.get("/zbl/api/integrations").json())
+    assert vera.get("/zbl/api/resendable").json() == {"count": 0}
+    uwe = site.as_("uwe")
+    assert all(row["may_resend"] for row in uwe.get("/zbl/api/deliveries").json()["rows"])
+    assert all(one["may_change"] for one in uwe.get("/zbl/api/integrations").json())
+
+
+def test_leads_of_dags_that_may_not_be_read_are_nowhere(site, only):
+    """No answer shows, or counts, a lead of a Dag that the user may not read (Contract 7.2)."""
+    everything = site.as_("vera").get("/zbl/api/funnel").json()
+    hidden = _in_error(site)["sends_to_make"][0]
+    only("GET", DAGS["crm"])
+    vera = site.as_("vera")
+    rows = vera.get("/zbl/api/deliveries?limit=200").json()["rows"]
+    assert {row["run"]["dag_id"] for row in rows} == {"sends_to_crm"}
+    assert sum(vera.get("/zbl/api/funnel").json().values()) == len(rows) < sum(everything.values())
+    made = vera.get("/zbl/api/activity").json()
+    crm = vera.get("/zbl/api/activity?integration=crm").json()
+    assert [one["delivered"] for one in made] == [one["delivered"] for one in crm]
+    assert [one["name"] for one in vera.get("/zbl/api/integrations").json()] == ["crm"]
+    assert "make" not in vera.get("/zbl/api/deliveries.csv").text
+    assert vera.get(f"/zbl/api/deliveries/{hidden}").status_code == 404
+    assert vera.get("/zbl/api/deliveries?dag_id=sends_to_make").json()["rows"] == []
+
+
+def test_who_may_read_no_dag_sees_nothing(site, only):
+    """Without the right to read any of the Dags there is no page to see (Contract 7.2)."""
+    only("GET")
+    vera = site.as_("vera")
+    for path in ("deliveries", "funnel", "activity", "deliveries.csv", "integrations"):
+        assert vera.get(f"/zbl/api/{path}").status_code == 403
+
+
+def test_leads_are_resent_only_of_dags_that_may_be_edited(site, only):
+    """Ids of other Dags are refused as a whole, and a filter passes them over (Contract 7.2)."""
+    failed = _in_error(site)
+    crm, make = failed["sends_to_crm"], failed["sends_to_make"]
+    only("PUT", DAGS["crm"])
+    uwe = site.as_("uwe")
+    both = uwe.post("/zbl/api/resend", json={"ids": [crm[0], make[0]]})
+    assert both.status_code == 403
+    assert _in_error(site) == failed
+    assert uwe.get("/zbl/api/resendable").json() == {"count": len(crm)}
+    answer = uwe.post("/zbl/api/resend", json={"filter": {}}).json()
+    assert answer["count"] == len(crm)
+    assert {run["dag_id"] for run in answer["runs"]} == {"sends_to_crm"}
+    assert _in_error(site) == failed | {"sends_to_crm": []}
+
+
+@pytest.mark.parametrize("act", ["hold", "resume", "test"])
+def test_an_integration_is_for_those_who_edit_every_dag_that_sends_to_it(site, only, act):
+    """Holding touches all of an integration's Dags, so it takes the right to edit each (7.2)."""
+    only("PUT", DAGS["crm"])
+    uwe = site.as_("uwe")
+    assert uwe.post(f"/zbl/api/integrations/make/{act}", json={}).status_code == 403
+    if act != "test":
+        assert uwe.post(f"/zbl/api/integrations/crm/{act}", json={}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://airflow.example.com"}, 200),
+        ({"Origin": "http://localhost:8080"}, 200),  # `[api] base_url`, behind a proxy
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 403),
+        ({"Origin": "http://evil.example.com"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+    ],
+)
+def test_another_site_changes_nothing_with_the_users_cookie(site, monkeypatch, headers, status):
+    """A change must be JSON and come from Airflow's own origin (Contract 7.2)."""
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://localhost:8080")
+    answer = site.as_("ada").post(
+        "/zbl/api/integrations/crm/hold",
+        content="{}",
+        headers={"Content-Type": "application/json"} | headers,
+    )
+    assert answer.status_code == status
+    assert any(one.held for one in site.log.integrations()) == (status == 200)

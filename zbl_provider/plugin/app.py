@@ -1,0 +1,86 @@
+"""The application behind the page: its routes, their guards, and the headers of every answer."""
+
+from typing import TYPE_CHECKING
+
+from airflow.api_fastapi.core_api.security import get_user
+from airflow.sdk.exceptions import AirflowNotFoundException
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+
+from zbl_provider.exceptions import ZblError
+from zbl_provider.plugin import acting, assets, integrations, reading
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# What receivers have answered is shown on this page: nothing but its own files may run or load.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_AWAY = "The delivery log's database does not answer. The API server's log says more."
+
+
+def create_app() -> FastAPI:
+    """Return the application; each of its routes asks for a user of Airflow (Contract 7.2)."""
+    # Without a schema or its pages, which FastAPI serves to everybody.
+    app = FastAPI(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(get_user)])
+    for part in (reading, integrations, acting):
+        app.include_router(part.routes, prefix="/api")
+    app.include_router(assets.routes)
+    app.add_middleware(Headers)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ZblError, _unusable)
+    app.add_exception_handler(AirflowNotFoundException, _unusable)
+    app.add_exception_handler(SQLAlchemyError, _away)
+    return app
+
+
+class Headers:
+    """
+    Adds the headers that keep a hostile answer from being more than text (Contract 7.3).
+
+    :param app: what answers
+    """
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer a request."""
+
+        async def guarded(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+async def _refused(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)  # noqa: S101
+    if problem.status_code == 401 and "text/html" in request.headers.get("accept", ""):  # noqa: PLR2004
+        return assets.sign_in(request)
+    return await http_exception_handler(request, problem)
+
+
+async def _unusable(_: Request, problem: Exception) -> Response:
+    return JSONResponse({"detail": str(problem)}, status_code=503)
+
+
+async def _away(_: Request, problem: Exception) -> Response:
+    import logging
+
+    logging.getLogger(__name__).error("delivery log: %s", type(problem).__name__)
+    return JSONResponse({"detail": _AWAY}, status_code=503)

@@ -1,0 +1,90 @@
+"""What the page asks for: its filters become a query of the log."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi import Query as FromUrl
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from zbl_provider.log.model import Status
+from zbl_provider.log.views import Query
+from zbl_provider.plugin.access import Readable
+
+MOST_CHOSEN = 1000
+_Text = Annotated[str, Field(min_length=1, max_length=1000)]
+_Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+class Filter(BaseModel):
+    """The filters of the page; what is missing is not asked for. See `log.views.Query`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status | None = None
+    integration: _Text | None = None
+    dag_id: _Text | None = None
+    task_id: _Text | None = None
+    run_id: _Text | None = None
+    map_index: int | None = Field(default=None, ge=-1)
+    since: _Instant | None = None
+    until: _Instant | None = None
+    lead_id: _Text | None = None
+
+    def query(self, dags: frozenset[str] | None) -> Query:
+        """Return the query, which finds nothing outside of the given Dags."""
+        return Query(**dict(self), dags=dags)
+
+
+class Parameters(Filter):
+    """The same in an address, among other parameters."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Chosen(BaseModel):
+    """Which leads to resend: some by number, or all in error that the filters find."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[int] | None = Field(default=None, min_length=1, max_length=MOST_CHOSEN)
+    filter: Filter | None = None
+
+
+class TaskInstance(BaseModel):
+    """A task instance, as Airflow's REST API names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dag_id: _Text
+    task_id: _Text
+    run_id: _Text
+    map_index: int = -1
+
+
+class NotCleared(BaseModel):
+    """Task instances that Airflow did not clear."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runs: list[TaskInstance] = Field(max_length=10_000)
+
+
+def asked(given: Annotated[Parameters, FromUrl()], dags: Readable) -> Query:
+    """Return the query of a request's parameters, as far as the user may see."""
+    return given.query(dags)
+
+
+def now() -> datetime:
+    """Return the present time; a dependency, so that tests can have another."""
+    return datetime.now(UTC)
+
+
+def in_error(query: Query) -> Query:
+    """Return the query for those of its leads that are in error."""
+    return replace(query, status=Status.ERROR)
+
+
+Now = Annotated[datetime, Depends(now)]
+Asked = Annotated[Query, Depends(asked)]

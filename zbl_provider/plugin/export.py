@@ -1,0 +1,69 @@
+"""The leads as CSV, which spreadsheets open without running anything in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from zbl_provider.plugin.shown import row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zbl_provider.log.views import Page
+
+COLUMNS = (
+    "lead_id",
+    "integration",
+    "status",
+    "reason",
+    "attempts",
+    "last_status",
+    "last_kind",
+    "created_at",
+    "updated_at",
+    "delivered_at",
+    "due_at",
+    "dag_id",
+    "task_id",
+    "run_id",
+    "map_index",
+    "webhook_id",
+)
+# A spreadsheet takes a cell that begins so for a formula, some after trimming it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+
+
+def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
+    """
+    Yield the file in pieces, so that no more than one page is in memory.
+
+    :param pages: gives the rows before a number, the newest first
+    """
+    yield _text([COLUMNS])
+    before: int | None = None
+    while True:
+        found = pages(before)
+        yield _text(_cells(row(one, ())) for one in found.rows)
+        before = found.next
+        if before is None:
+            return
+
+
+def harmless(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _cells(shown: dict[str, Any]) -> list[object]:
+    flat = shown | shown["run"]
+    return [harmless(flat[name]) for name in COLUMNS]
+
+
+def _text(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

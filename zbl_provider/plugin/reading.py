@@ -1,0 +1,74 @@
+"""The routes that show the log. Plain functions: FastAPI runs them outside of its event loop."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException
+from fastapi import Query as FromUrl
+from fastapi.responses import StreamingResponse
+
+from zbl_provider.log.model import Status
+from zbl_provider.plugin import export, shown
+from zbl_provider.plugin.access import Editable, Readable
+from zbl_provider.plugin.asked import Asked, Now, in_error
+from zbl_provider.plugin.source import Log
+
+routes = APIRouter()
+
+_EXPORTED_AT_ONCE = 1000
+_LONG = timedelta(days=365)
+
+
+@routes.get("/deliveries")
+def deliveries(
+    query: Asked,
+    editable: Editable,
+    log: Log,
+    limit: Annotated[int, FromUrl(ge=1, le=200)] = 50,
+    before: int | None = None,
+) -> dict[str, Any]:
+    """Return the newest leads that the filters find, or those before a number."""
+    return shown.page(log.reader.deliveries(query, limit=limit, before=before), editable)
+
+
+@routes.get("/deliveries.csv")
+def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
+    """Return all leads that the filters find, as a file."""
+    pages = partial(log.reader.deliveries, query, _EXPORTED_AT_ONCE)
+    name = {"Content-Disposition": 'attachment; filename="lead-deliveries.csv"'}
+    return StreamingResponse(export.lines(pages), media_type="text/csv", headers=name)
+
+
+@routes.get("/deliveries/{delivery_id}")
+def delivery(delivery_id: int, dags: Readable, editable: Editable, log: Log) -> dict[str, Any]:
+    """Return one lead with its attempts."""
+    found = log.reader.delivery(delivery_id)
+    if found is None or not (dags is None or found.row.run.dag_id in dags):
+        raise HTTPException(404, "There is no such lead in the log.")
+    return shown.detail(found, editable)
+
+
+@routes.get("/funnel")
+def funnel(query: Asked, log: Log) -> dict[str, int]:
+    """Return how many leads stand where, whatever status is filtered by."""
+    counts = log.reader.funnel(replace(query, status=None))
+    return {status.value: counts.get(status, 0) for status in Status}
+
+
+@routes.get("/activity")
+def activity(
+    query: Asked, log: Log, now: Now, buckets: Annotated[int, FromUrl(ge=1, le=200)] = 48
+) -> list[dict[str, Any]]:
+    """Return attempts over time, of the last year where no period is asked for."""
+    query = replace(query, status=None, since=query.since or now - _LONG)
+    found = log.reader.activity(query, now=now, buckets=buckets)
+    return [shown.bucket(one) for one in found]
+
+
+@routes.get("/resendable")
+def resendable(query: Asked, editable: Editable, log: Log) -> dict[str, int]:
+    """Return how many leads in error a resend of all would send."""
+    allowed = editable if query.dags is None else editable & query.dags
+    return {"count": log.resendable(in_error(replace(query, dags=allowed)))}

@@ -1,0 +1,66 @@
+// The filters above the list.
+
+import { isFiltered, look, PERIODS, state, unfilter } from "./address.js";
+import { byId, h } from "./dom.js";
+import { STATUSES } from "./words.js";
+
+const form = byId("filters");
+const TYPING_MS = 400;
+let runShown = Boolean(state.dag || state.task || state.run);
+let typing;
+
+/** Show the filters, and tell when they change. */
+export function startFilters(changed) {
+  const options = (entries) => entries.map(([value, text]) => h("option", { value }, text));
+  form.elements.status.append(...options([["", "All"], ...Object.entries(STATUSES)]));
+  form.elements.period.append(...options(Object.entries(PERIODS).map(([key, [text]]) => [key, text])));
+  showIntegrations([]);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", (event) => {
+    const typed = event.target instanceof HTMLInputElement;
+    clearTimeout(typing);
+    typing = setTimeout(() => take(event.target, changed), typed ? TYPING_MS : 0);
+  });
+  byId("reset").addEventListener("click", () => {
+    unfilter();
+    changed();
+  });
+  byId("more").addEventListener("click", () => {
+    runShown = !runShown;
+    showFilters();
+    if (runShown) form.elements.dag.focus();
+  });
+  showFilters();
+}
+
+function take(field, changed) {
+  look({ [field.name]: field.value.trim() });
+  changed();
+}
+
+/** Show what is filtered by. */
+export function showFilters() {
+  for (const field of form.elements) {
+    if (field.name && document.activeElement !== field) field.value = state[field.name];
+  }
+  const show = (kind, shown) => form.querySelectorAll(`.${kind}`).forEach((one) => { one.hidden = !shown; });
+  const all = state.view === "deliveries";
+  for (const label of form.querySelectorAll("label")) label.hidden = !all && !label.querySelector("[name=period]");
+  form.querySelector(".filter-actions").hidden = !all;
+  runShown ||= Boolean(state.dag || state.task || state.run);
+  show("custom", state.period === "custom");
+  show("more", all && runShown);
+  byId("more").textContent = runShown ? "Fewer filters" : "Filter by run";
+  byId("more").setAttribute("aria-expanded", String(runShown));
+  byId("reset").hidden = !isFiltered();
+}
+
+/** Offer the integrations that there are. */
+export function showIntegrations(names) {
+  const known = new Set(names);
+  if (state.integration) known.add(state.integration); // shared by somebody who sees more
+  const field = form.elements.integration;
+  const options = [["", "All"], ...[...known].sort().map((name) => [name, name])];
+  field.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
+  field.value = state.integration;
+}

@@ -1,0 +1,193 @@
+// Brings the parts of the page together: what is asked, when, and what is shown of it.
+
+import { fileAddress, read } from "./api.js";
+import { filter, isFiltered, look, state, unfilter } from "./address.js";
+import { Charts } from "./chart.js";
+import { announce, byId, h } from "./dom.js";
+import { showFilters, showIntegrations, startFilters } from "./filters.js";
+import { releaseLinks } from "./frame.js";
+import { showFunnel } from "./funnel.js";
+import { showIntegrationsView, showKeptBack } from "./integrations.js";
+import { showLead } from "./lead.js";
+import { selected, showList, showPages, startList, unselect } from "./list.js";
+import { askToResend, noteHeld } from "./resend.js";
+import { count, leads, STATUSES, time } from "./words.js";
+
+const OFTEN_MS = 3000; // while leads are being sent
+const SELDOM_MS = 15000; // while leads wait for their next attempt
+const BUCKETS = 56;
+const charts = new Charts(byId("charts"));
+const VIEWS = ["deliveries", "integrations"];
+
+let timer;
+let asking = 0;
+let seen = { counts: null, resendable: 0 };
+
+/** Ask for all that is shown. What was asked later wins. */
+async function refresh({ quietly = false } = {}) {
+  clearTimeout(timer);
+  const mine = ++asking;
+  const started = Date.now();
+  showFilters();
+  showView();
+  if (!quietly) document.body.setAttribute("aria-busy", "true");
+  let next = SELDOM_MS;
+  try {
+    const found = await ask();
+    if (mine !== asking) return;
+    show(found, quietly);
+    next = pace(found.funnel, Date.now() - started);
+  } catch (problem) {
+    if (mine !== asking) return;
+    byId("problem").replaceChildren(problem.message);
+    byId("problem").hidden = false;
+    if (!seen.counts) byId("list").replaceChildren();
+  } finally {
+    if (mine === asking) document.body.removeAttribute("aria-busy");
+  }
+  if (next) timer = setTimeout(() => (document.hidden ? arm() : refresh({ quietly: true })), next);
+}
+
+/** Wait until somebody looks. */
+function arm() {
+  document.addEventListener("visibilitychange", () => refresh({ quietly: true }), { once: true });
+}
+
+async function ask() {
+  const integrations = read("integrations", { since: filter().since });
+  return state.view === "integrations" ? askIntegrations(await integrations) : askDeliveries(integrations);
+}
+
+async function askIntegrations(integrations) {
+  const { since, until } = filter();
+  const activities = integrations.map(({ name }) => read("activity", { integration: name, since, until, buckets: BUCKETS }));
+  return { integrations, activities: await Promise.all(activities), funnel: added(integrations) };
+}
+
+const added = (integrations) =>
+  Object.fromEntries(Object.keys(STATUSES).map((status) => [status, integrations.reduce((sum, one) => sum + one.counts[status], 0)]));
+
+async function askDeliveries(asked) {
+  const [page, funnel, activity, integrations] = await Promise.all([
+    read("deliveries", { ...filter(), before: state.before }),
+    read("funnel", filter()),
+    read("activity", { ...filter(), buckets: BUCKETS }),
+    asked,
+  ]);
+  const resendable = funnel.error ? (await read("resendable", filter())).count : 0;
+  return { page, funnel, activity, integrations, resendable };
+}
+
+/** How long to wait before asking again; null when nothing will change by itself. */
+function pace(counts, took) {
+  const often = counts.pending + counts.sending > 0;
+  if (!often && !counts.retrying) return null;
+  // A log so large that answers take long is asked less.
+  return Math.max(often ? OFTEN_MS : SELDOM_MS, 10 * took);
+}
+
+function show(found, quietly) {
+  const { integrations } = found;
+  byId("problem").hidden = true;
+  noteHeld(integrations.filter((one) => one.held_at).map((one) => one.name));
+  showIntegrations(integrations.map((one) => one.name));
+  showKeptBack(integrations, refresh);
+  byId("updated").textContent = `Updated ${time(new Date()).slice(11)}`;
+  byId("own-tab").href = new URL(`../${window.location.search}`, import.meta.url).href;
+  if (state.view === "integrations") showIntegrationsView(integrations, found.activities, refresh);
+  else showDeliveries(found, quietly);
+}
+
+function showDeliveries({ page, funnel, activity, integrations, resendable }, quietly) {
+  seen = { counts: funnel, resendable };
+  const found = showFunnel(funnel, refresh);
+  charts.show(activity);
+  showList(page.rows, emptiness(integrations));
+  showPages(page.next, refresh);
+  showActions();
+  const number = state.status ? funnel[state.status] : found;
+  byId("list-title").textContent = state.status ? `${leads(number)} · ${STATUSES[state.status]}` : leads(number);
+  byId("export").href = fileAddress("deliveries.csv", filter());
+  if (!quietly) announce(`${byId("list-title").textContent}, ${page.rows.length} shown, newest first.`);
+}
+
+function emptiness(integrations) {
+  if (state.before) return h("div", { class: "empty" }, h("p", null, "There are no older leads."));
+  if (!integrations.length) {
+    return h("div", { class: "empty" },
+      h("p", null, "No lead has been sent yet."),
+      h("p", { class: "quiet" }, "Run a Dag with a DispatchLeadsOperator: its leads appear here as soon as they are found."));
+  }
+  const reset = h("button", { type: "button", class: "button", onclick: () => { unfilter(); refresh(); } }, "Reset filters");
+  return h("div", { class: "empty" },
+    h("p", null, state.lead ? `No lead with the ID “${state.lead}” was found in this period.` : "No lead was found with these filters."),
+    isFiltered() ? reset : h("p", { class: "quiet" }, "Choose a longer period to see older ones."));
+}
+
+function showActions() {
+  const chosen = [...selected.values()];
+  const box = byId("list-actions");
+  const focused = box.contains(document.activeElement);
+  box.replaceChildren(...(chosen.length ? forChosen(chosen) : forAll()));
+  if (focused) (box.querySelector(".primary") ?? byId("refresh")).focus();
+}
+
+function forChosen(chosen) {
+  const resend = async () => {
+    if (await askToResend({ rows: chosen })) unselect();
+    refresh();
+  };
+  return [
+    h("button", { type: "button", class: "button plain", onclick: unselect }, "Unselect"),
+    h("button", { type: "button", class: "button primary", onclick: resend }, `Resend ${count(chosen.length)} selected …`),
+  ];
+}
+
+function forAll() {
+  if (!seen.resendable) return [];
+  const resend = async () => {
+    // Counted anew: what is asked is what is meant.
+    const given = filter({ withStatus: false });
+    const { count: number } = await read("resendable", given);
+    await askToResend({ filter: given, number });
+    refresh();
+  };
+  return [h("button", { type: "button", class: "button primary", onclick: resend }, `Resend all in error (${count(seen.resendable)}) …`)];
+}
+
+function showView() {
+  for (const view of VIEWS) {
+    const tab = byId(`tab-${view}`);
+    const chosen = state.view === view;
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+    byId(view).hidden = !chosen;
+  }
+  byId("export").hidden = state.view !== "deliveries";
+}
+
+function startTabs() {
+  for (const view of VIEWS) {
+    byId(`tab-${view}`).addEventListener("click", () => {
+      look({ view });
+      refresh();
+    });
+    byId(`tab-${view}`).addEventListener("keydown", (event) => {
+      if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+      const other = VIEWS.find((one) => one !== view);
+      byId(`tab-${other}`).click();
+      byId(`tab-${other}`).focus();
+    });
+  }
+}
+
+releaseLinks();
+startTabs();
+startList({ open: () => showLead(() => refresh({ quietly: true })), select: showActions });
+startFilters(() => {
+  unselect();
+  refresh();
+});
+byId("refresh").addEventListener("click", () => refresh());
+await refresh();
+await showLead(() => refresh({ quietly: true }));
