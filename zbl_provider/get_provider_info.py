@@ -100,6 +100,17 @@ _OPTIONS: dict[str, Any] = {
         "example": "7",
         "default": "30",
     },
+    "log_retention_days": {
+        "description": (
+            "Days after which a settled lead is deleted from the delivery log, with its attempts "
+            "and whatever data it still has. Of one that was delivered its webhook-id stays, so "
+            "that it never goes out again. 0 keeps everything."
+        ),
+        "version_added": _VERSION_ADDED,
+        "type": "integer",
+        "example": "90",
+        "default": "365",
+    },
 }
 
 

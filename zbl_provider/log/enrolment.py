@@ -10,6 +10,7 @@ from zbl_provider.log.bulk import among, insert_rows, update_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Claimed, Enrolment, Status
+from zbl_provider.log.retention import known as purged
 from zbl_provider.log.runs import join
 from zbl_provider.log.tables import delivery, run_delivery
 
@@ -61,7 +62,10 @@ class Enroller:
         # it is inserted, and two runs that found the same leads never wait for each other.
         take_turns(self._connection, f"zbl enrol {integration}")
         known = self._known(first)
-        new = [candidate for key, candidate in first.items() if key not in known]
+        unknown = [key for key in first if key not in known]
+        # A lead that was delivered so long ago that only its id is left is sent again to order.
+        past = set() if rule.resend_delivered else purged(self._connection, unknown)
+        new = [first[key] for key in unknown if key not in past]
         self._insert(integration, new)
         again = {key: candidate for key, candidate in first.items() if key in known}
         decisions = self._apply(again, known, rule)
@@ -70,7 +74,7 @@ class Enroller:
         return Enrolment(
             new=len(new),
             joined=joined,
-            skipped=skipped,
+            skipped=skipped + len(past),
             unchanged=len(decisions) - joined - skipped,
             repeated=len(found) - len(first),
             claimed=self._claimed(new),

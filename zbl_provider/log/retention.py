@@ -1,17 +1,24 @@
-"""Clears personal data that no resend needs any more (Contract 6.4)."""
+"""Clears what no resend and no reader needs any more (Contract 6.4), in bounded steps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, or_, select, update
 
-from zbl_provider.log.tables import attempt, delivery
+from zbl_provider.log.bulk import among
+from zbl_provider.log.decision import ERASED
+from zbl_provider.log.model import Status
+from zbl_provider.log.runs import add_missing
+from zbl_provider.log.tables import attempt, delivery, purged, run, run_delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+_FIRST_SUCCESS, _LAST_SUCCESS = 200, 299
 
 
 def purge_payloads(connection: Connection, before: datetime, limit: int) -> int:
@@ -23,6 +30,80 @@ def purge_payloads(connection: Connection, before: datetime, limit: int) -> int:
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    connection.execute(update(delivery).where(delivery.c.id.in_(old)).values(payload=None))
-    connection.execute(update(attempt).where(attempt.c.delivery_id.in_(old)).values(excerpt=None))
+    if not old:
+        return 0
+    chosen = among(connection, old)
+    connection.execute(update(delivery).where(delivery.c.id.in_(chosen)).values(payload=None))
+    connection.execute(
+        update(attempt).where(attempt.c.delivery_id.in_(chosen)).values(excerpt=None)
+    )
     return len(old)
+
+
+def purge_rows(connection: Connection, before: datetime, limit: int) -> int:
+    """
+    Delete leads that were settled before the given time, with their attempts and empty runs.
+
+    Only the oldest rows of the log are looked at, so that a step costs the same however long the
+    log is; leads that wait, or were settled lately, stay.
+    """
+    oldest = select(delivery.c.id).order_by(delivery.c.id).limit(limit)
+    old = connection.scalars(
+        select(delivery.c.id)
+        .where(
+            delivery.c.id.in_(oldest), delivery.c.due_at.is_(None), delivery.c.updated_at < before
+        )
+        .order_by(delivery.c.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if old:
+        _remember(connection, old)
+        _delete(connection, old)
+    _delete_empty_runs(connection, before, limit)
+    return len(old)
+
+
+def known(connection: Connection, webhook_ids: Sequence[str]) -> set[str]:
+    """Return which of these leads were purged, and must not go out again."""
+    if not webhook_ids:
+        return set()
+    query = select(purged.c.webhook_id).where(
+        purged.c.webhook_id.in_(among(connection, webhook_ids))
+    )
+    return set(connection.scalars(query))
+
+
+def _remember(connection: Connection, ids: Sequence[int]) -> None:
+    """Keep the ids of what was delivered, ever, and of what a person wants forgotten."""
+    delivered = (
+        select(attempt.c.id)
+        .where(
+            attempt.c.delivery_id == delivery.c.id,
+            attempt.c.status_code.between(_FIRST_SUCCESS, _LAST_SUCCESS),
+        )
+        .exists()
+    )
+    settled = or_(
+        delivery.c.status == Status.DELIVERED, delivery.c.fingerprint == ERASED, delivered
+    )
+    names = connection.scalars(
+        select(delivery.c.webhook_id).where(delivery.c.id.in_(among(connection, ids)), settled)
+    )
+    add_missing(connection, purged, [{"webhook_id": name} for name in names])
+
+
+def _delete(connection: Connection, ids: Sequence[int]) -> None:
+    chosen = among(connection, ids)
+    connection.execute(delete(attempt).where(attempt.c.delivery_id.in_(chosen)))
+    connection.execute(delete(run_delivery).where(run_delivery.c.delivery_id.in_(chosen)))
+    connection.execute(delete(delivery).where(delivery.c.id.in_(chosen)))
+
+
+def _delete_empty_runs(connection: Connection, before: datetime, limit: int) -> None:
+    """Without leads a run has nothing to say; were it cleared, it would begin anew."""
+    enrolled = select(delivery.c.id).where(delivery.c.run_id == run.c.id).exists()
+    joined = select(run_delivery.c.delivery_id).where(run_delivery.c.run_id == run.c.id).exists()
+    oldest = select(run.c.id).order_by(run.c.id).limit(limit)
+    connection.execute(
+        delete(run).where(run.c.id.in_(oldest), run.c.created_at < before, ~enrolled, ~joined)
+    )

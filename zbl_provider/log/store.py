@@ -318,6 +318,18 @@ class DeliveryLog:
             return retention.purge_payloads(connection, now - older_than, limit)
 
     @patient
+    def purge_rows(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
+        """
+        Delete leads that were settled long ago; of those delivered the id stays (Contract 6.4).
+
+        :param now: the present time
+        :param older_than: how long a settled lead stays in the log
+        :param limit: how many of the log's oldest leads are looked at
+        :return: how many were deleted; while it is more than none, there may be more
+        """
+        with self._engine.begin() as connection:
+            return retention.purge_rows(connection, now - older_than, limit)
+
     def integrations(self) -> list[Integration]:
         """Return every integration that the log has seen or that somebody has held, by name."""
         with reading(self._engine) as connection:

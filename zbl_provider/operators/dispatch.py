@@ -190,13 +190,15 @@ def _run_key(context: Context) -> RunKey:
 
 
 def _purge(log: DeliveryLog) -> None:
-    """Clear personal data whose time is over, a bounded step at the end of each task (6.4)."""
+    """Clear what has rested for its time, a bounded step at the end of each task (6.4)."""
     from airflow.sdk.configuration import conf
 
     from zbl_provider.dispatcher import utc_now
 
-    days = conf.getint("zbl", "payload_retention_days")
-    log.purge_payloads(utc_now(), timedelta(days=days))
+    now = utc_now()
+    log.purge_payloads(now, timedelta(days=conf.getint("zbl", "payload_retention_days")))
+    if days := conf.getint("zbl", "log_retention_days"):
+        log.purge_rows(now, timedelta(days=days))
 
 
 def _failure(report: Report, integration: str) -> str | None:

@@ -162,6 +162,19 @@ def test_old_personal_data_is_cleared_at_the_end_of_a_task(leads, receiver, monk
     assert asked == [timedelta(days=30), timedelta(days=7)]
 
 
+def test_old_rows_are_deleted_at_the_end_of_a_task(leads, receiver, monkeypatch):
+    """`[zbl] log_retention_days` is kept by the tasks themselves; 0 keeps all (Contract 6.4)."""
+    from zbl_provider.log.store import DeliveryLog
+
+    asked = []
+    monkeypatch.setattr(DeliveryLog, "purge_rows", lambda *given: asked.append(given[2]))
+    _many().execute(_context())
+    for days in ("7", "0"):
+        monkeypatch.setenv("AIRFLOW__ZBL__LOG_RETENTION_DAYS", days)
+        _many().execute(_context())
+    assert asked == [timedelta(days=365), timedelta(days=7)]
+
+
 @pytest.mark.parametrize("lead", ["no JSON", "[1]", None, 5, "[" * 100_000])
 def test_what_is_no_lead_is_refused_for_good(receiver, lead):
     """A lead that is no object fails the task, says what to pass, and shows nothing (4.1)."""

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
-from tests.integration.log.bench import Bench, delivered, lead
+from tests.integration.log.bench import ZAPIER, Bench, delivered, failed, lead
+from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log import tables
 from zbl_provider.log.model import Enrolment, Status
 from zbl_provider.log.store import DeliveryLog
@@ -115,3 +116,86 @@ def test_purging_takes_no_more_than_it_is_asked_for(bench):
     assert bench.log.purge_payloads(bench.now, MONTH, limit=2) == 2
     assert [row.lead_id for row in bench.rows() if row.payload is None] == ["0", "1"]
     assert bench.log.purge_payloads(bench.now, MONTH, limit=9) == 3
+
+
+YEAR = timedelta(days=365)
+
+
+def purged(bench):
+    return {row.webhook_id for row in bench.rows(tables.purged)}
+
+
+def test_rows_are_deleted_after_their_time(bench):
+    """What was settled long ago goes, with its attempts and its run; what came later stays."""
+    bench.deliver(bench.run("first"), lead("a"))
+    bench.fail(bench.run("first"), lead("b"))
+    bench.enrol(bench.run("first"), lead("c", status=Status.FILTERED, reason="score"))
+    bench.later(days=364)
+    assert bench.log.purge_rows(bench.now, YEAR) == 0
+    bench.deliver(bench.run("second"), lead("d"))
+    bench.later(days=2)
+    assert bench.log.purge_rows(bench.now, YEAR) == 3
+    assert [row.lead_id for row in bench.rows()] == ["d"]
+    assert len(bench.rows(tables.attempt)) == 1
+    assert [row.run_id for row in bench.rows(tables.run)] == ["second"]
+    assert purged(bench) == {"msg_a"}
+    assert bench.log.purge_rows(bench.now, YEAR) == 0
+
+
+def test_a_delivered_lead_whose_row_is_gone_is_not_sent_again(bench):
+    """Purging old rows never makes a delivered lead go out again, but to order (6.4, 4.4)."""
+    bench.deliver(bench.run("first"), lead("a"), lead("b"))
+    bench.later(days=366)
+    bench.log.purge_rows(bench.now, YEAR)
+    second = bench.run("second")
+    assert bench.enrol(second, lead("a"), lead("new")) == Enrolment(new=1, skipped=1)
+    assert [one.lead_id for one in bench.claim(second)] == ["new"]
+    third = bench.run("third")
+    assert bench.enrol(third, lead("b"), resend_delivered=True) == Enrolment(new=1)
+    assert [one.lead_id for one in bench.claim(third)] == ["b"]
+
+
+def test_a_lead_that_failed_after_it_was_delivered_counts_as_delivered(bench):
+    """A resend that went wrong does not undo the delivery before it (Contract 6.4)."""
+    run = bench.run()
+    bench.deliver(run, lead("a"))
+    bench.log.reopen(run, 1, bench.now, everything=True)
+    bench.settle(run, bench.claim(run), failed())
+    bench.later(days=366)
+    assert bench.log.purge_rows(bench.now, YEAR) == 1
+    assert purged(bench) == {"msg_a"}
+
+
+def test_an_erased_lead_stays_forgotten_when_its_row_is_gone(bench):
+    """What a person wanted erased is not taken in again, years later (Contract 6.4)."""
+    run = bench.run()
+    candidate = lead("a")
+    candidate = replace(candidate, webhook_id=webhook_id(ZAPIER, "a"))
+    bench.fail(run, candidate)
+    assert bench.log.erase("a", bench.now).deliveries == 1
+    bench.later(days=366)
+    assert bench.log.purge_rows(bench.now, YEAR) == 1
+    assert bench.enrol(bench.run("second"), candidate) == Enrolment(skipped=1)
+
+
+def test_what_waits_is_never_deleted(bench):
+    """Leads that are held, retried or in flight stay, however old they are (Contract 6.2)."""
+    run = bench.run()
+    bench.enrol(run, lead("retried"))
+    bench.settle(run, bench.claim(run), failed(), due_at=bench.now)
+    bench.enrol(run, lead("sending"))
+    assert len(bench.claim(run, limit=1)) == 1
+    bench.enrol(run, lead("held"))
+    bench.later(days=9999)
+    assert bench.log.purge_rows(bench.now, YEAR) == 0
+    assert len(bench.rows()) == 3
+
+
+def test_deleting_looks_at_the_oldest_rows_alone(bench):
+    """A step is bounded, and the next goes on where it ended."""
+    for number in range(5):
+        bench.deliver(bench.run(), lead(f"{number}"))
+    bench.later(days=366)
+    steps = [bench.log.purge_rows(bench.now, YEAR, limit=2) for _ in range(4)]
+    assert steps == [2, 2, 1, 0]
+    assert bench.rows(tables.attempt) == bench.rows(tables.run) == []

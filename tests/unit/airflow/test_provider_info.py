@@ -83,5 +83,6 @@ def test_airflow_reads_the_options():
     from airflow.sdk.configuration import conf
 
     assert conf.getint("zbl", "payload_retention_days") == 30
+    assert conf.getint("zbl", "log_retention_days") == 365
     assert conf.get("zbl", "allowed_networks") == ""
     assert conf.get("zbl", "delivery_log_conn_id", fallback=None) is None
