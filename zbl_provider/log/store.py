@@ -330,6 +330,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return retention.purge_rows(connection, now - older_than, limit)
 
+    @patient
     def integrations(self) -> list[Integration]:
         """Return every integration that the log has seen or that somebody has held, by name."""
         with reading(self._engine) as connection:
