@@ -10,6 +10,8 @@ ZblError
  │    ├── ScheduleError        3.1  an operator's schedule
  │    └── DeliveryLogError     6.1  a log database that cannot be used
  ├── DeliveryLogUnavailable    6.2  its database is away, locked or full: a moment, not a setting
+ │    └── DeliveryLogFault     6.2  it refused a statement
+ ├── LeadsDatabaseError        4.2  the leads' database gave no rows
  ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
@@ -93,6 +95,30 @@ class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, whic
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_unavailable, (self.log, self.problem))
+
+
+class DeliveryLogFault(DeliveryLogUnavailable):
+    """A statement that the log's database refused; what it said is shown without data (6.2)."""
+
+
+class LeadsDatabaseError(ZblError):
+    """
+    A query, or a connection, that the leads' database refused (Contract 4.2 and 4.3).
+
+    :param conn_id: the connection
+    :param problem: what its driver says, without a value of a row or a parameter
+    """
+
+    def __init__(self, conn_id: str, problem: str) -> None:
+        super().__init__(conn_id, problem)
+        self.conn_id = conn_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"the database of the connection {self.conn_id} gave no leads: {self.problem}. "
+            "(What may be data is hidden here; run the query by hand to see it)"
+        )
 
 
 class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, as in the contract

@@ -6,8 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
 
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.driver_errors import told
+from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +37,25 @@ class Rows:
         sql: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
     ) -> None:
+        self._conn_id = conn_id
         self._hook = _database(conn_id)
         self._sql = sql
         self._parameters = parameters
 
     def __iter__(self) -> Iterator[tuple[list[str], Sequence[object]]]:
-        """Give the names of the columns and the values of each row, some hundreds in memory."""
+        """
+        Give the names of the columns and the values of each row, some hundreds in memory.
+
+        :raises LeadsDatabaseError: if the database gives none; a driver's own error may quote them
+        """
+        try:
+            yield from self._fetched()
+        except (AirflowException, ImportError):
+            raise  # of the connection, not of its data
+        except Exception as problem:  # noqa: BLE001  each driver has errors of its own
+            raise LeadsDatabaseError(self._conn_id, told(problem, self._sql)) from None
+
+    def _fetched(self) -> Iterator[tuple[list[str], Sequence[object]]]:
         with closing(self._hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
             cursor.arraysize = _ROWS_AT_ONCE
             if self._parameters:

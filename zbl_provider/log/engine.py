@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, event, func, make_url, select
@@ -13,7 +15,7 @@ from zbl_provider.exceptions import DeliveryLogError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection, Dialect, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -58,6 +60,7 @@ def open_engine(url: str | URL) -> Engine:
             remedy="Install airflow-provider-zbl[postgres]",
         ) from missing
     if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _create_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     elif _IDLE not in str(url.query.get("options")):
@@ -125,6 +128,15 @@ def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> No
     cursor.execute(f"SET {_IDLE} = '{_IDLE_LIMIT}'")
     cursor.close()
     connection.commit()
+
+
+def _create_private(
+    _dialect: Dialect, _: ConnectionPoolEntry, arguments: list[str], options: dict[str, object]
+) -> None:
+    # SQLite would create it as readable as the umask allows; its journals take after the file.
+    if not options.get("uri"):
+        with suppress(OSError):  # SQLite tells it better
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from zbl_provider.exceptions import DeliveryLogUnavailable
+from zbl_provider.driver_errors import told
+from zbl_provider.exceptions import DeliveryLogFault, DeliveryLogUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ class Patience:
     def __init__(
         self, log: str, limit: timedelta, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._log = log
+        self.log = log
         self._seconds = limit.total_seconds()
         self._monotonic = monotonic
         self._ended = threading.Event()
@@ -88,7 +89,7 @@ class Patience:
                     raise
                 problem = next_problem
         self.end()
-        raise DeliveryLogUnavailable(log=self._log, problem=_text(problem)) from problem
+        raise DeliveryLogUnavailable(log=self.log, problem=_text(problem)) from problem
 
     @contextmanager
     def _shown(self, problem: DBAPIError) -> Iterator[None]:
@@ -100,7 +101,7 @@ class Patience:
             logger.warning(
                 "The delivery log (%s) cannot be used at the moment: %s. Nothing more is sent; "
                 "what is known is kept and written when it is back, within %.0f seconds.",
-                self._log,
+                self.log,
                 _text(problem),
                 self._seconds,
             )
@@ -128,7 +129,12 @@ def patient(
 
     @wraps(method)
     def call(self: _Self, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
-        return self._patience.call(partial(method, self, *args, **kwargs))
+        try:
+            return self._patience.call(partial(method, self, *args, **kwargs))
+        except DBAPIError as problem:
+            # Its own text may show a row.
+            fault = told(problem.orig or problem, problem.statement or "")
+            raise DeliveryLogFault(log=self._patience.log, problem=fault) from None
 
     return call
 

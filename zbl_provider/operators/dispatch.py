@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from airflow.sdk import BaseOperator
 
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable, ZblError
+from zbl_provider.exceptions import (
+    ConfigurationError,
+    DeliveryLogUnavailable,
+    LeadsDatabaseError,
+    ZblError,
+)
 from zbl_provider.log.model import FAILED, RunKey, Status
 
 if TYPE_CHECKING:
@@ -122,7 +127,7 @@ class _DispatchOperator(BaseOperator):
             self._active = dispatcher = self._dispatcher()
             # Airflow changes max_tries when a task is cleared, and at no other time.
             report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
-        except DeliveryLogUnavailable:
+        except (DeliveryLogUnavailable, LeadsDatabaseError):
             raise  # no person's fault, and a retry goes on from there (Contract 3.2)
         except ZblError as problem:
             raise _for_good(str(problem)) from None

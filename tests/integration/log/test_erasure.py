@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 
 import pytest
 
 from tests.integration.log.bench import LEASE, ZAPIER, delivered, failed, lead
+from zbl_provider.exceptions import DeliveryLogFault
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log import tables
 from zbl_provider.log.model import Erased, RunKey, Status
@@ -109,3 +111,14 @@ def test_a_worker_that_comes_back_from_the_dead_writes_nothing(bench):
     assert bench.log.erase(MARK, bench.now).deliveries == 1
     assert len(bench.settle(run, claimed, replace(delivered(), excerpt=MARK))) == 1
     assert MARK not in everything(bench)
+
+
+def test_a_row_that_the_database_refuses_is_not_shown(bench):
+    """A driver would quote the whole row: what is raised names the rule alone (4.3 and 6.4)."""
+    run = bench.run()
+    spoilt = replace(person(reason=MARK), fingerprint=None)
+    with pytest.raises(DeliveryLogFault) as failure:
+        bench.enrol(run, spoilt)
+    shown = "".join(traceback.format_exception(failure.value))
+    assert "fingerprint" in shown
+    assert MARK not in shown

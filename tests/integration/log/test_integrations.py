@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.integration.log.bench import LEASE, ZAPIER, delivered, lead
 from zbl_provider.log.model import Integration
 
 
@@ -53,3 +54,32 @@ def test_what_the_log_does_not_know_is_neither_held_nor_paused(bench):
     bench.log.unpause("nobody")
     assert bench.log.integration("nobody") == Integration("nobody")
     assert bench.log.integrations() == []
+
+
+def test_nothing_is_given_out_of_what_is_held_or_paused(bench):
+    """No task can claim it, whatever it has seen before; a probe is no way past a hold (8.6)."""
+    run = bench.run()
+    bench.enrol(run, lead("a"))
+    for keep_back in ("hold", "pause"):
+        value = "ana" if keep_back == "hold" else 401
+        getattr(bench.log, keep_back)(ZAPIER, value, bench.now)
+        assert bench.claim(run) == []
+        probes = bench.log.claim(ZAPIER, 9, bench.now, LEASE, run=run, probe=True)
+        assert len(probes) == (0 if keep_back == "hold" else 1)
+        bench.log.resume(ZAPIER)
+
+
+def test_a_paused_integration_gives_out_one_lead_at_a_time(bench):
+    """The next probe waits until the first is settled; one that was tried before goes first."""
+    run = bench.run()
+    bench.enrol(run, *(lead(name) for name in "abc"))
+    bench.log.pause(ZAPIER, 401, bench.now)
+
+    def probe():
+        return bench.log.claim(ZAPIER, 9, bench.now, LEASE, run=run, probe=True)
+
+    [first] = probe()
+    assert (first.lead_id, probe()) == ("a", [])
+    assert bench.settle(run, [first], delivered(), due_at=bench.now) == []
+    [again] = probe()
+    assert (again.lead_id, again.attempt) == ("a", 2)

@@ -2,11 +2,14 @@
 
 import json
 import sqlite3
+import traceback
 
 import pytest
 
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 from zbl_provider.hooks.rows import Rows
+
+MARK = "mar" + "ker"  # a traceback shows the lines of the test, too
 
 
 @pytest.fixture
@@ -46,3 +49,28 @@ def test_a_connection_without_sql_is_refused(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://example.com")
     with pytest.raises(ConfigurationError, match="leads_conn_id"):
         Rows("web", "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT idd FROM leads", "OperationalError: no such column: idd"),
+        ("SELECT id FROM customers", "OperationalError: no such table: customers"),
+        ("SELEC id FROM leads", 'OperationalError: near "SELEC": syntax error'),
+        (
+            "SELECT CAST(x'6d61726b6572ff' AS TEXT)",
+            "OperationalError: Could not decode to UTF",
+        ),
+        (
+            "SELECT id FROM leads WHERE email = ? AND id = ?",
+            "ProgrammingError: Incorrect number of",
+        ),
+    ],
+)
+def test_an_error_of_the_database_is_told_without_data(leads, sql, told):
+    """What it says of a row or a parameter is hidden, in the chain of causes too (4.2, 4.3)."""
+    with pytest.raises(LeadsDatabaseError) as failure:
+        list(Rows(leads, sql, [MARK] if "?" in sql else None))
+    assert told in str(failure.value)
+    assert "connection leads" in str(failure.value)
+    assert MARK not in "".join(traceback.format_exception(failure.value))

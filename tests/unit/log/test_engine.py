@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -50,3 +52,17 @@ def test_errors_show_no_parameters(tmp_path):
         connection.exec_driver_sql("INSERT INTO nowhere VALUES (?)", ("john@company.com",))
     engine.dispose()
     assert "john" not in str(error.value)
+
+
+def test_a_log_in_a_file_is_its_owners_alone(tmp_path):
+    """Whatever the umask, nobody else on the machine reads the file or its journals (6.4)."""
+    before = os.umask(0)
+    try:
+        log = DeliveryLog(f"sqlite:///{tmp_path / 'log.db'}")
+        log.upgrade()
+        log.hold("zapier", "ana", datetime.now(UTC))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        log.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm"), 0o600)

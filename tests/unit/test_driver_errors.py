@@ -1,0 +1,57 @@
+"""A driver's error is told so that it helps, and shows no lead's data (Contract 4.3)."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zbl_provider.driver_errors import sqlstate, told
+
+SQL = "SELECT idd, email FROM crm.leads WHERE town = %(town)s"
+
+
+class ColumnError(Exception):
+    sqlstate = "42703"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('column "idd" does not exist\nLINE 1: …', 'column "idd" does not exist'),
+        ('relation "crm.leads" does not exist', 'relation "crm.leads" does not exist'),
+        ("Unknown column 'idd' in 'field list'", "Unknown column 'idd' in 'field list'"),
+        ("permission denied for table leads", "permission denied for table leads"),
+        ('invalid input syntax for type integer: "mqz7"', "integer: …"),
+        ("Conversion failed when converting the varchar value 'Ana Lima'", "varchar value …"),
+        ("Bad int64 value: ana@example.com", "value: …"),
+        ("Could not decode to UTF-8 column 'email' with text 'ana lima'", "text …"),
+    ],
+)
+def test_what_helps_is_shown_and_what_may_be_data_is_not(text, shown):
+    """Words of a database's own and of the statement stay; any other is hidden (Contract 4.3)."""
+    said = told(ColumnError(text), SQL)
+    assert said.startswith("ColumnError (SQLSTATE 42703): ")
+    assert shown.replace("…", "") in said.replace("…", "").replace("''", "").replace('""', "")
+    assert not {"mqz7", "ana", "lima", "LINE"} & set(said.replace("@", " ").split())
+
+
+@given(st.text(min_size=1), st.text())
+def test_no_value_comes_through(value, before):
+    """Whatever a driver quotes, and however, a word of a row is not shown (Contract 4.3)."""
+    mark = "mqz7x"
+    for text in (f"{before}{value} {mark}{value}", f'{before}"{mark}" {value}', f"{mark}\n{mark}"):
+        assert mark not in told(ValueError(text), SQL)
+
+
+def test_codes_are_known_from_any_driver():
+    """SQLSTATE is read where psycopg, psycopg2 and ODBC have it; SQLite has none."""
+    of_psycopg2 = ValueError("x")
+    of_psycopg2.pgcode = "57014"
+    assert sqlstate(ColumnError("x")) == "42703"
+    assert sqlstate(of_psycopg2) == "57014"
+    assert sqlstate(ValueError("42S02", "no such table")) == "42S02"
+    for other in (sqlite3.OperationalError("no such table: x"), ValueError("MARIA", "x")):
+        assert sqlstate(other) is None
