@@ -1,8 +1,11 @@
 """An integration that a person holds, in the log (Contract 1.2 and 8.4)."""
 
+import time
+
 import pytest
 
 from demo.receiver import Reply
+from tests.integration.dispatch.conftest import key, lead
 from zbl_provider.log.model import Status
 
 
@@ -55,3 +58,29 @@ def test_a_hold_stops_a_task_that_is_sending(bench, max_rate):
     bench.log.resume("zapier")
     assert bench.dispatch("run 1", list(range(1000))).counts == {Status.DELIVERED: 1000}
     assert len(bench.sent) == 1000
+
+
+def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(bench):
+    """A hold frees the leads in hand at once, though the task goes on recording (8.4)."""
+    bench.extra = {"max_concurrency": 2}
+
+    def answer(_):
+        bench.log.hold("zapier", "ana", bench.clock())
+        return Reply(after=0.05)
+
+    free = []
+
+    def found():
+        yield from (lead(number) for number in range(600))
+        for _ in range(200):
+            states = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
+            if "delivered" in states and "sending" not in states:
+                free.append(states)
+                break
+            time.sleep(0.1)
+        yield from (lead(number) for number in range(600, 700))
+
+    bench.answer(answer)
+    report = bench.dispatcher().dispatch(key("run 1"), 0, found())
+    assert free, "while the query went on"
+    assert report.counts[Status.PENDING] == 700 - len(bench.sent)
