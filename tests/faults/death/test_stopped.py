@@ -1,0 +1,115 @@
+"""A worker that is stopped for longer than its lease, and goes on."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from demo.receiver import Reply
+from demo.rest import wait_for
+from tests.faults.death.witness import Tally
+from tests.faults.death.worker import Job, Step, Worker
+from zbl_provider.dispatcher import utc_now
+from zbl_provider.log.model import Status
+
+pytestmark = pytest.mark.timeout(120)
+
+LEADS = tuple(range(200))
+AT_ONCE = 4
+AN_HOUR = timedelta(hours=1)
+SETTLED = "SELECT lead_id FROM zbl_delivery WHERE attempts > 0"
+
+
+@pytest.fixture
+def stopped(bench_on, log_url):
+    """Give a bench, and a function that makes a worker on it."""
+    bench = bench_on(log_url)
+    bench.clock.now = utc_now()
+
+    def make(step=None, **facts):
+        return Worker(
+            Job(
+                log_url=facts.pop("log_url", log_url),
+                url=f"{bench.receiver.url}/hook",
+                authority=bench.authority,
+                run="stopped",
+                found=LEADS,
+                concurrency=AT_ONCE,
+                step=step,
+                name="stopped",
+            )
+        )
+
+    return bench, make
+
+
+def is_stopped(worker):
+    return psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+
+
+def test_a_worker_that_wakes_after_its_lease_settles_and_sends_nothing_of_it(stopped):
+    """Another has its leads by then: what it still has in hand it no longer sends (4.6)."""
+    bench, make = stopped
+    worker = make()
+    numbers, lock = iter(range(1, 10_000)), threading.Lock()
+
+    def answer(_):
+        with lock:
+            if next(numbers) == 60:
+                os.kill(worker.pid, signal.SIGSTOP)
+        return Reply(after=0.02)
+
+    bench.answer(answer)
+    with worker:
+        wait_for("the stop", lambda: is_stopped(worker), seconds=60, pause=0.05)
+        # Requests that had left it before are answered, though nobody listens.
+        done = [-1]
+        wait_for(
+            "the last answers",
+            lambda: done.append(len(bench.sent)) or done[-1] == done[-2],
+            seconds=30,
+            pause=0.3,
+        )
+        before = set(bench.sent)
+        settled = {lead for (lead,) in bench.rows(SETTLED)}
+
+        bench.clock.now = utc_now() + AN_HOUR
+        report = bench.dispatch_to_the_end("other", LEADS)
+        assert report.counts == {Status.DELIVERED: len(LEADS) - len(settled)}
+        by_other = len(bench.sent)
+        attempts = bench.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id")
+
+        worker.ahead.value = AN_HOUR.total_seconds()
+        os.kill(worker.pid, signal.SIGCONT)
+        assert worker.wait() == 0, "it ends in good order"
+    assert bench.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id") == attempts
+    assert len(attempts) == len(LEADS)
+    in_flight = before - settled
+    late = bench.sent[by_other:]
+    assert len(late) <= AT_ONCE, "it sends no more than what was on its way out at the stop"
+    Tally(bench, Counter(in_flight) + Counter(late)).check()
+
+
+def test_a_worker_that_stops_within_a_transaction_holds_up_nobody_for_long(stopped, request):
+    """The server lets go of its locks; what it has in hand it cannot write any more (4.6, 6.2)."""
+    bench, make = stopped
+    if bench.log_url.startswith("sqlite"):
+        pytest.skip("SQLite's lock belongs to the file: others wait, at most for their patience")
+    quick = f"{bench.log_url}&options=-c%20idle_in_transaction_session_timeout%3D1000"
+    step = Step("settle", "commit", 1, signal.SIGSTOP)
+    with make(step, log_url=quick) as worker:
+        wait_for("the stop", lambda: is_stopped(worker), seconds=60, pause=0.05)
+        before = set(bench.sent)
+        assert bench.rows(SETTLED) == [], "it stopped before its first commit"
+        bench.clock.now = utc_now() + AN_HOUR
+        report = bench.dispatch_to_the_end("other", LEADS)
+        assert report.counts == {Status.DELIVERED: len(LEADS)}
+        worker.ahead.value = AN_HOUR.total_seconds()
+        os.kill(worker.pid, signal.SIGCONT)
+        assert worker.wait() == 0
+    Tally(bench, Counter(before) + Counter(bench.sent[-AT_ONCE:])).check()
+    assert len(bench.rows("SELECT id FROM zbl_attempt")) == len(LEADS)

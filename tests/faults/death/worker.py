@@ -1,0 +1,198 @@
+"""
+A worker in a process of its own, which dies or stops exactly when it is told to.
+
+What is found and sent is the real thing; only this process wraps some of it, so as to be hit at a
+certain step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import secrets
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import event
+
+import zbl_provider.drain
+import zbl_provider.log.claims
+from tests.integration.dispatch.conftest import LOOPBACK, key, lead
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.delivery.transport import Transport
+from zbl_provider.dispatcher import Dispatcher, Policy, utc_now
+from zbl_provider.log.patience import TASK_PATIENCE
+from zbl_provider.log.store import DeliveryLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.sharedctypes import Synchronized
+
+# A worker is forked off a process that has imported everything already: within milliseconds.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    Where a worker is hit.
+
+    :param call: a method of the delivery log, or `send`
+    :param moment: `before` it, `after` it, or at the `commit` of its transaction
+    :param nth: which call of it
+    :param blow: the signal
+    """
+
+    call: str
+    moment: str
+    nth: int = 1
+    blow: int = signal.SIGKILL
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.call}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """
+    What a worker does, as a task of Airflow would.
+
+    :param found: the leads that its query finds
+    :param step: where it is hit; None leaves it alone
+    :param name: begins the tokens of its claims
+    """
+
+    log_url: str
+    url: str
+    authority: str
+    run: str
+    found: tuple[int, ...] = ()
+    epoch: int = 0
+    concurrency: int = 4
+    waits: tuple[float, ...] = (60, 300, 900, 1800)
+    resend_all: bool = False
+    step: Step | None = None
+    name: str = ""
+
+
+class Worker:
+    """
+    A process that does a job; killed, if it still lives, at the end of its `with` block.
+
+    :param job: what it does
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ahead = _processes.Value("d", 0.0)
+        self._process = _processes.Process(target=_work, args=(job, self.ahead), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait(self, seconds: float = 60) -> int | None:
+        """Wait for its end; return its exit code, or less than 0 for the signal that killed it."""
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+def _work(job: Job, ahead: Synchronized[float]) -> None:
+    log = DeliveryLog(job.log_url, patience=TASK_PATIENCE)
+    zbl_provider.log.claims.secrets = _Named(job.name)
+    if job.step:
+        _arm(log, job.step)
+    extra = {"verify": job.authority, "max_concurrency": job.concurrency}
+    Dispatcher(
+        log=log,
+        destination=Destination.parse(integration="zapier", host=job.url, extra=extra),
+        guard=LOOPBACK,
+        policy=Policy(schedule=Schedule.parse(job.waits), resend_all=job.resend_all),
+        clock=lambda: utc_now() + timedelta(seconds=ahead.value),
+    ).dispatch(key(job.run), job.epoch, map(lead, job.found))
+    log.close()
+
+
+class _Named:
+    """Makes the tokens of claims, which tell whose they are."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def token_hex(self, length: int) -> str:
+        return f"{self._name}:{secrets.token_hex(length)}"
+
+
+def _arm(log: DeliveryLog, step: Step) -> None:
+    if step.call == "send":
+        zbl_provider.drain.Transport = _doomed_transport(step)
+        return
+    inside = threading.local()
+    numbers = itertools.count(1)
+    method: Callable[..., object] = getattr(log, step.call)
+
+    def doomed(*args, **options):
+        if next(numbers) != step.nth:
+            return method(*args, **options)
+        _strike(step, "before")
+        inside.now = True
+        try:
+            return method(*args, **options)
+        finally:
+            inside.now = False
+            _strike(step, "after")
+
+    setattr(log, step.call, doomed)
+
+    def at_commit(_):
+        if getattr(inside, "now", False):
+            inside.now = False  # once: a stopped worker may try again when it goes on
+            _strike(step, "commit")
+
+    # Called just before the driver commits, in the thread that does.
+    event.listen(log._engine, "commit", at_commit)
+
+
+def _doomed_transport(step: Step) -> type[Transport]:
+    numbers = itertools.count(1)
+
+    class Doomed(Transport):
+        async def send(self, request):
+            mine = next(numbers) == step.nth
+            if mine:
+                _strike(step, "before")
+            answer = await super().send(request)
+            if mine:
+                _strike(step, "after")
+            return answer
+
+    return Doomed
+
+
+def _strike(step: Step, moment: str) -> None:
+    if step.moment == moment:
+        os.kill(os.getpid(), step.blow)
+        # A stop takes a moment to reach every thread; this one is to get no further meanwhile.
+        time.sleep(1)
