@@ -40,6 +40,7 @@ _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
 _LARGEST_GROUP = 500  # outcomes settled in one write
 _GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
+_SLOW_SECONDS = 0.5  # how long outcomes may be on their way to the log before sending pauses
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -86,6 +87,7 @@ class Drain:
         self._settlements: asyncio.Queue[Settlement | None] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._enrolling = True
+        self._settling_since: float | None = None  # by the clock that never goes back
         self._in_flight = 0  # claimed, and neither settled nor released
         self._turn = asyncio.Lock()
         self._next_slot = 0.0
@@ -105,7 +107,8 @@ class Drain:
             try:
                 runner.run(self._drain(enrolling))
             except BaseExceptionGroup as group:
-                raise _first(group) from None
+                # A call of the log that was to wait no more may have failed for that very reason.
+                raise self._interruption or _first(group) from None
             except asyncio.CancelledError:
                 raise self._interruption or asyncio.CancelledError from None
 
@@ -285,9 +288,18 @@ class Drain:
                 self._changed.set()
 
     async def _until_recordable(self) -> None:
-        """Send nothing while the log is away: what became of it might never be known (6.2)."""
-        while self._log.waiting and not self._over:
+        """
+        Send nothing while the log is away or slow: a death would leave too much in doubt (6.2).
+
+        What was answered and is not settled would be sent again, so there is never much of it.
+        """
+        while (self._log.waiting or self._settling_slowly) and not self._over:
             await _moment()
+
+    @property
+    def _settling_slowly(self) -> bool:
+        since = self._settling_since
+        return since is not None and time.monotonic() - since > _SLOW_SECONDS
 
     async def _next(self) -> Claimed | None:
         """Take a lead; hold `max_rate`: each request takes the next free slot."""
@@ -313,7 +325,9 @@ class Drain:
     async def _settle(self) -> None:
         """Settle in groups; an outcome waits a fraction of a second at most."""
         while group := await self._group():
+            self._settling_since = time.monotonic()
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
+            self._settling_since = None
             if self._gate.unrecorded:
                 await asyncio.to_thread(self._gate.record)
             if fenced:

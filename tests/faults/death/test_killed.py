@@ -91,7 +91,7 @@ def test_a_worker_killed_at_any_step_loses_no_lead(bench, step):
 )
 def test_a_clear_whose_worker_is_killed_is_acted_on_once(bench, step):
     """Its leads in error get five new attempts: not none, and not twice five (Contract 4.5)."""
-    bench.answer(lambda _: Reply(401))
+    bench.answer(lambda _: Reply(422))
     bench.dispatch_to_the_end("run 1", LEADS)
     kill_at(bench, step, epoch=1)
     bench.answer(lambda _: Reply(500))

@@ -120,8 +120,8 @@ def test_kills_at_random_moments(bench_on, log_url, capsys):
     leads = bench.rows("SELECT count(*) FROM zbl_delivery")[0][0]
     with capsys.disabled():
         print(  # noqa: T201  the figures of docs/faults.md
-            f"\n{log_url.partition(':')[0]}, seed {seed}: {len(crowd.deaths)} kills of {WORKERS} workers "
-            f"in {time.monotonic() - begun:.0f} s, {leads} leads, "
+            f"\n{log_url.partition(':')[0]}, seed {seed}: {len(crowd.deaths)} kills of {WORKERS} "
+            f"workers in {time.monotonic() - begun:.0f} s, {leads} leads, "
             f"{len(bench.sent)} requests, {len(tally.lost)} lost, {twice} duplicates, "
             f"{tally.without_need().total()} of leads that were in flight at no kill; "
             f"at most {max(map(len, in_flight))} leads in flight at one kill"

@@ -34,7 +34,7 @@ def moody(request: Received) -> Reply:
     """Refuse some leads for good, and some for the first time."""
     number = int(request.lead_id)
     if number % 15 == 1:
-        return Reply(401)
+        return Reply(422)
     return Reply(503 if number % 10 == 0 and not request.before else 200, after=_THINKING_SECONDS)
 
 

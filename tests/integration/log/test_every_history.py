@@ -19,14 +19,16 @@ from hypothesis.stateful import (
 from sqlalchemy import delete
 
 from tests.databases import empty_database
-from tests.integration.log.bench import Bench, delivered, failed, lead
+from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
 from zbl_provider.log import tables
-from zbl_provider.log.model import OPEN, Status
+from zbl_provider.log.model import OPEN, Reopened, Settlement, Status
 from zbl_provider.log.store import DeliveryLog
 
 ATTEMPTS = 3
 WAIT = timedelta(seconds=60)
 IDS = [f"{number}" for number in range(6)]
+# What is kept back is sent from its row, if ever; what was delivered may have been cleared since.
+WITHOUT_PAYLOAD = {Status.FILTERED, Status.INVALID, Status.DELIVERED}
 
 runs = st.sampled_from(["first", "second", "third"])
 verdicts = st.sampled_from([Status.PENDING, Status.PENDING, Status.FILTERED, Status.INVALID])
@@ -49,6 +51,7 @@ class Histories(RuleBasedStateMachine):
     log: DeliveryLog  # set by whoever runs the machine
 
     claims = Bundle("claims")
+    kept_back = False  # by a hold or a pause
 
     def __init__(self):
         super().__init__()
@@ -100,29 +103,94 @@ class Histories(RuleBasedStateMachine):
                 assert old.status != Status.DELIVERED or delivered_too, "resent without leave"
                 assert old.status != Status.ERROR or errors_too, "resent without leave"
 
-    @rule(target=claims, name=runs, limit=st.integers(1, 4), only_own=st.booleans())
-    def claim(self, name, limit, only_own):
+    @rule(target=claims, name=runs, found=st.lists(candidates, max_size=4))
+    def enrol_and_claim(self, name, found):
+        known = {row.lead_id for row in self.bench.rows()}
+        now = self.bench.now
+        run = self.run_of(name)
+        claimed = self.log.enrol(run, ZAPIER, found, now, lease=LEASE).claimed
+        to_send = {one.lead_id: one for one in reversed(found) if one.lead_id not in known}
+        assert {one.lead_id for one in claimed} == {
+            lead_id for lead_id, one in to_send.items() if one.status is Status.PENDING
+        }, "what is new, and nothing else"
+        self.enrolled |= {one.lead_id for one in found}
+        return self.given_out(claimed)
+
+    @rule(
+        target=claims,
+        name=runs,
+        limit=st.integers(1, 4),
+        only_own=st.booleans(),
+        probe=st.booleans(),
+    )
+    def claim(self, name, limit, only_own, probe):
         before = {row.id: row for row in self.bench.rows()}
-        claimed = self.bench.claim(self.run_of(name), limit, only_own=only_own)
+        state = self.log.integration(ZAPIER)
+        claimed = self.log.claim(
+            ZAPIER,
+            limit,
+            self.bench.now,
+            LEASE,
+            run=self.run_of(name),
+            only_own=only_own,
+            probe=probe,
+        )
+        if state.held:
+            assert claimed == [], "a held lead was claimed"
+        elif state.paused:
+            under_way = [
+                row
+                for row in before.values()
+                if row.status == Status.SENDING and row.due_at > self.bench.now
+            ]
+            assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
         for one in claimed:
             old = before[one.delivery_id]
             assert old.status in OPEN, "a settled lead was claimed"
             assert old.due_at <= self.bench.now, "a lead was claimed before it was due"
             assert one.attempt == old.attempts + 1
             assert one.body == f"{one.lead_id} {old.fingerprint}".encode()
-            self.owners[one.delivery_id] = one.claim
+        return self.given_out(claimed)
+
+    @rule(target=claims, name=runs)
+    def crash(self, name):
+        """All workers die: another has what they held as soon as their leases are over."""
+        before = {row.id: row for row in self.bench.rows()}
+        lost = {number for number, row in before.items() if row.status == Status.SENDING}
+        self.bench.later(seconds=60)
+        claimed = self.bench.claim(self.run_of(name))
+        if self.kept_back:
+            assert claimed == []
+        else:
+            assert lost <= {one.delivery_id for one in claimed}, "a lead was left with the dead"
+        for one in claimed:
+            assert one.attempt == before[one.delivery_id].attempts + 1, "a death cost an attempt"
+            assert one.claim != before[one.delivery_id].claim
+        return self.given_out(claimed)
+
+    def given_out(self, claimed):
+        self.owners |= {one.delivery_id: one.claim for one in claimed}
         return multiple(*claimed)
 
-    @rule(name=runs, claimed=claims, well=st.booleans())
-    def settle(self, name, claimed, well):
-        [before] = [row for row in self.bench.rows() if row.id == claimed.delivery_id]
+    @rule(name=runs, group=st.lists(st.tuples(claims, st.booleans()), min_size=1, max_size=4))
+    def settle(self, name, group):
         attempts = len(self.bench.rows(tables.attempt))
+        settlements = [self.settlement(claimed, well=well) for claimed, well in group]
+        # Of two outcomes of one lead the first counts; a stale one does not use up a live claim.
+        held = {row.id: row.claim for row in self.bench.rows() if row.status == Status.SENDING}
+        late = []
+        for one in settlements:
+            if held.get(one.claimed.delivery_id) == one.claimed.claim:
+                del held[one.claimed.delivery_id]
+            else:
+                late.append(one)
+        fenced = self.log.settle(settlements, self.run_of(name))
+        assert fenced == late, "a stale claim settled, or a live one did not"
+        assert len(self.bench.rows(tables.attempt)) == attempts + len(group) - len(late)
+
+    def settlement(self, claimed, *, well):
         again = None if well or claimed.attempt >= ATTEMPTS else self.bench.now + WAIT
-        outcome = delivered() if well else failed()
-        fenced = self.bench.settle(self.run_of(name), [claimed], outcome, again)
-        holds = before.status == Status.SENDING and before.claim == claimed.claim
-        assert bool(fenced) != holds, "a stale claim settled, or a live one did not"
-        assert len(self.bench.rows(tables.attempt)) == attempts + holds
+        return Settlement(claimed, delivered() if well else failed(), self.bench.now, again)
 
     @rule(claimed=claims)
     def release(self, claimed):
@@ -138,10 +206,56 @@ class Histories(RuleBasedStateMachine):
         run = self.run_of(name)
         assert run.cleared
         own = sum(self.log.counts(run).values())
+        self.log.forget_invalid(run, self.bench.now)
+        assert Status.INVALID not in self.log.counts(run)
         reopened = self.log.reopen(run, self.epochs[name], self.bench.now, everything=everything)
-        assert reopened.reopened <= own
-        assert Status.ERROR not in self.log.counts(run), "a failed lead was left behind"
+        assert reopened.reopened <= (0 if run.chosen else own)
+        if not run.chosen:
+            assert Status.ERROR not in self.log.counts(run), "a failed lead was left behind"
         assert not self.run_of(name).cleared
+        again = self.log.reopen(run, self.epochs[name], self.bench.now, everything=everything)
+        assert again == Reopened(0, 0), "a clear was acted on twice"
+
+    @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))
+    def resend(self, chosen):
+        before = {row.id: row for row in self.bench.rows()}
+        numbers = [number for place, number in enumerate(sorted(before)) if place in chosen]
+        sendable = {
+            number
+            for number in numbers
+            if before[number].status in {Status.ERROR, Status.DELIVERED}
+            and before[number].payload is not None
+        }
+        self.log.resend(numbers, self.bench.now)
+        for row in self.bench.rows():
+            old = before[row.id]
+            if row.id in sendable:
+                assert (row.status, row.attempts) == (Status.PENDING, 0)
+                assert row.resend == old.resend + 1
+            else:
+                assert row == old, "a lead was sent again that nobody chose, or that is under way"
+
+    @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"]))
+    def keep_back_or_let_go(self, change):
+        arguments = {"hold": ("ana", self.bench.now), "pause": (401, self.bench.now)}
+        getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
+        state = self.log.integration(ZAPIER)
+        self.kept_back = state.held or state.paused
+        if change in arguments:
+            assert self.kept_back
+        if change == "resume":
+            assert not self.kept_back
+
+    @rule(seconds=st.sampled_from([0, 30, 61]))
+    def retention(self, seconds):
+        before = {row.id: row for row in self.bench.rows()}
+        self.log.purge_payloads(self.bench.now, timedelta(seconds=seconds))
+        until = self.bench.now - timedelta(seconds=seconds)
+        for row in self.bench.rows():
+            old = before[row.id]
+            purged = old.delivered_at is not None and old.delivered_at < until
+            expected = dict(old._mapping) | {"payload": None if purged else old.payload}
+            assert dict(row._mapping) == expected
 
     @rule(seconds=st.sampled_from([1, 30, 61]))
     def time_goes_on(self, seconds):
@@ -167,9 +281,23 @@ class Histories(RuleBasedStateMachine):
             assert (row.due_at is not None) == (row.status in OPEN)
             assert (row.claim is not None) == (row.status == Status.SENDING)
             assert (row.delivered_at is not None) == (row.status == Status.DELIVERED)
-            assert row.payload is not None or row.status in {Status.FILTERED, Status.INVALID}
+            assert row.payload is not None or row.status in WITHOUT_PAYLOAD
             if row.claim is not None:
                 assert row.claim == self.owners[row.id], "a claim nobody was given"
+
+    @invariant()
+    def attempts_agree_with_the_rows(self):
+        made = {
+            (one.delivery_id, one.resend, one.number): one.status_code
+            for one in self.bench.rows(tables.attempt)
+        }
+        for row in self.bench.rows():
+            last = (row.id, row.resend, row.attempts)
+            assert row.attempts == sum(key[:2] == last[:2] for key in made)
+            if row.status == Status.DELIVERED:
+                assert made[last] == 200, "delivered without an attempt that was"
+            if row.status in {Status.ERROR, Status.RETRYING}:
+                assert made[last] is None
 
     @invariant()
     def the_answers_agree_with_the_rows(self):
@@ -185,6 +313,15 @@ class Histories(RuleBasedStateMachine):
             }
             due = [row.due_at for row in own if row.due_at is not None]
             assert self.log.next_due(run) == min(due, default=None)
+
+    def teardown(self):
+        """Go on as the next runs would: whatever happened, each lead comes to an end."""
+        self.log.resume(ZAPIER)
+        for _ in range(2):
+            self.bench.later(seconds=61)
+            run = self.run_of("first")
+            assert self.bench.settle(run, self.bench.claim(run), delivered()) == []
+        assert not [row for row in self.bench.rows() if row.status in OPEN], "a lead was lost"
 
 
 def check(url, examples):
