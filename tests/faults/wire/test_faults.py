@@ -36,4 +36,4 @@ def test_no_fault_stretches_the_ten_seconds():
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_sixteen_at_once_cost_no_more_than_one_may(fault):
     """As many requests as an integration has in flight by default share those 50 MB (7.3)."""
-    assert attempt(fault, 2 * SHORT, at_once=16).problems(2 * SHORT + ALLOWANCE) == []
+    assert attempt(fault, 2 * SHORT, at_once=16).harm(2 * SHORT + ALLOWANCE) == []

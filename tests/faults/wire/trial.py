@@ -57,17 +57,22 @@ class Trial:
         return max(self.faulty.megabytes, self.after.megabytes)
 
     def problems(self, seconds: float) -> list[str]:
-        """Give what the contract does not allow."""
-        large = any(len(excerpt.encode()) > EXCERPT_BYTES for excerpt in self.faulty.excerpts)
+        """Give what the contract does not allow, for one lead."""
+        as_expected = self.faulty.outcomes <= set(self.fault.outcomes)
+        wrong = [] if as_expected else [f"{self.fault}: became {sorted(self.faulty.outcomes)}"]
+        return wrong + self.harm(seconds)
+
+    def harm(self, seconds: float) -> list[str]:
+        """Give what it does to others, which the contract does not allow either."""
+        excerpts = self.faulty.excerpts | self.after.excerpts
         found = {
-            f"became {sorted(self.faulty.outcomes)}": self.faulty.outcomes
-            <= set(self.fault.outcomes),
-            "an excerpt over 4 KiB": not large,
+            "an excerpt over 4 KiB": all(len(one.encode()) <= EXCERPT_BYTES for one in excerpts),
             f"an attempt of {self.seconds:.1f} s": self.seconds <= seconds,
             f"{self.megabytes:.0f} MB": self.megabytes <= MEGABYTES,
             f"the next lead became {sorted(self.after.outcomes)}": self.after.outcomes
             == {"delivered 200"},
-            "the next lead got another's answer": self.after.excerpts == {"after"},
+            f"the next lead was answered {sorted(self.after.excerpts)}": self.after.excerpts
+            == {"after"},
         }
         return [f"{self.fault}: {problem}" for problem, held in found.items() if not held]
 
