@@ -21,9 +21,7 @@ HEAD = """| the destination | expected | seen | seconds | MB |
 def row(trial: Trial) -> str:
     expected = " or ".join(trial.fault.outcomes)
     seen = ", ".join(sorted(trial.faulty.outcomes))
-    return (
-        f"| {trial.fault} | {expected} | {seen} | {trial.seconds:.1f} | {trial.megabytes:.0f} |\n"
-    )
+    return f"| {trial.fault} | {expected} | {seen} | {trial.seconds:.1f} | {max(trial.megabytes, 0):.0f} |\n"
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import threading
@@ -27,7 +26,6 @@ class AilingReceiver(Receiver):
         self._fault = fault
         self._ill = threading.Event()
         self._over = threading.Event()  # the illness, or the test
-        self._incurable: list[socket.socket] = []
         self._well = self._context
         self._false = _context(fault.certificate(authority)) if fault.certificate else self._well
 
@@ -42,9 +40,6 @@ class AilingReceiver(Receiver):
         self._ill.clear()
         self._over.set()
         self._context = self._well
-        for connection in self._incurable:
-            with connection, contextlib.suppress(OSError):  # it has ended already
-                connection.shutdown(socket.SHUT_RDWR)
         if self._fault.refuse:
             self._listener = socket.create_server((LOOPBACK, self.port), backlog=512)
             self.__enter__()
@@ -62,7 +57,6 @@ class AilingReceiver(Receiver):
 
     def _handle(self, connection):
         if self._ill.is_set() and self._fault.connection:
-            self._incurable.append(connection.dup())
             self._fault.connection(connection, self._well, self._over)
         else:
             super()._handle(connection)

@@ -105,9 +105,9 @@ REQUEST = [
     Fault("answers before it reads the request", DELIVERED,
           connection=do.never_read(response()), body=MEBIBYTE, pause=PAUSE),
     Fault("answers before it reads the request, and closes", DELIVERED,
-          connection=do.answer_unread_and_close(response())),
+          connection=do.answer_unread_and_close(response()), pause=PAUSE),
     Fault("the same, with much of the request still to come", ("delivered 200", "retry reset"),
-          connection=do.answer_unread_and_close(response()), body=MEBIBYTE),
+          connection=do.answer_unread_and_close(response()), body=MEBIBYTE, pause=PAUSE),
     Fault("two answers at once", DELIVERED, raw(response() + response(body=b"second"))),
 ]  # fmt: skip
 

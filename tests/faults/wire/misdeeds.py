@@ -17,6 +17,7 @@ Connection = Callable[[socket.socket, ssl.SSLContext, threading.Event], None]
 HANDSHAKE_RECORD = b"\x16\x03\x03\x40\x00" + b"\x0b\xff\xff\xff" + bytes(16380)
 _LONG_ENOUGH = 60
 _IDLE_SECONDS = 0.1
+_LOOK_SECONDS = 0.1  # whether all is over
 _GIGABYTE = 2**30
 
 
@@ -84,10 +85,14 @@ def never_read(data: bytes = b"") -> Connection:
 def answer_unread_and_close(data: bytes) -> Connection:
     """Wait for the start of a request, answer, and close with the rest of it unread."""
 
-    def treat(connection, context, _):
+    def treat(connection, context, over):
         with context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(1)
-            secured.sendall(data)
+            secured.settimeout(_LOOK_SECONDS)
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    secured.recv(1)
+                    secured.sendall(data)
+                    return
 
     return treat
 
