@@ -21,7 +21,8 @@ HEAD = """| the destination | expected | seen | seconds | MB |
 def row(trial: Trial) -> str:
     expected = " or ".join(trial.fault.outcomes)
     seen = ", ".join(sorted(trial.faulty.outcomes))
-    return f"| {trial.fault} | {expected} | {seen} | {trial.seconds:.1f} | {max(trial.megabytes, 0):.0f} |\n"
+    cost = f"{trial.seconds:.1f} | {max(trial.megabytes, 0):.0f}"
+    return f"| {trial.fault} | {expected} | {seen} | {cost} |\n"
 
 
 def main() -> int:
