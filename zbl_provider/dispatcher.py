@@ -14,25 +14,22 @@ one goes on from there (Contract 6.2). Nothing here knows Airflow.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from zbl_provider.drain import Drain
+from zbl_provider.enrolling import Enrolling
 from zbl_provider.gate import Gate
-from zbl_provider.intake import candidate
 from zbl_provider.log.decision import Rule
 from zbl_provider.log.model import OPEN, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
-    from zbl_provider.drain import Enrolling
     from zbl_provider.exceptions import IntegrationPaused
     from zbl_provider.intake import Unreadable
     from zbl_provider.leads.lead import Lead
@@ -41,9 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_Item = TypeVar("_Item")
-
-_BATCH = 250  # leads per write of the log
 _RECHECK = timedelta(seconds=5)  # while another task holds what this one waits for
 _HELD_RECHECK = timedelta(minutes=5)
 
@@ -137,48 +131,36 @@ class Dispatcher:
         run = self.log.begin(key, self.destination.integration, epoch, self.clock())
         if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
-        tally: Counter[str] = Counter()
-        enrolling = self._enrol(run, found, tally)
+        enrolling = self._enrolling(run, found)
         if run.cleared:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
-            _exhaust(enrolling)
+            enrolling.finish()
             self._reopen(run, epoch)
         gate = Gate(self.log, self.destination, self.clock)
         if not gate.closed:
             self._draining = self._drain(run, gate)
             self._draining.run(enrolling)
             gate.look()
-        _exhaust(enrolling)
-        return self._report(run, tally["skipped"], gate)
+        else:
+            enrolling.finish()
+        return self._report(run, enrolling.skipped, gate)
 
-    def _enrol(
-        self, run: Run, found: Iterable[Lead | Unreadable], tally: Counter[str]
-    ) -> Enrolling:
-        """
-        Write a batch of leads to the log at each step.
-
-        A step that is sent a lease claims the new leads of its batch in the same write, and yields
-        them: what goes out at once needs no second write for its claim.
-        """
+    def _enrolling(self, run: Run, found: Iterable[Lead | Unreadable]) -> Enrolling:
         rule = Rule(
             resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
             refresh_delivered=self._meant_anew(run),
         )
-        lease = yield ()
-        for batch in _batches(found, _BATCH):
-            enrolment = self.log.enrol(
-                run,
-                self.destination.integration,
-                [candidate(lead, self.destination) for lead in batch],
-                self.clock(),
-                rule=rule,
-                lease=lease,
-            )
-            tally["skipped"] += enrolment.skipped
-            lease = yield enrolment.claimed
+        return Enrolling(
+            log=self.log,
+            run=run,
+            destination=self.destination,
+            rule=rule,
+            found=found,
+            clock=self.clock,
+        )
 
     def _asked_again(self, run: Run) -> bool:
         """Tell whether a clear asks for one lead again, whichever run delivered it (4.5)."""
@@ -241,13 +223,3 @@ class Dispatcher:
             # Another task has claimed it: the outcome comes long before its lease runs out.
             return now + _RECHECK
         return due_at
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _exhaust(steps: Iterator[object]) -> None:
-    deque(steps, maxlen=0)

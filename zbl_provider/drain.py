@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.outcome import Verdict, classify
@@ -18,13 +19,14 @@ from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.enrolling import Enrolling
     from zbl_provider.gate import Gate
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
-Enrolling: TypeAlias = "Generator[tuple[Claimed, ...], timedelta | None]"
-"""Enrols a batch at each step; sent a lease, it claims what is new in it and yields that."""
-
 _LEASE_SECONDS = 60.0
 _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
@@ -100,8 +99,8 @@ class Drain:
         """
         Drain, enrolling at the same time.
 
-        :param enrolling: writes a batch of found leads to the log at each step; what it raises is
-            raised again once everything that is in the log has been sent
+        :param enrolling: reads what was found and writes it to the log; what it raises is raised
+            again once everything that is in the log has been sent
         """
         with self._source, asyncio.Runner(loop_factory=_new_event_loop) as runner:
             try:
@@ -164,20 +163,24 @@ class Drain:
         self._changed.set()
 
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
+        reading = self._in_source(enrolling.read)
         try:
-            claimed = await self._in_source(_step, enrolling, None)
-            while claimed is not None:
-                await self._take_or_release(claimed)
-                if self._stopping:
-                    break
-                claimed = await self._in_source(_step, enrolling, await self._spare_lease())
+            while not self._stopping and (batch := await reading):
+                reading = self._in_source(enrolling.read)
+                lease = await self._spare_lease()
+                await self._take_or_release(await asyncio.to_thread(enrolling.write, batch, lease))
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem
         finally:
+            reading.cancel()
             self._enrolling = False
             self._changed.set()
             await self._in_source(enrolling.close)
         return None
+
+    def _in_source(self, call: Callable[[], _Item]) -> asyncio.Future[_Item]:
+        """Call in the one thread that reads the source: some databases' connections demand it."""
+        return asyncio.get_running_loop().run_in_executor(self._source, call)
 
     async def _spare_lease(self) -> timedelta | None:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
@@ -190,10 +193,6 @@ class Drain:
                 return self._lease
             await asyncio.sleep(_PAUSE_SECONDS)
         return None
-
-    async def _in_source(self, call: Callable[..., _Item], *args: object) -> _Item:
-        """Call in the one thread that reads the source: some databases' connections demand it."""
-        return await asyncio.get_running_loop().run_in_executor(self._source, call, *args)
 
     async def _take_or_release(self, claimed: Sequence[Claimed]) -> None:
         if claimed and self._over:
@@ -238,13 +237,14 @@ class Drain:
             )
             if claimed:
                 self._take(claimed)
-                limit = await self._until_low(limit)
+                limit = self._next_limit(limit, await self._until_low(limit))
             elif quiet:
                 return
             else:
                 # Much can change in a moment, and each look costs a query.
-                await asyncio.sleep(_GROUP_SECONDS)
+                await _moment()
                 await self._until_changed()
+                await self._until_low(limit, _SHORT_SUPPLY_SECONDS)
 
     def _first_limit(self) -> int:
         """Claim no more than can be sent while the lease lasts."""
@@ -252,13 +252,18 @@ class Drain:
         limit = 2 * self._destination.max_concurrency
         return limit if rate is None else max(1, min(limit, int(5 * rate)))
 
-    async def _until_low(self, limit: int) -> int:
-        """Wait until most of what was claimed is taken; return how much to claim next."""
+    async def _until_low(self, limit: int, seconds: float = math.inf) -> float:
+        """Wait until most of what was claimed is taken, or for so long; return how long it took."""
         started = time.monotonic()
-        while self._ready.qsize() > limit // 4 and not self._over:
+        while (took := time.monotonic() - started) < seconds and not self._over:
+            if self._ready.qsize() <= limit // 4:
+                break
             self._changed.clear()
             await self._until_changed()
-        took = time.monotonic() - started
+        return took
+
+    def _next_limit(self, limit: int, took: float) -> int:
+        """Claim more at once where the senders are fast, and less where they are slow."""
         if self._destination.max_rate is not None:
             return limit
         if took < _SHORT_SUPPLY_SECONDS:
@@ -386,14 +391,6 @@ class Drain:
                 len(known) + len(unsent),
                 problem,
             )
-
-
-def _step(enrolling: Enrolling, lease: timedelta | None) -> tuple[Claimed, ...] | None:
-    """Enrol a batch; None when there was none. A future can't carry a StopIteration."""
-    try:
-        return enrolling.send(lease)
-    except StopIteration:
-        return None
 
 
 async def _moment() -> None:

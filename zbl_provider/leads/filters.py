@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from zbl_provider.exceptions import FilterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _NOTHING: tuple[object, ...] = (None, "", [], ())
 # Every way to write one; as keys, 70 and 70.0 are the same.
@@ -212,18 +214,18 @@ def _find(document: object, field: str) -> object:
     lead = _walk(document, ("lead",))
     custom = _walk(lead, ("custom_fields",))
     for place in (lead, custom, _walk(lead, ("verifications",))):
-        if isinstance(place, Mapping) and field in place:
+        if isinstance(place, dict) and field in place:
             return place[field]
     path = _ALIASES.get(field, field).split(".")
     if path[0] in _ROOTS:
         return _walk(document, path)
-    inner = isinstance(lead, Mapping) and path[0] in lead
+    inner = isinstance(lead, dict) and path[0] in lead
     return _walk(lead if inner else custom, path)
 
 
 def _walk(found: object, path: Iterable[str]) -> object:
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
+        found = found.get(key) if isinstance(found, dict) else None
     return found
 
 

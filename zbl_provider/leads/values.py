@@ -58,6 +58,7 @@ _LONGEST_INTEGER = 1024
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
+_READY_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.+Z -]+)?", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
 # Equal keys hash alike, so 0 and 1 also stand for 0.0 and 1.0.
@@ -115,12 +116,13 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
         value = _parse(value) if value.strip() else None
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict | Mapping):
         raise InvalidLead(path, "must be a JSON object")
     form: dict[str, JSON] = {}
     for key, item in value.items():
         name = _name(key, path)
-        form[name] = as_json(item, field_path(path, name))
+        plain = item is None or type(item) is str or type(item) is bool
+        form[name] = item if plain else as_json(item, field_path(path, name))
     return form
 
 
@@ -191,7 +193,8 @@ def as_boolean(value: object, path: str) -> JSON:
     :raises InvalidLead: as :func:`as_json`
     """
     if isinstance(value, int):
-        return _BOOLEANS.get(value, as_json(value, path))
+        known = _BOOLEANS.get(value)
+        return as_json(value, path) if known is None else known
     if isinstance(value, str):
         value = value.strip().lower() or None
     elif isinstance(value, bytearray | memoryview):
@@ -214,6 +217,8 @@ def as_time(value: object, path: str) -> str | None:
     if value is None or (isinstance(value, str) and (not value or value.isspace())):
         return None
     if isinstance(value, str):
+        if _READY_TIME.fullmatch(value) and _from_iso(value):
+            return value
         value = _parse_time(value)
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
@@ -340,6 +345,10 @@ def _parse_time(text: str) -> datetime | None:
         text = text.strip().upper().removesuffix("UTC").rstrip()
         if not _TIME.fullmatch(text):
             return None
+    return _from_iso(text)
+
+
+def _from_iso(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -348,7 +357,7 @@ def _parse_time(text: str) -> datetime | None:
 
 def _utc_text(value: datetime) -> str | None:
     try:
-        if value.utcoffset() is not None:
+        if value.tzinfo is not UTC and value.utcoffset() is not None:
             value = value.astimezone(UTC)
     except (OverflowError, ValueError):
         return None
