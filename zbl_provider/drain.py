@@ -38,7 +38,9 @@ _LEASE_SECONDS = 60.0
 _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
 _LARGEST_GROUP = 500  # outcomes settled in one write
-_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with
+_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with,
+_LONELY_SECONDS = 0.005  # and how long where they come one by one
+_LONELY_GROUP = 20
 _SLOW_SECONDS = 0.5  # how long outcomes may be on their way to the log before sending pauses
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
@@ -350,7 +352,9 @@ class Drain:
         """Gather outcomes; none are left once the senders have closed the queue."""
         one = await self._settlements.get()
         if one is not None and self._settlements.qsize() < _LARGEST_GROUP:
-            await asyncio.sleep(_GROUP_SECONDS)
+            await asyncio.sleep(_LONELY_SECONDS)
+            if self._settlements.qsize() > _LONELY_GROUP:
+                await asyncio.sleep(_GROUP_SECONDS)
         group: list[Settlement] = []
         while one is not None:
             group.append(one)

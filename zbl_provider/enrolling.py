@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.store import DeliveryLog
 
 _LARGEST_BATCH = 500  # leads per write of the log
-_BATCH_SECONDS = 0.5  # how long a lead waits for others to be written with
+_BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
 
 class Enrolling:

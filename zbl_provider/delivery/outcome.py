@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -104,6 +105,7 @@ def _verdict(status: int, retry_statuses: frozenset[int]) -> Verdict:
             return Verdict.RETRY
 
 
+@lru_cache(maxsize=256)
 def describe(status: int, verdict: Verdict) -> str:
     """Put an answer into words, with what to change where something can be."""
     answered = f"answered {status} {_phrase(status)}".rstrip()

@@ -130,11 +130,14 @@ class Transport:
 
     async def _excerpt(self, response: Response) -> str:
         """Read the body's start. The outcome stands, whatever happens from here on (2.4)."""
-        body, whole = b"", False
+        body, length = b"", _header(response, "Content-Length")
+        whole = length == "0"
         with suppress(PyreqwestError):
             while len(body) < EXCERPT_BYTES and not whole:
                 chunk = await response.body_reader.read_chunk()
-                body, whole = body + bytes(chunk or b""), not chunk
+                body += bytes(chunk or b"")
+                # A body that says how long it is needs no second look to see that it has ended.
+                whole = not chunk or str(len(body)) == length
         if body and (_header(response, "Content-Encoding") or "identity") != "identity":
             return "(compressed)"
         return self._excerpts.text(body, whole=whole)
