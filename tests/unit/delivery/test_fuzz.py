@@ -77,9 +77,9 @@ def shows(error):
         max_size=2,
     ),
 )
-@example(f"https://hooks.test/{MARK}", None, None, None, None, {"verify": "~nobody/ca.pem"}, {})
+@example(f"https://hooks.test/{MARK}", None, None, None, None, {"verify": "~no-one-x/ca.pem"}, {})
 @example(f"https://hooks.test/{MARK}", None, None, None, None, {"verify": "a" * 300}, {})
-@example(f"https://hooks.test/{MARK}", None, None, None, None, {"cert": "~nobody/me.pem"}, {})
+@example(f"https://hooks.test/{MARK}", None, None, None, None, {"cert": "~no-one-x/me.pem"}, {})
 @example(f"https://hooks.test/{MARK}", None, None, None, None, {"cert": "a" * 300}, {})
 def test_any_connection_is_a_destination_or_refused_by_name(
     host, schema, port, login, password, extra, hidden
@@ -124,6 +124,7 @@ failures = st.builds(Failure, st.sampled_from(FailureKind), st.text(), st.floats
 schedules = st.lists(st.floats(0, 604_800), max_size=20).map(Schedule.parse)
 
 
+@example(Answer(429, "", "999999999", 0.1), frozenset({429}), Schedule.DEFAULT, 1)
 @given(answers | failures, st.frozensets(st.sampled_from([408, 425, 429])), schedules,
        st.integers(1, 25))  # fmt: skip
 def test_any_answer_has_its_outcome_and_its_next_attempt(result, retried, schedule, attempt):
