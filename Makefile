@@ -59,9 +59,9 @@ constraints: $(STAMP) ## Pin anew what is installed, in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --group dev --all-extras pyproject.toml --output-file constraints.txt
 
-bench: $(STAMP) ## Measure, and print the tables of the docs; installs Debian's nginx
+bench: $(STAMP) ## Measure; installs Debian's nginx (PICTURES=docs/images draws, QUICK=1 only tries)
 	benchmarks/install_nginx
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
 clean: ## Remove what was made
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,20 +1,18 @@
-"""Run every benchmark and print its table."""
+"""Run every benchmark, or those that are named."""
 
 from __future__ import annotations
 
-import os
-import platform
-
-from benchmarks import bulk, import_cost, stages
-
-
-def main() -> None:
-    """Name the machine, since figures mean nothing without it, then measure."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    for member in (import_cost, stages, bulk):
-        member.main()
-        print()
-
+from benchmarks import bulk, claim, import_cost, latency, scale, stages
+from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
-    main()
+    run_benchmarks(
+        {
+            "import_cost": import_cost.main,
+            "stages": stages.main,
+            "bulk": bulk.main,
+            "scale": scale.main,
+            "claim": claim.main,
+            "latency": latency.main,
+        }
+    )

@@ -5,8 +5,13 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
-RUNS = 7
+from benchmarks.running import run_benchmarks
+
+if TYPE_CHECKING:
+    from benchmarks.figures import Figure
+
 PROGRAM = """
 import time
 started = time.perf_counter()
@@ -23,14 +28,15 @@ MODULES = (
 )
 
 
-def measure(module: str) -> tuple[float, float]:
+def measure(module: str, runs: int) -> tuple[float, float]:
     """
     Import a module after `airflow.sdk`, in fresh processes.
 
     :param module: its name
+    :param runs: how many processes
     :return: median milliseconds of `airflow.sdk`, and of the module after it
     """
-    times = [_run(module) for _ in range(RUNS)]
+    times = [_run(module) for _ in range(runs)]
     return (
         statistics.median(first for first, _ in times) * 1000,
         statistics.median(second for _, second in times) * 1000,
@@ -46,14 +52,16 @@ def _run(module: str) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def main() -> None:
+def main(*, quick: bool = False) -> list[Figure]:
     """Print the table."""
-    print(f"Import cost, median of {RUNS} fresh processes")
+    runs = 1 if quick else 7
+    print(f"Import cost, median of {runs} fresh processes")
     print(f"{'module':<40} {'airflow.sdk':>12} {'adds':>10}")
     for module in MODULES:
-        base, added = measure(module)
+        base, added = measure(module, runs)
         print(f"{module:<40} {base:>9.0f} ms {added:>7.1f} ms")
+    return []
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmarks({"import_cost": main})

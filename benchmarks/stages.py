@@ -10,34 +10,36 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.bulk import IN_FLIGHT, SECRET, read_rows, write_leads
+from benchmarks.leads import IN_FLIGHT, extra, read_rows, write_leads
 from benchmarks.nginx import running_nginx
+from benchmarks.running import run_benchmarks
 from tests.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from benchmarks.figures import Figure
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.log.model import Candidate, Claimed
 
-COUNT = 10_000
 BATCH = 250
 
 
 @contextmanager
-def _stage(name: str) -> Iterator[None]:
+def _stage(name: str, count: int) -> Iterator[None]:
     wall, cpu = time.perf_counter(), time.thread_time()
     yield
     wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
-    print(f"{name:<34} {wall / COUNT * 1e6:>8.1f} {cpu / COUNT * 1e6:>8.1f}")
+    print(f"{name:<34} {wall / count * 1e6:>8.1f} {cpu / count * 1e6:>8.1f}")
 
 
-def main() -> None:
+def main(*, quick: bool = False) -> list[Figure]:
     """Print microseconds per lead: by the clock, and of this thread's processor time."""
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.intake import candidate, read
 
-    print(f"Stages of one lead, {COUNT} leads, batches of {BATCH}, microseconds")
+    count = 1_000 if quick else 10_000
+    print(f"Stages of one lead, {count} leads, batches of {BATCH}, microseconds")
     print(f"{'':<34} {'wall':>8} {'CPU':>8}")
     with (
         running_nginx() as nginx,
@@ -46,24 +48,20 @@ def main() -> None:
         empty_database(server) as postgres,
     ):
         path = Path(name) / "leads.db"
-        write_leads(path, COUNT)
-        extra = {
-            "verify": nginx.authority,
-            "signing_secret": SECRET,
-            "min_score": 50,
-            "field_filters": ["city is not empty"],
-        }
-        destination = Destination.parse(integration="bench", host=nginx.url, extra=extra)
-        with _stage("read rows (SQLite)"):
+        write_leads(path, count)
+        settings = extra(verify=nginx.authority)
+        destination = Destination.parse(integration="bench", host=nginx.url, extra=settings)
+        with _stage("read rows (SQLite)", count):
             rows = list(read_rows(str(path)))
-        with _stage("row to lead"):
+        with _stage("row to lead", count):
             found = list(read(iter(rows), None))
-        with _stage("payload, filters, schema, ids"):
+        with _stage("payload, filters, schema, ids", count):
             candidates = [candidate(lead, destination) for lead in found]
         claimed = _log("SQLite", f"sqlite:///{name}/log.db", candidates)
         claimed = _log("PostgreSQL", postgres, candidates)
-        with _stage(f"sign and send, {IN_FLIGHT} in flight"):
+        with _stage(f"sign and send, {IN_FLIGHT} in flight", count):
             _send(destination, claimed)
+    return []
 
 
 def _log(kind: str, url: str, candidates: Sequence[Candidate]) -> list[Claimed]:
@@ -80,14 +78,15 @@ def _log(kind: str, url: str, candidates: Sequence[Candidate]) -> list[Claimed]:
     run = log.begin(RunKey("bench", "bench", "bench"), "bench", 0, now)
     outcome = classify(Answer(200, '{"ok": true}', None, 0.01))
     claimed: list[Claimed] = []
-    with _stage(f"encrypt, enrol and claim, {kind}"):
-        for at in range(0, COUNT, BATCH):
+    count = len(candidates)
+    with _stage(f"encrypt, enrol and claim, {kind}", count):
+        for at in range(0, count, BATCH):
             batch = candidates[at : at + BATCH]
             claimed += log.enrol(run, "bench", batch, now, lease=lease).claimed
-    with _stage(f"settle, {kind}"):
-        for at in range(0, COUNT, BATCH):
-            batch = [Settlement(one, outcome, now, None) for one in claimed[at : at + BATCH]]
-            log.settle(batch, run)
+    with _stage(f"settle, {kind}", count):
+        for at in range(0, count, BATCH):
+            made = [Settlement(one, outcome, now, None) for one in claimed[at : at + BATCH]]
+            log.settle(made, run)
     log.close()
     return claimed
 
@@ -113,4 +112,4 @@ def _send(destination: Destination, claimed: Sequence[Claimed]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmarks({"stages": main})
