@@ -41,7 +41,7 @@ _LARGEST_GROUP = 500  # outcomes settled in one write
 _GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with,
 _LONELY_SECONDS = 0.005  # and how long where they come one by one
 _LONELY_GROUP = 20
-_SLOW_SECONDS = 0.5  # how long outcomes may be on their way to the log before sending pauses
+_SLOW_SECONDS = 0.2  # how long outcomes may be on their way to the log before sending pauses
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
