@@ -342,7 +342,7 @@ def check(url, examples):
 @pytest.mark.timeout(300)
 def test_every_history_on_sqlite(tmp_path):
     """No order of enrolling, claiming, settling, dying and clearing breaks the log (6.2)."""
-    check(f"sqlite:///{tmp_path / 'log.db'}", examples=100)
+    check(f"sqlite:///{tmp_path / 'log.db'}", examples=50)
 
 
 @pytest.mark.timeout(300)
