@@ -42,6 +42,20 @@ def test_no_more_requests_start_in_a_second_than_the_connection_allows(bench):
     assert times[-1] - times[0] >= 39 * 0.02 - 0.3
 
 
+def test_a_rate_claims_no_more_than_it_sends_soon(bench):
+    """Under `max_rate` leads stay free for other tasks until their turn is near (4.6)."""
+    bench.extra = {"max_rate": 100, "max_concurrency": 2}
+    claimed = []
+
+    def answer(_):
+        claimed.extend(bench.rows("SELECT count(*) FROM zbl_delivery WHERE status = 'sending'"))
+        return Reply()
+
+    bench.answer(answer)
+    assert bench.dispatch("run 1", list(range(60))).counts == {Status.DELIVERED: 60}
+    assert max(count for (count,) in claimed) <= 16
+
+
 @pytest.mark.timeout(30)
 def test_a_slow_rate_sends_every_lead(bench, monkeypatch):
     """Leads that wait for their slots don't outlive their leases, again and again (1.2, 6.2)."""
