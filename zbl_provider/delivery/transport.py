@@ -131,6 +131,8 @@ class Transport:
     async def _excerpt(self, response: Response) -> str:
         """Read the body's start. The outcome stands, whatever happens from here on (2.4)."""
         body, length = b"", _header(response, "Content-Length")
+        if _header(response, "Transfer-Encoding"):
+            length = None  # the chunks count, whatever it says (RFC 9112, section 6.3)
         whole = length == "0"
         with suppress(PyreqwestError):
             while len(body) < EXCERPT_BYTES and not whole:
