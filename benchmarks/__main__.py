@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import bulk, claim, import_cost, latency, scale, stages
+from benchmarks import bulk, claim, import_cost, latency, scale, stages, standalone
 from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
@@ -14,5 +14,6 @@ if __name__ == "__main__":
             "scale": scale.main,
             "claim": claim.main,
             "latency": latency.main,
+            "standalone": standalone.main,
         }
     )

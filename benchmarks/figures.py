@@ -16,7 +16,7 @@ class Figure:
 
     :param name: what was measured
     :param value: what was seen
-    :param unit: of all three values; ``x`` for a ratio
+    :param unit: of all three values; ``x`` for a ratio, empty for a count
     :param goal: what it is meant to be
     :param bound: beyond it, what was measured counts as not done
     :param more_is_better: whether a greater value is a better one
@@ -46,7 +46,7 @@ class Figure:
     def show(self, value: float) -> str:
         """Return one of the three values with the unit."""
         digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        return digits if self.unit == "x" else f"{digits} {self.unit}"
+        return f"{digits} {self.unit}".strip()
 
 
 HEADS = ("figure", "goal", "counts as not done", "seen", "verdict", "how")

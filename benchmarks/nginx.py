@@ -1,4 +1,4 @@
-"""The receiver of the speed benchmarks: nginx over TLS on loopback, which is never the slowest."""
+"""The receiver of the benchmarks: nginx over TLS on loopback, which is never the slowest."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ http {{
     client_body_buffer_size 64k;
     client_max_body_size 2m;
     location / {{ return 200 '{{"ok": true}}'; }}
+    location /closed {{
+      if (!-f {gate}/open) {{ return 503; }}
+      return 200 '{{"ok": true}}';
+    }}
   }}
 }}
 """
@@ -45,33 +49,52 @@ class Nginx:
     """
     A running nginx.
 
-    :param url: where it takes every POST with 200
+    :param origin: scheme, host and port
     :param authority: path of its CA
     :param log: path of the file with each request's webhook-id; None when it keeps none
+    :param gate: path of a file that makes it answer 200 where it is closed; there is none at first
     """
 
-    url: str
+    origin: str
     authority: str
     log: Path | None
+    gate: Path
+
+    @property
+    def url(self) -> str:
+        """Where it takes every POST with 200."""
+        return f"{self.origin}/hook"
+
+    @property
+    def closed_url(self) -> str:
+        """Where it answers 503 as long as there is no file `gate`."""
+        return f"{self.origin}/closed"
 
 
 @contextmanager
 def running_nginx(*, log: bool = False) -> Iterator[Nginx]:
     """Run nginx (a Debian package) for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="zbl-nginx-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="zbl-nginx-") as name,
+        tempfile.TemporaryDirectory(prefix="zbl-nginx-gate-") as gate,
+    ):
         folder, port = Path(name), _free_port()
+        # Started by root, its worker is a user of its own, who has to see the file.
+        Path(gate).chmod(0o755)
         authority = trustme.CA()
         certificate = authority.issue_cert("localhost", "127.0.0.1")
         certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
         certificate.private_key_pem.write_to_path(folder / "key.pem")
         authority.cert_pem.write_to_path(folder / "ca.pem")
         ids = folder / "ids.log" if log else None
-        config = _CONFIG.format(folder=folder, port=port, log=f"{ids} ids" if ids else "off")
+        access = f"{ids} ids" if ids else "off"
+        config = _CONFIG.format(folder=folder, port=port, log=access, gate=gate)
         (folder / "nginx.conf").write_text(config)
         process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
         try:
             _wait(port)
-            yield Nginx(f"https://localhost:{port}/hook", str(folder / "ca.pem"), ids)
+            origin = f"https://localhost:{port}"
+            yield Nginx(origin, str(folder / "ca.pem"), ids, Path(gate) / "open")
         finally:
             process.terminate()
             process.wait()
