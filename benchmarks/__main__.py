@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import bulk, claim, import_cost, latency, scale, stages, standalone
+from benchmarks import bulk, claim, import_cost, latency, page, scale, stages, standalone
 from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
@@ -15,5 +15,6 @@ if __name__ == "__main__":
             "claim": claim.main,
             "latency": latency.main,
             "standalone": standalone.main,
+            "page": page.main,
         }
     )

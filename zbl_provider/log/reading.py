@@ -35,6 +35,7 @@ __all__ = ["Attempt", "Bucket", "Detail", "Page", "Query", "Reader", "Row", "Tot
 
 _NEAR = 10_000  # leads looked through first: they have a page of whatever is common
 _RARE = 10_000  # so few can be gathered and sorted
+_SOME = 500  # and read at once
 
 _RUN = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
 _ROW = (
@@ -192,22 +193,27 @@ class _Search:
         return min(end, self._first_since(self._query.until + CLOCKS_DIFFER))
 
     def _farther(self, limit: int, end: int) -> list[Row]:
+        few = self._few()
+        if few is not None:
+            return self._among(sorted((one for one in few if one < end), reverse=True), limit)
         start = 0
         if self._query.since is not None:
             start = self._first_since(self._query.since - CLOCKS_DIFFER)
-            if start >= end:
-                return []
-        within = (delivery.c.id < end, delivery.c.id >= start)
-        few = self._few(*within)
-        if few is None:
-            return self._fetch(limit, *within)
-        if not few:
-            return []
-        return self._fetch(limit, delivery.c.id.in_(among(self._connection, few)))
+        return self._fetch(limit, delivery.c.id < end, delivery.c.id >= start)
 
-    def _few(self, *within: ColumnElement[bool]) -> Sequence[int] | None:
-        """Return the numbers of all that is meant, if an index finds them and they are few."""
-        selected = by_index(self._query, *within)
+    def _among(self, numbers: Sequence[int], limit: int) -> list[Row]:
+        """Return the first rows of these numbers, of which not all need be meant."""
+        found: list[Row] = []
+        for first in range(0, len(numbers), _SOME):
+            some = among(self._connection, numbers[first : first + _SOME])
+            found += self._fetch(limit - len(found), delivery.c.id.in_(some))
+            if len(found) == limit:
+                break
+        return found
+
+    def _few(self) -> Sequence[int] | None:
+        """Return numbers that have all that is meant, if an index finds them and they are few."""
+        selected = by_index(self._connection, self._query)
         if selected is None:
             return None
         numbers = self._connection.scalars(selected.limit(_RARE + 1)).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, union
+from sqlalchemy import func, select, true, union
 
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import OPEN
@@ -72,15 +72,14 @@ def runs_of(dags: Collection[str]) -> Select[tuple[int]]:
 
 
 def by_index(
-    query: Query, *within: ColumnElement[bool]
+    connection: Connection, query: Query
 ) -> Select[tuple[int]] | CompoundSelect[int] | None:
     """
-    Select a set of numbers, found by an index, that has all that the query means.
+    Select a set of numbers, found by an index, that has all that the query means, and more.
 
-    :param within: holds for all of them, too
     :return: None where walking through all leads is the only way, or finds them at once
     """
-    number = select(delivery.c.id).where(*within)
+    number = select(delivery.c.id)
     if query.status:
         number = number.where(delivery.c.status == query.status.value)
     if of_runs(query):
@@ -88,10 +87,28 @@ def by_index(
         return union(number.where(delivery.c.run_id.in_(runs(query))), taken_on)
     if query.integration is not None:
         # A lead's first run is of its own integration, and runs are far fewer than leads.
-        return number.where(delivery.c.run_id.in_(runs(query)))
+        return _by_run(connection, number, runs(query))
     if query.status in OPEN:
         return number.where(delivery.c.due_at.is_not(None))
+    if query.dags is not None:
+        return _by_run(connection, number, runs_of(query.dags))
     return None
+
+
+def _by_run(
+    connection: Connection, number: Select[tuple[int]], chosen: Select[tuple[int]]
+) -> Select[tuple[int]]:
+    """
+    Select leads run by run, so that whoever wants a few has them soon.
+
+    PostgreSQL takes all runs for equally full, and would rather read every lead than look up those
+    of runs that have next to none.
+    """
+    if connection.dialect.name == "sqlite":
+        return number.where(delivery.c.run_id.in_(chosen))
+    each = chosen.subquery("each")
+    own = number.where(delivery.c.run_id == each.c.id).offset(0).lateral("own")
+    return select(own.c.id).select_from(each).join(own, true())
 
 
 def first_since(
