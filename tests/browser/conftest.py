@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.airflow import Airflow
+from demo.airflow import USER, Airflow
 from demo.receiver import Received, Receiver, Reply
+from tests.seeding import INTEGRATIONS, seed
+from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
     from demo.rest import Rest
 
-DAGS = Path(__file__).parents[2] / "dags"
+DAGS = (Path(__file__).parents[2] / "dags", Path(__file__).parent / "dags")
 CRM = "/crm"
+SALES = "/sales"
+VIEWER = "vera"
+SEEDED = 4000
 REFUSED = {"lead-0007", "lead-0042"}
 CHROMIUM = "/usr/bin/chromium"
 # Nothing is loaded from elsewhere: Chromium's own errands would only wait for a closed network.
@@ -54,6 +60,19 @@ class Site:
         self.pictures.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=self.pictures / f"{name}.png")
 
+    def sign_in(self, page: Page, user: str = USER) -> None:
+        """Sign in, and wait for Airflow's first page."""
+        page.goto(f"{self.airflow.url}/auth/login/")
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", self.passwords[user])
+        page.click("button[type=submit]")
+        page.get_by_text("Dags", exact=True).first.wait_for()
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Passwords by user; Airflow makes up those it was not given."""
+        return json.loads((self.airflow.home / "passwords.json").read_text())
+
 
 def _write_leads(path: Path) -> None:
     columns = (
@@ -78,17 +97,31 @@ def site(tmp_path_factory) -> Iterator[Site]:
         authority = str(receiver.write_authority(folder / "ca.pem"))
         connections = {
             "ZBL_LEADS": {"conn_type": "sqlite", "host": str(leads)},
-            "ZBL_WEBHOOK_DEFAULT": {
-                "conn_type": "zbl_webhook",
-                "host": f"{receiver.url}{CRM}",
-                "extra": {"verify": authority},
-            },
+            "ZBL_WEBHOOK_DEFAULT": _integration(f"{receiver.url}{CRM}", authority),
+            "SALES": _integration(f"{receiver.url}{SALES}", authority),
         }
         options = {f"AIRFLOW_CONN_{name}": json.dumps(one) for name, one in connections.items()}
         options["AIRFLOW__ZBL__ALLOWED_NETWORKS"] = "127.0.0.0/8, ::1/128"
-        with Airflow(folder / "airflow", DAGS, options=options) as airflow:
+        options["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = f"{USER}:admin,{VIEWER}:viewer"
+        dags = folder / "dags"
+        for source in DAGS:
+            shutil.copytree(source, dags, dirs_exist_ok=True)
+        _fill_log(folder / "airflow")
+        with Airflow(folder / "airflow", dags, options=options) as airflow:
             pictures = Path(os.environ.get("PICTURES") or folder / "pictures")
             yield Site(airflow, airflow.rest, receiver, authority, pictures)
+
+
+def _integration(url: str, authority: str) -> dict[str, object]:
+    return {"conn_type": "zbl_webhook", "host": url, "extra": {"verify": authority}}
+
+
+def _fill_log(home: Path) -> None:
+    """Leave a log behind as nine days of runs do, of which Airflow knows the Dag alone."""
+    home.mkdir()
+    log = DeliveryLog(f"sqlite:///{home / 'zbl_delivery_log.db'}")
+    seed(log, SEEDED, datetime.now(UTC), dags=dict.fromkeys(INTEGRATIONS, "zbl_scheduled_pull"))
+    log.close()
 
 
 def _refuse_two(request: Received) -> Reply:
@@ -105,10 +138,6 @@ def page(site) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         page = browser.new_page(viewport={"width": 1200, "height": 900}, locale="en-US")
         page.set_default_timeout(30_000)
-        page.goto(f"{site.airflow.url}/auth/login/")
-        page.fill("input[name=username]", "admin")
-        page.fill("input[name=password]", site.airflow.password)
-        page.click("button[type=submit]")
-        page.get_by_text("Dags", exact=True).first.wait_for()
+        site.sign_in(page)
         yield page
         browser.close()

@@ -60,7 +60,6 @@ def attempt(one: Attempt) -> Json:
         "kind": one.kind,
         "detail": one.detail,
         "excerpt": one.excerpt,
-        "run": run(one.run),
     }
 
 

@@ -134,10 +134,10 @@ const answers = {
   marks: lines,
 };
 
-/** The next round number: 1, 2 or 5 and zeros. */
+/** The next round number, of which the half is round, too. */
 function ceiling(most) {
   const power = 10 ** Math.floor(Math.log10(most));
-  return Math.max([1, 2, 5, 10].find((factor) => factor * power >= most) * power, 2);
+  return Math.max([1, 2, 4, 6, 8, 10].find((factor) => factor * power >= most) * power, 2);
 }
 
 function line(space, width, value, say) {

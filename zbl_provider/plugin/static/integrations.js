@@ -86,7 +86,7 @@ function controls(one, changed) {
   return [
     kept
       ? h("button", { type: "button", class: "button primary", "data-focus": `hold-${one.name}`, onclick: () => resume(one, changed) }, "Resume")
-      : h("button", { type: "button", class: "button", "data-focus": `hold-${one.name}`, onclick: () => hold(one, changed) }, "Hold …"),
+      : h("button", { type: "button", class: "button", "data-focus": `hold-${one.name}`, onclick: () => hold(one, changed) }, "Hold…"),
     h("button", { type: "button", class: "button", "data-focus": `test-${one.name}`, onclick: (event) => test(one, event.currentTarget) }, "Send test lead"),
   ];
 }
@@ -117,7 +117,7 @@ async function act(one, what, changed) {
 
 async function test(one, button) {
   button.disabled = true;
-  button.textContent = "Sending …";
+  button.textContent = "Sending…";
   let lines;
   let title = "Test lead";
   try {

@@ -13,7 +13,7 @@ let dialog = null;
 /** Show the lead that the address names, if it names one. */
 export async function showLead(changed) {
   if (!state.open || dialog) return;
-  dialog = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, "Loading …"));
+  dialog = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, "Loading…"));
   dialog.addEventListener("close", () => {
     dialog = null;
     look({ open: "" });
@@ -101,7 +101,7 @@ function buttons(lead, into, changed) {
     }
   };
   return h("div", { class: "actions" },
-    h("button", { type: "button", class: "button primary", "data-focus": "resend", onclick: resend }, "Resend …"));
+    h("button", { type: "button", class: "button primary", "data-focus": "resend", onclick: resend }, "Resend…"));
 }
 
 function attempts(lead, unfolded) {

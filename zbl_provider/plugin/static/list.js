@@ -85,7 +85,7 @@ const cell = (label, kind, content) => h("td", { class: kind, "data-label": labe
 
 function taskLink({ run }) {
   const mapped = run.map_index >= 0 ? ` [${run.map_index}]` : "";
-  return h("a", { href: taskAddress(run), "data-leave": true, title: `${run.dag_id} · ${run.run_id}` },
+  return h("a", { href: taskAddress(run), "data-leave": true, title: `${run.dag_id} / ${run.task_id}${mapped}, ${run.run_id}` },
     `${run.dag_id} / ${run.task_id}${mapped}`);
 }
 

@@ -139,7 +139,7 @@ function forChosen(chosen) {
   };
   return [
     h("button", { type: "button", class: "button plain", onclick: unselect }, "Unselect"),
-    h("button", { type: "button", class: "button primary", onclick: resend }, `Resend ${count(chosen.length)} selected …`),
+    h("button", { type: "button", class: "button primary", onclick: resend }, `Resend ${count(chosen.length)} selected…`),
   ];
 }
 
@@ -152,7 +152,7 @@ function forAll() {
     await askToResend({ filter: given, number });
     refresh();
   };
-  return [h("button", { type: "button", class: "button primary", onclick: resend }, `Resend all in error (${count(seen.resendable)}) …`)];
+  return [h("button", { type: "button", class: "button primary", onclick: resend }, `Resend all in error (${count(seen.resendable)})…`)];
 }
 
 function showView() {

@@ -35,7 +35,7 @@ export function askToResend({ rows, filter, number = rows?.length }) {
     cancel.addEventListener("click", () => dialog.close());
     go.addEventListener("click", async () => {
       go.disabled = true;
-      go.textContent = "Resending …";
+      go.textContent = "Resending…";
       const said = await resend(rows ? { ids: rows.map((row) => row.id) } : { filter }, (text) => words.replaceChildren(h("p", null, text)));
       changed = said.changed;
       words.replaceChildren(...said.lines.map((text) => h("p", null, text)));
@@ -83,7 +83,7 @@ async function mark(what, progress) {
     all.unsendable = marked.unsendable;
     all.runs.push(...marked.runs);
     left = marked.count ? marked.left : 0;
-    progress(`${leads(all.count)} marked …`);
+    progress(`${leads(all.count)} marked…`);
   } while (left);
   return all;
 }
@@ -102,7 +102,7 @@ async function clearTasks(runs, progress) {
   const found = { cleared: 0, running: 0, gone: 0, refused: new Map(), left: [] };
   const worker = async () => {
     for (let group = left.pop(); group; group = left.pop()) {
-      progress(`Clearing tasks: run ${all - left.length} of ${all} …`);
+      progress(`Clearing tasks: run ${all - left.length} of ${all}…`);
       await clearRun(group, found);
     }
   };

@@ -1,0 +1,361 @@
+"""The page "Lead deliveries", as people use it (Contract 8.4, 7.2 and 7.3)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.receiver import Reply
+from demo.rest import wait_for
+from tests.browser.conftest import SALES, VIEWER
+from zbl_provider.log.store import DeliveryLog
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+DAG = "one_lead"
+HOSTILE = (
+    b"<script>parent.document.title = 'hacked'</script><style>* { display: none }</style>"
+    b"<img src=x onerror=alert(1)>\x1b[31m\x00\xff"
+)
+WIDE, NARROW = {"width": 1280, "height": 850}, {"width": 375, "height": 812}
+
+
+@pytest.fixture
+def view(site, page):
+    """Give the page in its frame, opened from the navigation."""
+    page.set_viewport_size(WIDE)
+    page.problems = []
+    page.on("pageerror", lambda problem: page.problems.append(str(problem)))
+    page.on("console", lambda said: said.type == "error" and page.problems.append(said.text))
+    view = _open(page)
+    yield view
+    assert page.problems == []
+
+
+@pytest.fixture
+def answers(site):
+    """Give a function that sets what the sales department's receiver answers."""
+    before = site.receiver.answer
+
+    def answer(reply: Reply) -> None:
+        site.receiver.answer = lambda one: reply if one.path == SALES else before(one)
+
+    answer(Reply())
+    yield answer
+    site.receiver.answer = before
+
+
+def _open(page):
+    page.get_by_role("link", name="Lead deliveries").click()
+    view = page.frame_locator("iframe[title='Lead deliveries']")
+    view.locator("table.leads tbody tr").first.wait_for()
+    return view
+
+
+def _rows(view):
+    return view.locator("table.leads tbody tr")
+
+
+def _row(view, lead_id: str):
+    return _rows(view).filter(has=view.get_by_role("button", name=lead_id, exact=True))
+
+
+def _tile(view, name: str):
+    return view.get_by_role("group", name="Leads by status").get_by_role("button", name=name)
+
+
+def _field(view, name: str):
+    return view.locator(f"#filters [name={name}]")
+
+
+def _send(site, lead_id: str) -> str:
+    site.rest.wait_for_dag(DAG)
+    run = site.rest.trigger(DAG, conf={"lead": {"id": lead_id, "score": 90, "status": "qualified"}})
+    site.rest.wait_for_run(DAG, run)
+    return run
+
+
+def _arrived(site, lead_id: str) -> list:
+    return [one for one in site.receiver.received if one.path == SALES and one.lead_id == lead_id]
+
+
+def _overflow(page) -> int:
+    frame = page.frames[-1]
+    return frame.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+
+
+def test_the_page_shows_the_newest_leads_and_what_became_of_all(site, page, view):
+    """It opens from the navigation with funnel, charts and the newest leads (Contract 8.4)."""
+    found = [row.inner_text() for row in view.locator("table.leads time").all()]
+    assert len(found) == 50
+    assert found == sorted(found, reverse=True)
+    numbers = [int(one.replace(",", "")) for one in view.locator(".tile .number").all_inner_texts()]
+    assert numbers[0] == sum(numbers[1:]) > 1000
+    expect(view.locator("#chart, .plot svg")).to_have_count(2)
+    view.get_by_text("Charts as a table").click()
+    assert view.locator(".as-table tbody tr").count() > 10
+    view.get_by_text("Charts as a table").click()
+    _field(view, "integration").select_option("zapier")
+    expect(_rows(view).first.locator(".integration")).to_have_text("zapier")
+    page.mouse.move(5, 700)
+    site.picture(page, "deliveries-page")
+
+
+def test_what_is_filtered_is_in_the_address_and_can_be_shared(site, page, view):
+    """Filters, page and the open lead come back with the address of the browser (8.4)."""
+    _tile(view, "Error").click()
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    _field(view, "integration").select_option("make")
+    expect(page).to_have_url(re.compile("status=error.*integration=make"))
+    expect(_rows(view).first.locator(".integration")).to_have_text("make")
+    _field(view, "period").select_option("all")
+    expect(page).to_have_url(re.compile("period=all"))
+    page.wait_for_timeout(500)
+    shown = _rows(view).first.inner_text()
+
+    page.goto(page.url)
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    assert _rows(view).first.inner_text() == shown
+    expect(_field(view, "integration")).to_have_value("make")
+    expect(_tile(view, "Error")).to_have_attribute("aria-pressed", "true")
+    _rows(view).first.locator(".link").click()
+    expect(page).to_have_url(re.compile(r"open=\d+"))
+    page.goto(page.url)
+    expect(view.get_by_role("dialog")).to_contain_text("Attempts")
+
+
+def test_pages_lead_to_older_leads_and_back(page, view):
+    """Older leads are a page further, the newest one click away (Contract 8.4)."""
+    first = _rows(view).first.inner_text()
+    view.get_by_role("button", name="Older").click()
+    expect(page).to_have_url(re.compile(r"before=\d+"))
+    expect(_rows(view).first).not_to_have_text(first)
+    view.get_by_role("button", name="Newest").click()
+    expect(page).not_to_have_url(re.compile("before="))
+
+
+def test_a_lead_is_found_by_its_id_or_said_not_to_be_there(site, page, view):
+    """Whoever asks for a lead gets it, or a plain no and a way back (Contract 8.4)."""
+    _field(view, "lead").fill("lead-03999")
+    expect(_rows(view)).to_have_count(1)
+    _field(view, "lead").fill("no-such-lead")
+    expect(view.locator(".empty")).to_contain_text("No lead with the ID “no-such-lead”")
+    view.locator(".empty").get_by_role("button", name="Reset filters").click()
+    expect(_rows(view)).to_have_count(50)
+    view.get_by_role("button", name="Filter by run").click()
+    _field(view, "task").fill("to_make")
+    expect(_rows(view).first.locator(".integration")).to_have_text("make")
+
+
+def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, view, answers):
+    """Error, why, cause fixed, Resend, delivered: without leaving the page (Contract 8.4)."""
+    answers(Reply(422, HOSTILE))
+    _send(site, "lead-77")
+    _field(view, "lead").fill("lead-77")
+    expect(_row(view, "lead-77").locator(".badge")).to_have_text("Error")
+    _row(view, "lead-77").locator(".link").click()
+    lead = view.get_by_role("dialog")
+    expect(lead).to_contain_text("answered 422")
+    lead.get_by_text("Answer", exact=True).click()
+    expect(lead.locator("pre")).to_contain_text("<script>parent.document.title")
+    expect(lead.locator("pre script, pre style, pre img")).to_have_count(0)
+    assert page.title() != "hacked"
+    site.picture(page, "delivery-lead")
+
+    answers(Reply())
+    lead.get_by_role("button", name="Resend").click()
+    question = view.get_by_role("dialog", name="Resend 1 lead?")
+    site.picture(page, "resend-dialog")
+    question.get_by_role("button", name="Resend 1 lead").click()
+    expect(question).to_contain_text("1 lead will be sent again.")
+    expect(question).to_contain_text("1 task cleared.")
+    question.get_by_role("button", name="Close").click()
+    expect(lead.locator(".where .badge")).to_have_text("Delivered", timeout=60_000)
+    lead.get_by_role("button", name="Close").click()
+    expect(_row(view, "lead-77").locator(".badge")).to_have_text("Delivered", timeout=60_000)
+    first, second = _arrived(site, "lead-77")
+    assert (first.status, second.status) == (422, 200)
+    assert first.webhook_id == second.webhook_id
+
+
+def test_selected_leads_of_a_run_that_is_gone_wait_for_the_next(site, page, view):
+    """Where Airflow knows the run no more, the page says who sends the leads (Contract 8.4)."""
+    _tile(view, "Error").click()
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    _field(view, "integration").select_option("crm")
+    expect(_rows(view).first.locator(".integration")).to_have_text("crm")
+    for number in range(2):
+        _rows(view).nth(number).get_by_role("checkbox").check()
+    view.get_by_role("button", name="Resend 2 selected").click()
+    question = view.get_by_role("dialog", name="Resend 2 leads?")
+    question.get_by_role("button", name="Resend 2 leads").click()
+    expect(question).to_contain_text("2 leads will be sent again.")
+    expect(question).to_contain_text("the next run that sends to this integration")
+    page.problems.clear()  # the browser notes that Airflow answered 404
+    question.get_by_role("button", name="Close").click()
+    _tile(view, "Pending").click()
+    expect(_rows(view)).to_have_count(2)
+
+
+def test_all_in_error_are_counted_before_they_are_resent(site, page, view):
+    """The dialog names the number that the funnel shows, and Cancel changes nothing (8.4)."""
+    _field(view, "integration").select_option("zapier")
+    expect(_rows(view).first.locator(".integration")).to_have_text("zapier")
+    number = _tile(view, "Error").locator(".number").inner_text()
+    view.get_by_role("button", name=f"Resend all in error ({number})").click()
+    view.get_by_role("dialog", name=f"Resend {number} leads?").get_by_text("Cancel").click()
+    expect(view.get_by_role("dialog")).to_have_count(0)
+    expect(_tile(view, "Error").locator(".number")).to_have_text(number)
+
+
+def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
+    """Hold says by whom, a test lead goes out all the same, Resume ends it (8.4, 1.6)."""
+    _send(site, "lead-78")
+    view.get_by_role("tab", name="Integrations").click()
+    card = view.get_by_role("article", name="sales")
+    card.get_by_role("button", name="Hold").click()
+    view.get_by_role("dialog", name="Hold sales?").get_by_role("button", name="Hold").click()
+    expect(card.locator("header .badge")).to_have_text("Held")
+    log = DeliveryLog(f"sqlite:///{site.airflow.home / 'zbl_delivery_log.db'}")
+    assert log.integration("sales").held_by == "admin"
+    expect(view.locator("#kept-back")).to_contain_text("sales is held by admin")
+    card.get_by_role("button", name="Send test lead").click()
+    expect(view.get_by_role("dialog")).to_contain_text("Test lead delivered: status 200")
+    view.get_by_role("dialog").get_by_role("button", name="Close").click()
+    (test,) = [one for one in site.receiver.received if one.headers.get("x-zbl-test")][-1:]
+    assert (test.path, test.lead_id[:5]) == (SALES, "test-")
+    card.locator("header").scroll_into_view_if_needed()
+    site.picture(page, "deliveries-integrations")
+    view.locator("#kept-back").get_by_role("button", name="Resume").click()
+    expect(card.locator("header .badge")).to_have_text("Active")
+    expect(view.locator("#kept-back")).to_have_text("")
+    assert not log.integration("sales").held
+    log.close()
+
+
+def test_links_leave_the_frame_and_the_export_is_a_file(site, page, view, tmp_path, answers):
+    """A task's log opens in Airflow itself, and the CSV holds what is filtered (8.4)."""
+    run = _send(site, "lead-79")
+    _field(view, "lead").fill("lead-79")
+    expect(_rows(view)).to_have_count(1)
+    with page.expect_download() as download:
+        view.get_by_role("link", name="Export CSV").click()
+    download.value.save_as(tmp_path / "leads.csv")
+    (line,) = csv.DictReader((tmp_path / "leads.csv").read_text().splitlines())
+    assert (line["lead_id"], line["status"], line["run_id"]) == ("lead-79", "delivered", run)
+    with page.context.expect_page() as opened:
+        view.get_by_role("link", name="New tab").click()
+    expect(opened.value.locator("table.leads tbody tr")).to_have_count(1)
+    expect(opened.value.get_by_role("heading", name="Lead deliveries")).to_be_visible()
+    opened.value.close()
+    _rows(view).first.get_by_role("link").click()
+    page.wait_for_url(re.compile("/dags/one_lead/runs/.*/tasks/to_sales"))
+
+
+def test_the_page_follows_the_theme_of_airflow(site, page, view):
+    """Light and dark are those that were chosen in Airflow, at once (Contract 8.4)."""
+    html = view.locator("html")
+    expect(html).to_have_attribute("data-theme", "light")
+    page.emulate_media(color_scheme="dark")
+    expect(html).to_have_attribute("data-theme", "dark")
+    page.evaluate("localStorage.setItem('theme', 'light')")
+    expect(html).to_have_attribute("data-theme", "light")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    expect(html).to_have_attribute("data-theme", "dark")
+    _field(view, "integration").select_option("crm")
+    expect(_rows(view).first.locator(".integration")).to_have_text("crm")
+    site.picture(page, "deliveries-page-dark")
+
+
+@pytest.mark.parametrize("tab", ["Deliveries", "Integrations"])
+def test_nothing_is_cut_off_on_a_telephone(site, page, view, tab):
+    """At 375 pixels all of it is there, without scrolling sideways (Contract 8.4)."""
+    page.goto(f"{site.airflow.url}/zbl/?status=error")
+    page.set_viewport_size(NARROW)
+    page.locator("table.leads tbody tr").first.wait_for()
+    page.get_by_role("tab", name=tab).click()
+    page.wait_for_timeout(500)
+    assert _overflow(page) == 0
+    if tab == "Deliveries":
+        site.picture(page, "deliveries-page-narrow")
+        page.locator("table.leads .link").first.click()
+        expect(page.get_by_role("dialog")).to_contain_text("Attempts")
+        assert _overflow(page) == 0
+
+
+def test_all_of_it_can_be_done_by_keyboard(site, page, view):
+    """Tabs, filters, charts, leads and dialogs are reached, named, and left again (8.4)."""
+    view.get_by_role("tab", name="Deliveries").focus()
+    page.keyboard.press("ArrowRight")
+    expect(view.get_by_role("tab", name="Integrations")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(_rows(view)).to_have_count(50)
+    reached = []
+    for _ in range(26):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.frames[-1].evaluate(
+                "(document.activeElement.labels?.[0]?.innerText.trim().split('\\n')[0]) || "
+                "document.activeElement.getAttribute('aria-label') || "
+                "document.activeElement.innerText.trim().split('\\n')[0]"
+            )
+        )
+        if reached[-1].startswith("lead-"):
+            break
+    for name in ("Refresh", "Export CSV", "Lead ID", "Status", "Period", "Found", "Error"):
+        assert name in reached
+    assert all(reached)
+    page.keyboard.press("Enter")
+    dialog = view.get_by_role("dialog")
+    expect(dialog).to_contain_text("Attempts")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(view.get_by_role("button", name=reached[-1], exact=True)).to_be_focused()
+    view.get_by_role("img", name=re.compile("Attempts over time")).focus()
+    page.keyboard.press("ArrowLeft")
+    expect(view.locator(".tip").first).to_contain_text("delivered")
+
+
+def test_a_viewer_is_offered_nothing_that_airflow_would_refuse(site, page):
+    """Without the right to edit Dags the page shows, and changes nothing (Contract 7.2)."""
+    page.context.clear_cookies()
+    site.sign_in(page, VIEWER)
+    view = _open(page)
+    assert view.locator("table.leads input:enabled").count() == 0
+    expect(view.get_by_role("button", name=re.compile("Resend"))).to_have_count(0)
+    _tile(view, "Error").click()
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    _rows(view).first.locator(".link").click()
+    expect(view.get_by_role("dialog")).to_contain_text("You may not edit this lead's Dag")
+    view.get_by_role("dialog").get_by_role("button", name="Close").click()
+    view.get_by_role("tab", name="Integrations").click()
+    view.get_by_role("article").first.wait_for()
+    expect(view.get_by_role("button", name=re.compile("Hold|Resume|test lead"))).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["/zbl/", "/zbl/static/main.js", "/zbl/api/deliveries"])
+def test_without_a_login_the_server_answers_401(site, path):
+    """The real server lets nobody in who is not signed in (Contract 7.2)."""
+    with pytest.raises(HTTPError) as refused:
+        build_opener(ProxyHandler({})).open(f"{site.airflow.url}{path}")
+    assert refused.value.code == 401
+
+
+def test_a_session_that_has_ended_is_told(page, view):
+    """Who is signed out meanwhile reads what to do, instead of an empty page (7.2)."""
+    page.context.clear_cookies()
+    view.get_by_role("button", name="Refresh").click()
+    expect(view.locator("#problem")).to_contain_text("Sign in to Airflow again")
+    wait_for("the browser's note", lambda: page.problems, seconds=10)
+    page.problems.clear()
+    assert Path(page.url).name
