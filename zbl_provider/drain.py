@@ -17,9 +17,10 @@ from zbl_provider.delivery.transport import Request, Transport
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.progress import Progress
+from zbl_provider.settler import Settler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
@@ -37,11 +38,7 @@ _Item = TypeVar("_Item")
 _LEASE_SECONDS = 60.0
 _LARGEST_CLAIM = 500
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
-_LARGEST_GROUP = 500  # outcomes settled in one write
-_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with,
-_LONELY_SECONDS = 0.005  # and how long where they come one by one
-_LONELY_GROUP = 20
-_SLOW_SECONDS = 0.2  # how long outcomes may be on their way to the log before sending pauses
+_MOMENT_SECONDS = 0.05
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -85,10 +82,9 @@ class Drain:
         self._clock = clock
         self._lease = timedelta(seconds=_LEASE_SECONDS + 2 / (destination.max_rate or 1))
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
-        self._settlements: asyncio.Queue[Settlement | None] = asyncio.Queue()
+        self._settler = Settler(log, run, gate)
         self._changed = asyncio.Event()
         self._enrolling = True
-        self._settling_since: float | None = None  # by the clock that never goes back
         self._in_flight = 0  # claimed, and neither settled nor released
         self._turn = asyncio.Lock()
         self._next_slot = 0.0
@@ -128,7 +124,7 @@ class Drain:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(self._enrol(enrolling))
-                    tasks.create_task(self._settle())
+                    tasks.create_task(self._settler.run(self._settled))
                     watch = tasks.create_task(self._watch())
                     await tasks.create_task(self._claim_and_send(transport))
                     watch.cancel()
@@ -216,7 +212,7 @@ class Drain:
             await self._claim()
             for _ in range(self._destination.max_concurrency):
                 self._ready.put_nowait(None)
-        self._settlements.put_nowait(None)
+        self._settler.close()
         # The rest of what was found may take minutes to enrol: others need not wait for that.
         await self._release_unsent()
 
@@ -290,7 +286,7 @@ class Drain:
             started_at = self._clock()
             result = await transport.send(Request(claimed.webhook_id, claimed.body))
             outcome = classify(result, self._destination.retry_statuses)
-            self._settlements.put_nowait(self._settlement(claimed, outcome, started_at))
+            self._settler.put(self._settlement(claimed, outcome, started_at))
             if self._ready.empty():
                 self._changed.set()
 
@@ -300,13 +296,8 @@ class Drain:
 
         What was answered and is not settled would be sent again, so there is never much of it.
         """
-        while (self._log.waiting or self._settling_slowly) and not self._over:
+        while (self._log.waiting or self._settler.slow) and not self._over:
             await _moment()
-
-    @property
-    def _settling_slowly(self) -> bool:
-        since = self._settling_since
-        return since is not None and time.monotonic() - since > _SLOW_SECONDS
 
     async def _next(self) -> Claimed | None:
         """Take a lead; hold `max_rate`: each request takes the next free slot."""
@@ -329,41 +320,15 @@ class Drain:
         self._progress.attempted(claimed, outcome, due_at)
         return Settlement(claimed=claimed, outcome=outcome, started_at=started_at, due_at=due_at)
 
-    async def _settle(self) -> None:
-        """Settle in groups; an outcome waits a fraction of a second at most."""
-        while group := await self._group():
-            self._settling_since = time.monotonic()
-            fenced = await asyncio.to_thread(self._log.settle, group, self._run)
-            self._settling_since = None
-            if self._gate.unrecorded:
-                await asyncio.to_thread(self._gate.record)
-            if fenced:
-                logger.warning("%d outcomes came after their leases had run out.", len(fenced))
-            self._in_flight -= len(group)
-            self._changed.set()
-            if self._progress.due:
-                self._progress.show(await asyncio.to_thread(self._left))
+    async def _settled(self, count: int) -> None:
+        self._in_flight -= count
+        self._changed.set()
+        if self._progress.due:
+            self._progress.show(await asyncio.to_thread(self._left))
 
     def _left(self) -> int:
         counts = self._log.counts(self._run)
         return sum(counts.get(status, 0) for status in OPEN)
-
-    async def _group(self) -> list[Settlement]:
-        """Gather outcomes; none are left once the senders have closed the queue."""
-        one = await self._settlements.get()
-        if one is not None and self._settlements.qsize() < _LARGEST_GROUP:
-            await asyncio.sleep(_LONELY_SECONDS)
-            if self._settlements.qsize() > _LONELY_GROUP:
-                await asyncio.sleep(_GROUP_SECONDS)
-        group: list[Settlement] = []
-        while one is not None:
-            group.append(one)
-            if len(group) == _LARGEST_GROUP or self._settlements.empty():
-                return group
-            one = self._settlements.get_nowait()
-        if group:
-            self._settlements.put_nowait(None)  # for the next call, which finds nothing else
-        return group
 
     async def _release(self, claimed: Sequence[Claimed]) -> None:
         await asyncio.to_thread(self._log.release, claimed, self._clock())
@@ -371,8 +336,15 @@ class Drain:
         self._changed.set()
 
     async def _release_unsent(self) -> None:
-        if unsent := [one for one in _drained(self._ready) if one is not None]:
+        if unsent := self._unsent():
             await self._release(unsent)
+
+    def _unsent(self) -> list[Claimed]:
+        unsent = []
+        while not self._ready.empty():
+            if (one := self._ready.get_nowait()) is not None:
+                unsent.append(one)
+        return unsent
 
     def _give_back(self) -> None:
         """
@@ -381,8 +353,7 @@ class Drain:
         Outcomes that wait to be settled are known, so their leads need not go out again; what was
         claimed and not sent is released, so that nobody waits for its lease to run out.
         """
-        known = [one for one in _drained(self._settlements) if one is not None]
-        unsent = [one for one in _drained(self._ready) if one is not None]
+        known, unsent = self._settler.rest(), self._unsent()
         try:
             try:
                 self._log.settle(known, self._run)
@@ -398,12 +369,7 @@ class Drain:
 
 
 async def _moment() -> None:
-    await asyncio.sleep(_GROUP_SECONDS)
-
-
-def _drained(queue: asyncio.Queue[_Item]) -> Iterator[_Item]:
-    while not queue.empty():
-        yield queue.get_nowait()
+    await asyncio.sleep(_MOMENT_SECONDS)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,94 @@
+"""Outcomes go into the log in groups: an outcome waits a fraction of a second at most."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from zbl_provider.gate import Gate
+    from zbl_provider.log.model import Run, Settlement
+    from zbl_provider.log.store import DeliveryLog
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_GROUP = 500  # outcomes settled in one write
+_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with,
+_LONELY_SECONDS = 0.005  # and how long where they come one by one
+_LONELY_GROUP = 20
+_SLOW_SECONDS = 0.2
+
+
+class Settler:
+    """
+    Writes down what became of attempts, beside the senders that make them.
+
+    :param log: the delivery log
+    :param run: the run that makes the attempts
+    :param gate: has its decisions written down after the outcomes that led to them
+    """
+
+    def __init__(self, log: DeliveryLog, run: Run, gate: Gate) -> None:
+        self._log = log
+        self._run = run
+        self._gate = gate
+        self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
+        self._since: float | None = None  # by the clock that never goes back
+
+    @property
+    def slow(self) -> bool:
+        """Whether outcomes are on their way to the log for longer than a death should cost."""
+        return self._since is not None and time.monotonic() - self._since > _SLOW_SECONDS
+
+    def put(self, settlement: Settlement) -> None:
+        """Take an outcome; in the event loop's thread."""
+        self._waiting.put_nowait(settlement)
+
+    def close(self) -> None:
+        """Take no more: `run` ends when all is settled."""
+        self._waiting.put_nowait(None)
+
+    async def run(self, settled: Callable[[int], Awaitable[None]]) -> None:
+        """
+        Settle what is put until `close`.
+
+        :param settled: told, after each group, how many leads are out of hand
+        """
+        while group := await self._group():
+            self._since = time.monotonic()
+            fenced = await asyncio.to_thread(self._log.settle, group, self._run)
+            self._since = None
+            if self._gate.unrecorded:
+                await asyncio.to_thread(self._gate.record)
+            if fenced:
+                logger.warning("%d outcomes came after their leases had run out.", len(fenced))
+            await settled(len(group))
+
+    def rest(self) -> list[Settlement]:
+        """Give up what was not settled, when `run` was ended before its time."""
+        rest = []
+        while not self._waiting.empty():
+            if (one := self._waiting.get_nowait()) is not None:
+                rest.append(one)
+        return rest
+
+    async def _group(self) -> list[Settlement]:
+        """Gather outcomes; none are left once the queue is closed."""
+        one = await self._waiting.get()
+        if one is not None and self._waiting.qsize() < _LARGEST_GROUP:
+            await asyncio.sleep(_LONELY_SECONDS)
+            if self._waiting.qsize() > _LONELY_GROUP:
+                await asyncio.sleep(_GROUP_SECONDS)
+        group: list[Settlement] = []
+        while one is not None:
+            group.append(one)
+            if len(group) == _LARGEST_GROUP or self._waiting.empty():
+                return group
+            one = self._waiting.get_nowait()
+        if group:
+            self._waiting.put_nowait(None)  # for the next call, which finds nothing else
+        return group
