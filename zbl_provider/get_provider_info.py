@@ -139,6 +139,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["zbl_provider.operators.dispatch"],
             },
         ],
+        "extra-links": ["zbl_provider.operators.link.LeadDeliveriesLink"],
+        "cli": ["zbl_provider.cli.definition.get_zbl_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "zbl_webhook",

@@ -19,7 +19,7 @@ from zbl_provider.log.bulk import among
 from zbl_provider.log.model import OPEN, RunKey, Status
 from zbl_provider.log.runs import open_again
 from zbl_provider.log.selection import conditions
-from zbl_provider.log.tables import attempt, delivery, run
+from zbl_provider.log.tables import TROUBLED_SQL, attempt, delivery, run
 from zbl_provider.log.views import Query, Resent
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def forget_choice(connection: Connection, keys: Iterable[RunKey]) -> None:
 def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:
     if isinstance(chosen, Query):
         # Of many, those that failed: who wants delivered ones sent again says which.
-        return [*conditions(connection, chosen), delivery.c.status == Status.ERROR.value]
+        in_error = delivery.c.status == Status.ERROR.value
+        return [*conditions(connection, chosen), in_error, TROUBLED_SQL]
     settled = delivery.c.status.in_(sorted(set(Status) - OPEN))
     return [delivery.c.id.in_(among(connection, chosen)), settled] if chosen else [false()]
 

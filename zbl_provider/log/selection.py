@@ -9,7 +9,15 @@ from sqlalchemy import func, select, true, union
 
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import OPEN
-from zbl_provider.log.tables import delivery, integration, run, run_delivery, storable
+from zbl_provider.log.tables import (
+    TROUBLED,
+    TROUBLED_SQL,
+    delivery,
+    integration,
+    run,
+    run_delivery,
+    storable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,6 +40,8 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
         found.append(delivery.c.status == query.status.value)
         if query.status in OPEN:
             found.append(delivery.c.due_at.is_not(None))  # which the index of what is due wants
+        if query.status in TROUBLED:
+            found.append(TROUBLED_SQL)
     if query.integration is not None:
         found.append(delivery.c.integration == storable(query.integration))
     if query.since:

@@ -16,6 +16,7 @@ from zbl_provider.exceptions import (
     ZblError,
 )
 from zbl_provider.log.model import FAILED, RunKey, Status
+from zbl_provider.operators.link import LeadDeliveriesLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ class _DispatchOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("webhook_conn_id", "log_conn_id")
+    operator_extra_links = (LeadDeliveriesLink(),)
     only_own: ClassVar[bool]
 
     def __init__(

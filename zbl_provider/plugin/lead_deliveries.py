@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from zbl_provider.plugin.address import ROUTE
+
 PREFIX = "/zbl"
-ROUTE = "lead-deliveries"
 
 
 class LeadDeliveriesPlugin(AirflowPlugin):

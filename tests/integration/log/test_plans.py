@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import event, insert, text
 
 from tests.integration.log.bench import LEASE, NOON, ZAPIER
-from zbl_provider.log import tables
+from zbl_provider.log import reading, tables
 from zbl_provider.log.model import Status
+from zbl_provider.log.reading import Query
 
 SETTLED = 3000
 DUE = 20
@@ -117,3 +118,83 @@ def test_deleting_old_rows_does_not_read_the_whole_log(crowded):
     # SQLite calls it a scan, but takes the rows by number and ends at the limit: nothing is sorted.
     assert "USING INTEGER PRIMARY KEY" in choice or not reads_everything(choice)
     assert "TEMP B-TREE" not in choice
+
+
+@pytest.fixture
+def skewed(crowded, monkeypatch):
+    """Add the runs, a few leads of another integration, first of all, and a few in error."""
+    log = crowded.log
+    runs = [
+        {
+            "id": number,
+            "dag_id": "dag",
+            "task_id": "task",
+            "run_id": f"{number}",
+            "map_index": -1,
+            "integration": "rare" if number == 0 else ZAPIER,
+            "epoch": 0,
+            "created_at": NOON,
+        }
+        for number in range(SETTLED // 100 + 1)
+    ]
+    with log._engine.begin() as connection:
+        connection.execute(insert(tables.run), runs)
+        connection.execute(
+            text("UPDATE zbl_delivery SET integration = 'rare' WHERE run_id = 0 AND id <= 50")
+        )
+        connection.execute(
+            text("UPDATE zbl_delivery SET status = 'error' WHERE id % 300 = 7 AND id <= 3000")
+        )
+    with log._engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    monkeypatch.setattr(reading, "_NEAR", 100)
+    return crowded
+
+
+def test_the_newest_leads_are_the_end_of_the_primary_key(skewed):
+    """The first page costs the same however many leads there are (8.4)."""
+    [plan] = plans(skewed, lambda: skewed.log.reader.deliveries(Query()))[1:]
+    assert "PRIMARY KEY" in plan or "zbl_delivery_pkey" in plan
+    assert "Sort" not in plan
+    assert not reads_everything(plan)
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.INVALID, Status.FILTERED])
+def test_what_is_in_trouble_is_found_by_its_index(skewed, status):
+    """Leads in error are found at once among very many that are delivered (8.4)."""
+    [plan] = plans(skewed, lambda: skewed.log.reader.deliveries(Query(status=status)))[2:] or [""]
+    assert "zbl_delivery_troubled" in plan
+    assert not reads_everything(plan)
+
+
+def test_what_waits_is_found_by_its_index(skewed):
+    """Leads that wait are found at once among very many that are settled (8.4)."""
+    [numbers, *_] = plans(
+        skewed, lambda: skewed.log.reader.deliveries(Query(status=Status.RETRYING))
+    )[2:]
+    assert "zbl_delivery_due" in numbers or "zbl_delivery_troubled" in numbers
+
+
+@pytest.mark.parametrize(
+    "query", [Query(integration="rare"), Query(run_id="0"), Query(dags=frozenset({"other"}))]
+)
+def test_a_rare_integration_is_found_through_its_runs(skewed, query):
+    """The leads of an integration with few of them are gathered, not sought (8.4)."""
+    numbers = plans(skewed, lambda: skewed.log.reader.deliveries(query))[2]
+    assert "zbl_delivery_run" in numbers
+    assert not reads_everything(numbers)
+
+
+def test_all_in_error_are_counted_by_their_index(skewed):
+    """How many would be resent is known without reading the log (8.4)."""
+    [plan] = plans(skewed, lambda: skewed.log.resendable(Query()))
+    assert "zbl_delivery_troubled" in plan
+    assert not reads_everything(plan)
+
+
+def test_a_lead_is_found_by_its_webhook_ids(skewed):
+    """One lead's id finds its deliveries at once, though no index has it (8.4)."""
+    skewed.log.hold(ZAPIER, "somebody", NOON)  # now the log knows the name
+    [plan] = plans(skewed, lambda: skewed.log.reader.deliveries(Query(lead_id="7")))
+    assert "webhook_id" in plan
+    assert not reads_everything(plan)

@@ -47,6 +47,14 @@ def test_every_declared_module_is_there(kind):
             importlib.import_module(module)
 
 
+@pytest.mark.parametrize("kind", ["cli", "extra-links"])
+def test_every_declared_name_is_there(kind):
+    """What the metadata names one by one can be imported."""
+    for path in INFO[kind]:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name)
+
+
 def test_the_hook_and_its_declaration_agree():
     """Connection type, name and default id are those of the hook (Contract 1.1)."""
     module, _, name = CONNECTION["hook-class-name"].rpartition(".")

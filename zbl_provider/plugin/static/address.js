@@ -13,7 +13,7 @@ export const PERIODS = {
 };
 
 const UNFILTERED = {
-  status: "", integration: "", period: "7d", from: "", to: "", lead: "", dag: "", task: "", run: "",
+  status: "", integration: "", period: "7d", from: "", to: "", lead: "", dag: "", task: "", run: "", map: "",
 };
 const DEFAULTS = { view: "deliveries", ...UNFILTERED, before: "", open: "" };
 
@@ -54,6 +54,7 @@ export function filter({ withStatus = true } = {}) {
     dag_id: state.dag,
     task_id: state.task,
     run_id: state.run,
+    map_index: state.map,
     since,
     until,
   });

@@ -6,7 +6,7 @@ import { STATUSES } from "./words.js";
 
 const form = byId("filters");
 const TYPING_MS = 400;
-let runShown = Boolean(state.dag || state.task || state.run);
+let runShown = ofRun();
 let typing;
 
 /** Show the filters, and tell when they change. */
@@ -47,7 +47,7 @@ export function showFilters() {
   const all = state.view === "deliveries";
   for (const label of form.querySelectorAll("label")) label.hidden = !all && !label.querySelector("[name=period]");
   form.querySelector(".filter-actions").hidden = !all;
-  runShown ||= Boolean(state.dag || state.task || state.run);
+  runShown ||= ofRun();
   show("custom", state.period === "custom");
   show("more", all && runShown);
   byId("more").textContent = runShown ? "Fewer filters" : "Filter by run";
@@ -63,4 +63,8 @@ export function showIntegrations(names) {
   const options = [["", "All"], ...[...known].sort().map((name) => [name, name])];
   field.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
   field.value = state.integration;
+}
+
+function ofRun() {
+  return Boolean(state.dag || state.task || state.run || state.map);
 }

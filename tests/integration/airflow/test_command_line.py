@@ -1,0 +1,251 @@
+"""`airflow zbl …` on a real log, as a script sees it: output, questions, exit codes (8.4)."""
+
+from __future__ import annotations
+
+import io
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+
+import pytest
+from airflow.cli import cli_parser
+
+from tests.databases import log_url, postgres
+from tests.integration.log.bench import NOON, ZAPIER, Bench, delivered
+from zbl_provider.cli import definition, deliveries, integrations, shell, upkeep
+from zbl_provider.leads.payload import webhook_id
+from zbl_provider.log.model import Candidate, RunKey, Status
+from zbl_provider.log.store import DeliveryLog
+
+__all__ = ["log_url", "postgres"]
+
+FUNCTIONS = {
+    ("deliveries", "list"): deliveries.list_deliveries,
+    ("deliveries", "show"): deliveries.show,
+    ("deliveries", "resend"): deliveries.resend,
+    ("deliveries", "purge"): deliveries.purge,
+    ("deliveries", "erase"): deliveries.erase,
+    ("integrations", "list"): integrations.list_integrations,
+    ("integrations", "hold"): integrations.hold,
+    ("integrations", "resume"): integrations.resume,
+    ("log", "upgrade"): upkeep.upgrade,
+    ("log", "rotate-keys"): upkeep.rotate_keys,
+}
+
+
+def candidate(name: str) -> Candidate:
+    return Candidate(webhook_id(ZAPIER, name), name, Status.PENDING, None, b"{}", "f")
+
+
+@pytest.fixture
+def bench(log_url, monkeypatch):
+    log = DeliveryLog(log_url)
+    log.upgrade()
+    bench = Bench(log)
+    run = bench.run()
+    bench.deliver(run, candidate("done"))
+    bench.fail(run, candidate("a"), candidate("b"))
+    monkeypatch.setattr(shell, "the_log", lambda: log)
+    monkeypatch.setattr(upkeep, "the_log", lambda: log)
+    monkeypatch.setattr(integrations, "the_log", lambda: log)
+    yield bench
+    log.close()
+
+
+@pytest.fixture
+def cleared(monkeypatch):
+    """Stand in for Airflow's metadata database: note what is cleared, and clear it."""
+    asked = []
+
+    def clear(keys):
+        asked.extend(keys)
+        return frozenset(keys)
+
+    from zbl_provider.cli import clearing
+
+    monkeypatch.setattr(clearing, "clear", clear)
+    return asked
+
+
+@pytest.fixture
+def zbl(bench, capsys, monkeypatch):
+    """Call a command as Airflow does, without its audit log, which needs a database."""
+    parser = ArgumentParser(prog="airflow")
+    [group] = definition.get_zbl_cli_commands()
+    cli_parser._add_command(parser.add_subparsers(), group)
+
+    def call(line, *, code=0, typed=""):
+        words = line.split()
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        function = FUNCTIONS[tuple(words[:2])]
+        while hasattr(function.__wrapped__, "__wrapped__"):
+            function = function.__wrapped__
+        arguments = parser.parse_args(["zbl", *words])
+        if code:
+            with pytest.raises(SystemExit) as end:
+                function(arguments)
+            assert end.value.code == code
+        else:
+            function(arguments)
+        return capsys.readouterr()
+
+    return call
+
+
+def statuses(bench):
+    return {row.lead_id: str(row.status) for row in bench.rows()}
+
+
+def test_leads_are_listed_in_pages(zbl):
+    """A list has a limit, and says how to go on (8.4)."""
+    first = zbl("deliveries list --limit 2 -o json")
+    assert [row["lead"] for row in json.loads(first.out)] == ["b", "a"]
+    assert "--before 2" in first.err
+    second = zbl("deliveries list --before 2 -o json")
+    assert [row["lead"] for row in json.loads(second.out)] == ["done"]
+    assert second.err == ""
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ("--status error", ["b", "a"]),
+        ("--lead-id done", ["done"]),
+        ("--integration make", []),
+        ("--dag-id dag --task-id task --run-id run --map-index -1", ["b", "a", "done"]),
+        ("--since 2026-03-02", []),
+        ("--until 2026-03-02", ["b", "a", "done"]),
+    ],
+)
+def test_filters_choose(zbl, filters, found):
+    """Each flag is the filter that it says (8.4)."""
+    rows = json.loads(zbl(f"deliveries list {filters} -o json").out)
+    assert [row["lead"] for row in rows] == found
+
+
+def test_one_lead_is_shown_with_its_attempts(zbl):
+    """A lead is shown with what became of each attempt; its payload is not (8.4)."""
+    [shown] = json.loads(zbl("deliveries show 1 -o json").out)
+    assert (shown["lead"], shown["status"], shown["dag_id"]) == ("done", "delivered", "dag")
+    [attempt] = shown["attempt_log"]
+    assert (attempt["answer"], attempt["excerpt"], attempt["ms"]) == ("200", "thanks", "250")
+    assert "payload" not in shown
+    table = zbl("deliveries show 2").out
+    assert "no answer in 10 s" in table
+    assert "timeout" in table
+    assert "no lead with the number 9" in zbl("deliveries show 9", code=1).err
+
+
+def test_a_resend_asks_first(zbl, bench, cleared):
+    """The count is told before anything happens, and no is no (8.4)."""
+    asked = zbl("deliveries resend --all", typed="n\n", code=1)
+    assert "Send 2 leads again?" in asked.err
+    assert statuses(bench) == {"done": "delivered", "a": "error", "b": "error"}
+    assert "2 leads will be sent again" in zbl("deliveries resend --all", typed="y\n").out
+    assert statuses(bench) == {"done": "delivered", "a": "pending", "b": "pending"}
+    assert cleared == [RunKey("dag", "task", "run")]
+
+
+def test_chosen_leads_are_resent_by_the_clear_of_their_task(zbl, bench, cleared):
+    """Leads named by number are marked, and their task cleared for just those (8.4)."""
+    said = zbl("deliveries resend 1 2 --yes").out
+    assert "2 leads will be sent again" in said
+    assert "1 task cleared" in said
+    assert statuses(bench)["b"] == "error"
+    assert bench.run(epoch=1).chosen
+
+
+def test_a_task_that_cannot_be_cleared_forgets_the_choice(zbl, bench, monkeypatch):
+    """Without its clear the next run sends the lead, and a later clear is ordinary (4.6)."""
+    monkeypatch.setattr("zbl_provider.cli.clearing.clear", lambda _: frozenset())
+    assert "next run" in zbl("deliveries resend 2 --yes").out
+    assert not bench.run(epoch=1).chosen
+
+
+def test_tasks_may_be_left_alone(zbl, bench, cleared):
+    """With --no-clear nothing is cleared (8.4)."""
+    assert "1 task not cleared" in zbl("deliveries resend --lead-id a --no-clear --yes").out
+    assert cleared == []
+    assert statuses(bench) == {"done": "delivered", "a": "pending", "b": "error"}
+
+
+@pytest.mark.parametrize("words", ["", "1 --all", "1 --integration zapier", "--all --yes 1"])
+def test_a_resend_must_say_which(zbl, words):
+    """Neither nothing, nor two things at once: exit code 2, and nothing is changed (8.4)."""
+    assert "by their numbers" in zbl(f"deliveries resend {words}", code=2).err
+
+
+def test_nothing_to_resend_is_said(zbl, bench, cleared):
+    """An empty choice by filter is no failure; numbers that cannot be sent are one (8.4)."""
+    assert "nothing to send" in zbl("deliveries resend --integration make --yes").out
+    bench.log.purge_payloads(bench.now + timedelta(days=1), timedelta(0))
+    assert "cannot be sent again" in zbl("deliveries resend 1 --yes", code=1).err
+
+
+def test_a_purge_ends_when_nothing_is_left(zbl, bench, monkeypatch):
+    """All whose time is over goes, however many steps it takes, and nothing else (6.4)."""
+    monkeypatch.setattr(deliveries, "_STEP", 1)
+    monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=31))
+    assert "data of 1 lead, and deleted 0 old leads" in zbl("deliveries purge --yes").out
+    assert len(bench.rows()) == 3
+    monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=366))
+    assert "deleted 3 old leads" in zbl("deliveries purge --yes").out
+    assert bench.rows() == []
+
+
+def test_a_purge_keeps_rows_where_the_option_is_0(zbl, bench, monkeypatch):
+    """`log_retention_days = 0` keeps every row, for the command, too (6.4)."""
+    monkeypatch.setenv("AIRFLOW__ZBL__LOG_RETENTION_DAYS", "0")
+    monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=3660))
+    asked = zbl("deliveries purge", typed="y\n")
+    assert "delete leads" not in asked.err
+    assert len(bench.rows()) == 3
+
+
+def test_an_erased_lead_is_gone(zbl, bench):
+    """A person's lead is forgotten, and the command says what went (6.4)."""
+    said = zbl("deliveries erase done --yes").out
+    assert "Erased from 1 delivery" in said
+    assert "1 payload" in said
+    assert "done" not in statuses(bench)
+    assert "knows no lead" in zbl("deliveries erase done --yes", code=1).err
+
+
+def test_a_lead_in_flight_is_erased_later(zbl, bench):
+    """What is being sent cannot be erased at this moment: exit code 1 tells a script (6.4)."""
+    run = bench.run()
+    bench.enrol(run, candidate("flying"))
+    claimed = bench.log.claim(ZAPIER, 9, bench.now, timedelta(days=99999), run=run)
+    assert "erase again" in zbl("deliveries erase flying --yes", code=1).err
+    bench.settle(run, claimed, delivered())
+    assert "Erased from 1 delivery" in zbl("deliveries erase flying --yes").out
+
+
+def test_an_integration_is_held_and_resumed(zbl, bench):
+    """A hold is listed with who holds, and since when; a resume ends it (8.4)."""
+    zbl("integrations hold zapier --yes")
+    [held] = json.loads(zbl("integrations list --since 2026-01-01 -o json").out)
+    assert held["state"].startswith("held by ")
+    assert (held["delivered"], held["error"], held["p50_ms"]) == ("1", "2", "250")
+    zbl("integrations resume zapier --yes")
+    [resumed] = json.loads(zbl("integrations list -o json").out)
+    assert resumed["state"] == "sending"
+
+
+def test_a_pause_is_listed(zbl, bench):
+    """An integration that answers nothing but one error is listed with it (8.6)."""
+    bench.log.pause(ZAPIER, 401, NOON)
+    [paused] = json.loads(zbl("integrations list -o json").out)
+    assert paused["state"] == "paused since 2026-03-01T12:00:00Z: it answers 401"
+
+
+def test_an_unknown_integration_is_not_held(zbl, bench):
+    """A slip of the pen holds nothing: exit code 1 (8.4)."""
+    assert "isn't defined" in zbl("integrations hold zapeir --yes", code=1).err
+    assert [one.name for one in bench.log.integrations()] == [ZAPIER]
+
+
+def test_the_log_is_kept(zbl):
+    """Tables and keys are brought up to date by hand, too (6.1, 6.4)."""
+    assert "this version" in zbl("log upgrade").out
+    assert "encrypted anew" in zbl("log rotate-keys --yes").out

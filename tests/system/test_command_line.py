@@ -1,0 +1,115 @@
+"""`airflow zbl …`, as an operator types it, and the link from the task to its leads."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from demo.receiver import Reply
+from demo.rest import wait_for
+from tests.system.case import Scenario, lead
+
+RECEIVER = SimpleNamespace(mended=False)
+EMAIL = "ana.souza@example.com"
+
+
+def answer(request):
+    """Refuse what is bad until the receiver is mended."""
+    return Reply(200 if RECEIVER.mended or not request.lead_id.startswith("bad") else 401)
+
+
+@pytest.fixture
+def zbl(case):
+    """Run a command as in a shell of the machine that Airflow is on."""
+
+    def run(*words, code=0):
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "zbl", *words],
+            env=case.stage.airflow.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert EMAIL not in done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return run
+
+
+def numbers(zbl, *filters):
+    rows = json.loads(zbl("deliveries", "list", "--dag-id", "commanded", *filters, "-o", "json"))
+    return {row["lead"]: row["id"] for row in rows}
+
+
+@pytest.mark.timeout(900)  # each command starts an Airflow of its own
+@pytest.mark.scenario(
+    Scenario(
+        name="commanded",
+        rows=[lead(name, email=EMAIL) for name in ("bad-1", "bad-2", "bad-3", "ok")],
+        answer=answer,
+    )
+)
+def test_what_a_shell_can_do(case, zbl):
+    """Listing, resending with its clear, holding, erasing: all for real, with exit codes (8.4)."""
+    assert case.end(seconds=240) == "failed"
+    found = _looks(case, zbl)
+    _resends(case, zbl, found)
+    _holds(zbl)
+    _erases(case, zbl)
+
+
+def _looks(case, zbl):
+    found = numbers(zbl, "--run-id", case.run_id, "--status", "error", "--since", "1h")
+    assert set(found) == {"bad-1", "bad-2", "bad-3"}
+    table = zbl("deliveries", "show", found["bad-2"])
+    assert "answered 401 Unauthorized" in table
+    assert case.run_id in table
+    return found
+
+
+def _resends(case, zbl, found):
+    RECEIVER.mended = True
+    said = zbl("deliveries", "resend", found["bad-2"], "--yes")
+    assert "1 lead will be sent again" in said
+    assert "1 task cleared" in said
+    wait_for("the resend", lambda: case.received_of("bad-2")[1:], seconds=120)
+    case.end(seconds=240)  # red again: two of its leads are in error still
+    assert case.arrivals() == ["bad-2", "ok"]
+    zbl("deliveries", "resend", "--integration", "commanded", "--lead-id", "bad-1", "--yes")
+    wait_for("the next resend", lambda: case.received_of("bad-1")[1:], seconds=120)
+    case.end(seconds=240)
+    assert case.arrivals() == ["bad-1", "bad-2", "ok"]
+
+
+def _holds(zbl):
+    zbl("integrations", "hold", "commanded", "--yes")
+    listed = json.loads(zbl("integrations", "list", "-o", "json"))
+    [own] = [one for one in listed if one["integration"] == "commanded"]
+    assert own["state"].startswith("held by")
+    assert (own["error"], own["delivered"]) == ("1", "3")
+    assert "is resumed" in zbl("integrations", "resume", "commanded", "--yes")
+
+
+def _erases(case, zbl):
+    assert "Erased from 1 delivery" in zbl("deliveries", "erase", "bad-1", "--yes")
+    assert "bad-1" not in case.log_rows()
+    assert "knows no lead" in zbl("deliveries", "erase", "bad-1", "--yes", code=1)
+
+
+@pytest.mark.scenario(Scenario(name="linked", rows=[lead("one", email=EMAIL)]))
+def test_the_task_links_to_its_leads(case):
+    """The task's page has a link to its leads in the log, which names no lead (8.3, 4.3)."""
+    assert case.end() == "success"
+    path = f"/api/v2/dags/linked/dagRuns/{case.run_id}/taskInstances/send/links"
+    [(name, link)] = case.rest.call("GET", path)["extra_links"].items()
+    assert name == "Lead deliveries"
+    assert urlsplit(link).path == "/plugin/lead-deliveries"
+    filters = {"dag": ["linked"], "task": ["send"], "run": [case.run_id], "period": ["all"]}
+    assert parse_qs(urlsplit(link).query) == filters

@@ -1,0 +1,1 @@
+"""The command line: `airflow zbl …` (Contract 8.4)."""

@@ -1,0 +1,223 @@
+"""
+What `airflow` reads of the commands, at each of its starts: names and flags.
+
+Nothing of the provider is imported here; a command is, when it is called.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.cli_config import (
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+    ARG_YES,
+    ActionCommand,
+    Arg,
+    GroupCommand,
+    lazy_load_command,
+)
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import CLICommand
+
+_STATUSES = ("pending", "sending", "retrying", "delivered", "error", "filtered", "invalid")
+_AGO = re.compile(r"(\d{1,5})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(text: str) -> datetime:
+    """
+    Read a time that a person typed.
+
+    :param text: ``2026-03-01``, ``2026-03-01T12:30``, UTC where no zone is named; or how long ago:
+        ``30m``, ``24h``, ``7d``
+    :return: aware
+    :raises ArgumentTypeError: it is none of these
+    """
+    if ago := _AGO.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def whole(text: str) -> int:
+    """
+    Read a number from 1 on.
+
+    :raises ArgumentTypeError: it is none
+    """
+    if not text.isdecimal() or not 0 < (number := int(text)) < 2**63:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return number
+
+
+def _arg(*flags: str, **settings: object) -> Arg:
+    make: type[Any] = Arg  # without types of its own
+    made: Arg = make(flags, **settings)
+    return made
+
+
+_NUMBER = _arg("delivery_id", help="The lead's number, as `list` shows it", type=whole)
+_NUMBERS = _arg(
+    "delivery_ids",
+    help="Numbers of leads in error or delivered; without any, the filters choose leads in error",
+    nargs="*",
+    metavar="delivery_id",
+    type=whole,
+)
+_LEAD = _arg("lead", help="The lead's own id", metavar="lead_id")
+_INTEGRATION = _arg("conn_id", help="The integration: a connection of type ZBL Webhook")
+_SINCE = _arg(
+    "--since",
+    help="Enrolled then or later: 2026-03-01T12:30, UTC where no zone is named, or 24h, 7d ago",
+    type=moment,
+)
+_FILTERS = (
+    _arg("--integration", help="Towards this integration (a connection id)"),
+    _arg("--dag-id", help="Of this Dag's tasks"),
+    _arg("--task-id", help="Of this task"),
+    _arg("--run-id", help="Of this Dag run"),
+    _arg("--map-index", help="Of this instance of a mapped task", type=int),
+    _SINCE,
+    _arg("--until", help="Enrolled before; as --since", type=moment),
+    _arg("--lead-id", help="The lead's own id"),
+)
+_STATUS = _arg("--status", help="Which stand so", choices=_STATUSES, metavar="STATUS")
+_LIMIT = _arg("--limit", help="How many leads at most (50)", type=whole, default=50)
+_BEFORE = _arg("--before", help="Leads with smaller numbers: the next page", type=whole)
+_ALL = _arg("--all", help="All leads in error", action="store_true")
+_NO_CLEAR = _arg(
+    "--no-clear",
+    help="Leave the tasks alone: the integration's next run sends the leads",
+    action="store_true",
+)
+_PERIOD = _arg(
+    "--since",
+    help="Count leads enrolled, and attempts made, since then (7d)",
+    type=moment,
+    default="7d",
+)
+
+
+def get_zbl_cli_commands() -> list[CLICommand]:
+    """Return the commands of the provider; Airflow adds them to its own."""
+    return [
+        GroupCommand(
+            name="zbl",
+            help="Leads and their deliveries (Zero Bad Leads)",
+            subcommands=(_deliveries(), _integrations(), _log()),
+        )
+    ]
+
+
+def _deliveries() -> GroupCommand:
+    module = "zbl_provider.cli.deliveries"
+    return GroupCommand(
+        name="deliveries",
+        help="What became of each lead",
+        subcommands=(
+            ActionCommand(
+                name="list",
+                help="List leads, the newest first",
+                func=lazy_load_command(f"{module}.list_deliveries"),
+                args=(_STATUS, *_FILTERS, _LIMIT, _BEFORE, ARG_OUTPUT, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="show",
+                help="Show one lead with its attempts",
+                func=lazy_load_command(f"{module}.show"),
+                args=(_NUMBER, ARG_OUTPUT, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="resend",
+                help="Send leads again",
+                description=(
+                    "Give leads a new set of attempts, and clear the tasks that own them, so that "
+                    "they are sent at once. Name leads by number, or those in error by filters."
+                ),
+                func=lazy_load_command(f"{module}.resend"),
+                args=(_NUMBERS, _ALL, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="purge",
+                help="Remove personal data and rows whose time is over",
+                description=(
+                    "Do at once, and to the end, what each task does in small steps: clear what "
+                    "[zbl] payload_retention_days and log_retention_days no longer keep."
+                ),
+                func=lazy_load_command(f"{module}.purge"),
+                args=(ARG_YES, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="erase",
+                help="Forget a person on request, at all integrations",
+                func=lazy_load_command(f"{module}.erase"),
+                args=(_LEAD, ARG_YES, ARG_VERBOSE),
+            ),
+        ),
+    )
+
+
+def _integrations() -> GroupCommand:
+    module = "zbl_provider.cli.integrations"
+    return GroupCommand(
+        name="integrations",
+        help="Where leads are sent",
+        subcommands=(
+            ActionCommand(
+                name="list",
+                help="List integrations: held or not, their leads by status, their answer times",
+                func=lazy_load_command(f"{module}.list_integrations"),
+                args=(_PERIOD, ARG_OUTPUT, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="test",
+                help="Send one test lead, as the connection's Test button does",
+                func=lazy_load_command(f"{module}.test"),
+                args=(_INTEGRATION, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="hold",
+                help="Record an integration's leads, and send none, until it is resumed",
+                func=lazy_load_command(f"{module}.hold"),
+                args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="resume",
+                help="Let an integration's next run send what was held",
+                func=lazy_load_command(f"{module}.resume"),
+                args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
+            ),
+        ),
+    )
+
+
+def _log() -> GroupCommand:
+    module = "zbl_provider.cli.upkeep"
+    return GroupCommand(
+        name="log",
+        help="The delivery log's database",
+        subcommands=(
+            ActionCommand(
+                name="upgrade",
+                help="Create its tables, or bring them to this version; each task does so, too",
+                func=lazy_load_command(f"{module}.upgrade"),
+                args=(ARG_VERBOSE,),
+            ),
+            ActionCommand(
+                name="rotate-keys",
+                help="Encrypt what rests in it with Airflow's present Fernet key",
+                func=lazy_load_command(f"{module}.rotate_keys"),
+                args=(ARG_YES, ARG_VERBOSE),
+            ),
+        ),
+    )

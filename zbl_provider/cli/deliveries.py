@@ -1,0 +1,236 @@
+"""`airflow zbl deliveries …`: list, show, resend, purge, erase."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from zbl_provider.cli import shell
+from zbl_provider.cli.shell import WRONG_USE, Stop, command, confirm, instant, note, plural, say
+from zbl_provider.dispatcher import utc_now
+from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.views import Query
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.log.views import Attempt, Page, Row
+
+_PAGE = 1000
+_STEP = 1000
+_FILTERS = ("integration", "dag_id", "task_id", "run_id", "map_index", "since", "until", "lead_id")
+
+
+@command(recorded=False)
+def list_deliveries(args: Namespace) -> None:
+    """List leads, the newest first."""
+    log, query = shell.the_log(), _query(args, Status(args.status) if args.status else None)
+    rows: list[Row] = []
+    before = args.before
+    while len(rows) < args.limit:
+        page: Page = log.reader.deliveries(query, min(args.limit - len(rows), _PAGE), before)
+        rows += page.rows
+        before = page.next
+        if before is None:
+            break
+    lay_out = _line if args.output in {"table", "plain"} else _fields
+    shell.show([lay_out(row) for row in rows], args.output)
+    if before is not None:
+        note(f"There are more: add --before {before}, or raise --limit.")
+
+
+@command(recorded=False)
+def show(args: Namespace) -> None:
+    """Show one lead with its attempts."""
+    found = shell.the_log().reader.delivery(args.delivery_id)
+    if found is None:
+        raise Stop(f"There is no lead with the number {args.delivery_id} in the delivery log.")
+    fields = _fields(found.row) | {"sendable": found.sendable}
+    attempts = [_attempt(one) for one in found.attempts]
+    if args.output in {"json", "yaml"}:
+        shell.show([fields | {"attempt_log": attempts}], args.output)
+        return
+    shell.show([{"field": name, "value": value} for name, value in fields.items()], args.output)
+    shell.show(attempts, args.output)
+
+
+@command(recorded=True)
+def resend(args: Namespace) -> None:
+    """Give leads a new set of attempts, and clear the tasks that own them."""
+    chosen = _chosen(args)
+    log = shell.the_log()
+    count = log.resendable(chosen) if isinstance(chosen, Query) else len(chosen)
+    if not count:
+        say("There is nothing to send again.")
+        return
+    confirm(args, f"Send {plural(count, 'lead')} again?")
+    count, unsendable, runs = _resend(log, chosen)
+    if unsendable:
+        note(
+            f"{plural(unsendable, 'lead')} cannot be sent again: the delivery log no longer has "
+            "their data, or never had it to send."
+        )
+    if not count:
+        raise Stop("No lead is sent again: none of these is in error or delivered.")
+    say(f"{plural(count, 'lead')} will be sent again.")
+    _clear(log, runs, wanted=not args.no_clear)
+
+
+@command(recorded=True)
+def purge(args: Namespace) -> None:
+    """Clear and delete what the retention no longer keeps, to the end."""
+    from airflow.sdk.configuration import conf
+
+    payloads = conf.getint("zbl", "payload_retention_days")
+    rows = conf.getint("zbl", "log_retention_days")
+    question = f"Clear the personal data of leads delivered more than {payloads} days ago"
+    if rows:
+        question += f", and delete leads settled more than {rows} days ago"
+    confirm(args, question + "?")
+    log, now = shell.the_log(), utc_now()
+    cleared = _to_the_end(log.purge_payloads, now, payloads, "cleared")
+    # 0 keeps them all, as it does in a task.
+    deleted = _to_the_end(log.purge_rows, now, rows, "deleted") if rows else 0
+    say(
+        f"Cleared the personal data of {plural(cleared, 'lead')}, "
+        f"and deleted {plural(deleted, 'old lead')}."
+    )
+
+
+@command(recorded=False)  # whom it was about must not be written down anywhere
+def erase(args: Namespace) -> None:
+    """Forget a person on request."""
+    log = shell.the_log()
+    found = log.reader.deliveries(Query(lead_id=args.lead), _PAGE).rows
+    # What was erased before is found by its hash, and has another name.
+    known = [row for row in found if row.lead_id == args.lead]
+    if not known:
+        raise Stop("The delivery log knows no lead with this id.")
+    confirm(
+        args,
+        f"Erase this lead, for good, from {plural(len(known), 'delivery', 'deliveries')} "
+        f"({', '.join(sorted(row.integration for row in known))})?",
+    )
+    done = log.erase(args.lead, utc_now())
+    say(
+        f"Erased from {plural(done.deliveries, 'delivery', 'deliveries')}: its id, "
+        f"{plural(done.payloads, 'payload')}, the answers to {plural(done.attempts, 'attempt')}. "
+        "It will not be sent again."
+    )
+    if done.in_flight:
+        raise Stop(
+            f"{plural(done.in_flight, 'delivery is', 'deliveries are')} being sent at this moment: "
+            "erase again in a minute."
+        )
+
+
+def _to_the_end(
+    purge_step: Callable[[datetime, timedelta, int], int], now: datetime, days: int, done: str
+) -> int:
+    """Purge in steps, so that none keeps the log's writers waiting for long; say how far it is."""
+    count = 0
+    while step := purge_step(now, timedelta(days=days), _STEP):
+        count += step
+        note(f"{plural(count, 'lead')} {done} …")
+    return count
+
+
+def _query(args: Namespace, status: Status | None = None) -> Query:
+    return Query(status=status, **{name: getattr(args, name) for name in _FILTERS})
+
+
+def _chosen(args: Namespace) -> Query | list[int]:
+    filtered = any(getattr(args, name) is not None for name in _FILTERS)
+    if bool(args.delivery_ids) + bool(args.all or filtered) != 1:
+        raise Stop(
+            "Name leads by their numbers, or those in error by filters, or all in error by --all.",
+            WRONG_USE,
+        )
+    return list(args.delivery_ids) or _query(args)
+
+
+def _resend(log: DeliveryLog, chosen: Query | list[int]) -> tuple[int, int, set[RunKey]]:
+    """Resend in steps, so that none keeps the log's writers waiting for long."""
+    count, runs, now = 0, set[RunKey](), utc_now()
+    while True:
+        done = log.resend(chosen, now, limit=_STEP)
+        count += done.count
+        runs.update(done.runs)
+        if done.count < _STEP:
+            return count, done.unsendable, runs
+
+
+def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool) -> None:
+    from zbl_provider.cli.clearing import clear
+
+    cleared = clear(runs) if wanted else frozenset()
+    left = set(runs) - cleared
+    # Whoever clears those tasks later means all of their leads in error.
+    log.forget_choice(left)
+    if cleared:
+        say(f"{plural(len(cleared), 'task')} cleared, to send them at once.")
+    if left:
+        say(
+            f"{plural(len(left), 'task')} not cleared: what those owned goes out with the next run "
+            "of its integration."
+        )
+
+
+def _line(row: Row) -> dict[str, Any]:
+    """Return what fits on a line."""
+    return {
+        "id": row.delivery_id,
+        "lead": row.lead_id,
+        "integration": row.integration,
+        "status": row.status.value,
+        "attempts": row.attempts,
+        "answer": row.last_status or row.last_kind,
+        "created_at": instant(row.created_at),
+        "next_attempt": instant(row.due_at),
+        "reason": row.reason,
+    }
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return {
+        "id": row.delivery_id,
+        "lead": row.lead_id,
+        "integration": row.integration,
+        "status": row.status.value,
+        "reason": row.reason,
+        "attempts": row.attempts,
+        "resend": row.resend,
+        "last_status": row.last_status,
+        "last_kind": row.last_kind,
+        "next_attempt": instant(row.due_at),
+        "created_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "delivered_at": instant(row.delivered_at),
+        "webhook_id": row.webhook_id,
+        **_run(row.run),
+    }
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    return {
+        "resend": one.resend,
+        "number": one.number,
+        "started_at": instant(one.started_at),
+        "ms": one.duration_ms,
+        "answer": one.status_code or one.kind,
+        "detail": one.detail,
+        "excerpt": one.excerpt,
+        "run_id": one.run.run_id,
+    }
+
+
+def _run(key: RunKey) -> dict[str, Any]:
+    return {
+        "dag_id": key.dag_id,
+        "task_id": key.task_id,
+        "run_id": key.run_id,
+        "map_index": key.map_index,
+    }

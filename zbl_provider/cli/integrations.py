@@ -1,0 +1,85 @@
+"""`airflow zbl integrations …`: list, test, hold, resume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.utils.platform import getuser
+
+from zbl_provider.cli.shell import Stop, command, confirm, instant, say, show, the_log
+from zbl_provider.dispatcher import utc_now
+from zbl_provider.log.model import Integration, Status
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.log.views import Totals
+
+
+@command(recorded=False)
+def list_integrations(args: Namespace) -> None:
+    """List integrations: held or not, their leads by status, their answer times."""
+    log = the_log()
+    states = {one.name: one for one in log.integrations()}
+    totals = {one.integration: one for one in log.reader.integrations(args.since)}
+    rows = [_line(name, states.get(name), totals.get(name)) for name in sorted({*states, *totals})]
+    show(rows, args.output)
+
+
+@command(recorded=True)
+def test(args: Namespace) -> None:
+    """Send one test lead (Contract 1.6)."""
+    from zbl_provider.hooks.webhook import WebhookHook
+
+    delivered, message = WebhookHook(args.conn_id).test_connection()
+    if not delivered:
+        raise Stop(message)
+    say(message)
+
+
+@command(recorded=True)
+def hold(args: Namespace) -> None:
+    """Record an integration's leads, and send none."""
+    log = the_log()
+    _check(log, args.conn_id)
+    confirm(args, f"Hold {args.conn_id}? Its leads are recorded, and not sent until it is resumed.")
+    log.hold(args.conn_id, getuser(), utc_now())
+    say(f"{args.conn_id} is held.")
+
+
+@command(recorded=True)
+def resume(args: Namespace) -> None:
+    """Let an integration's next run send what was held."""
+    log = the_log()
+    _check(log, args.conn_id)
+    confirm(args, f"Resume {args.conn_id}? Its next run sends what was held.")
+    log.resume(args.conn_id)
+    say(f"{args.conn_id} is resumed: its next run sends what was held.")
+
+
+def _check(log: DeliveryLog, name: str) -> None:
+    """Refuse a name that is a slip of the pen."""
+    from airflow.sdk import BaseHook
+
+    if name not in {one.name for one in log.integrations()}:
+        BaseHook.get_connection(name)
+
+
+def _line(name: str, state: Integration | None, totals: Totals | None) -> dict[str, Any]:
+    counts = totals.counts if totals else {}
+    return {
+        "integration": name,
+        "state": _state(state or Integration(name)),
+        **{status.value: counts.get(status, 0) for status in Status},
+        "p50_ms": totals and totals.p50_ms,
+        "p95_ms": totals and totals.p95_ms,
+    }
+
+
+def _state(of: Integration) -> str:
+    if of.held:
+        return f"held by {of.held_by} since {instant(of.held_at)}"
+    if of.paused:
+        return f"paused since {instant(of.paused_at)}: it answers {of.paused_status}"
+    return "sending"
