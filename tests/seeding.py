@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log import tables
@@ -15,6 +15,8 @@ from zbl_provider.log.model import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from sqlalchemy import Connection, Table
 
     from zbl_provider.log.store import DeliveryLog
 
@@ -65,6 +67,17 @@ def seed(
         )
         connection.execute(insert(tables.delivery), deliveries)
         connection.execute(insert(tables.attempt), attempts)
+        if connection.dialect.name == "postgresql":
+            for table in (tables.run, tables.delivery):
+                _count_on(connection, table)
+
+
+def _count_on(connection: Connection, table: Table) -> None:
+    """Have the database number further rows after those that were numbered here."""
+    sequence = func.pg_get_serial_sequence(table.name, "id")
+    connection.execute(
+        select(func.setval(sequence, select(func.max(table.c.id)).scalar_subquery()))
+    )
 
 
 def _runs(now: datetime, days: float, dags: Mapping[str, str]) -> list[dict[str, Any]]:

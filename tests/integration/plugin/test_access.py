@@ -3,8 +3,8 @@
 import pytest
 from starlette.routing import Route
 
-from tests.integration.plugin.conftest import DAGS
-from zbl_provider.log.model import Status
+from tests.integration.plugin.conftest import DAGS, NOW
+from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.views import Query
 
 CHANGES = {
@@ -138,6 +138,7 @@ def test_leads_are_resent_only_of_dags_that_may_be_edited(site, only):
 @pytest.mark.parametrize("act", ["hold", "resume", "test"])
 def test_an_integration_is_for_those_who_edit_every_dag_that_sends_to_it(site, only, act):
     """Holding touches all of an integration's Dags, so it takes the right to edit each (7.2)."""
+    site.log.begin(RunKey(DAGS["crm"], "and_to_make", "r1"), "make", 0, NOW)
     only("PUT", DAGS["crm"])
     uwe = site.as_("uwe")
     assert uwe.post(f"/zbl/api/integrations/make/{act}", json={}).status_code == 403
