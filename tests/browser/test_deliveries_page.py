@@ -132,6 +132,22 @@ def test_what_is_filtered_is_in_the_address_and_can_be_shared(site, page, view):
     expect(view.get_by_role("dialog")).to_contain_text("Attempts")
 
 
+def test_a_task_links_to_its_leads(site, page, view, answers):
+    """The link on a task's page opens the leads of that very task instance (Contract 8.3)."""
+    run = _send(site, "lead-78")
+    _send(site, "lead-79")
+    task = f"{site.airflow.url}/dags/{DAG}/runs/{run}/tasks/to_sales"
+    page.goto(f"{task}/details")
+    # The navigation has one of the same name, without filters.
+    page.locator("a[href*='/plugin/lead-deliveries?']", has_text="Lead deliveries").click()
+    expect(_rows(view)).to_have_count(1)
+    expect(_row(view, "lead-78").locator(".badge")).to_have_text("Delivered")
+    expect(_field(view, "run")).to_have_value(run)
+    _field(view, "map").fill("3")  # it is not a mapped task
+    expect(_rows(view)).to_have_count(0)
+    expect(page).to_have_url(re.compile("map=3"))
+
+
 def test_pages_lead_to_older_leads_and_back(page, view):
     """Older leads are a page further, the newest one click away (Contract 8.4)."""
     first = _rows(view).first.inner_text()
