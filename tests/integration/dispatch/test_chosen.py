@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from demo.receiver import Reply
@@ -78,3 +80,14 @@ def test_the_task_says_that_it_sends_just_those(bench, caplog):
     bench.log.resend(Query(), bench.clock.now)
     bench.dispatch("run 1", [1], epoch=1)
     assert "just those are sent again" in caplog.text
+
+
+def test_what_is_not_sent_again_gets_no_payload_again(bench):
+    """Data that retention has cleared does not come back for a clear that leaves it alone (6.4)."""
+    bench.answer(lambda request: Reply(200 if request.lead_id == "1" else 401))
+    bench.dispatch("run 1", [1, 2])
+    assert bench.log.purge_payloads(bench.clock.now + timedelta(days=1), timedelta(0)) == 1
+    bench.log.resend(Query(), bench.clock.now)
+    bench.dispatch("run 1", [1, 2], epoch=1, resend_all=True)
+    [delivered] = numbers(bench, "1")
+    assert not bench.log.reader.delivery(delivered).sendable
