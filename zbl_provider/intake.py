@@ -78,7 +78,7 @@ def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
 def _lead_id(lead: Mapping[str, object]) -> str | None:
     try:
         return as_identifier(lead.get("id"), "lead.id")
-    except InvalidLead:
+    except (InvalidLead, RecursionError):
         return None
 
 

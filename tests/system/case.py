@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from demo.airflow import Airflow
 
 COLUMNS = ("id", "name", "email", "phone", "company", "score", "status", "list_id", "list_name")
-COLUMNS += ("segment", "qualified_at")
+COLUMNS += ("segment", "qualified_at", "created_at", "custom_fields", "verifications")
 
 
 def lead(id_: str, **fields: object) -> dict[str, object]:
@@ -49,6 +49,7 @@ class Scenario:
     :param extra: settings in the connection's Extra.
     :param start: whether a run is triggered before the first test.
     :param during: called in a thread of its own once the run is triggered.
+    :param url: what follows its path in the destination URL.
     :param leads: connection of its table: `leads` (SQLite) or `pg_leads`.
     :param conf: of the run.
     """
@@ -60,6 +61,7 @@ class Scenario:
     extra: Mapping[str, object] = field(default_factory=dict)
     start: bool = True
     during: Callable[[Case], None] | None = None
+    url: str = ""
     leads: str = "leads"
     conf: Mapping[str, object] = field(default_factory=dict)
 
@@ -104,7 +106,7 @@ class Case:
     @property
     def path(self) -> str:
         """Where the receiver listens for it."""
-        return f"/hooks/catch/{self.name}"
+        return f"/hooks/catch/{self.name}{self.scenario.url}"
 
     # Before the test
 

@@ -158,7 +158,7 @@ class RowReader:
         """
         try:
             ids = [read(values[at], path) for at, name, read, path in self._strict if name == "id"]
-        except InvalidLead:
+        except (InvalidLead, RecursionError):
             return None
         return ids[0] if ids else None
 

@@ -42,6 +42,20 @@ commanded = dispatching("commanded", retries=0)
 linked = dispatching("linked")
 mixed = dispatching("mixed")
 private = dispatching("private", schedule=(WAIT,))
+paused = dispatching("paused")
+broken = [
+    dispatching(
+        "private_query",
+        sql="SELECT id, name::integer AS score FROM private_query",
+        leads_conn_id="pg_leads",
+    ),
+    dispatching(
+        "private_parameters",
+        sql="SELECT * FROM private_parameters WHERE name = ? AND id = ?",
+        parameters=["one alone"],
+    ),
+    *(dispatching(f"private_{what}") for what in ("header", "url", "blocked")),
+]
 overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
 refused = [
     dispatching(f"refused_{what}")
