@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Update
 
 _REASON = "erased on request"
 
@@ -62,7 +62,7 @@ def _lock(connection: Connection, lead_id: str) -> Sequence[Row[*tuple[Any, ...]
     ).all()
 
 
-def _forgotten(ids: list[int], now: datetime) -> Any:  # noqa: ANN401
+def _forgotten(ids: list[int], now: datetime) -> Update:
     delivered = delivery.c.status == Status.DELIVERED
     return (
         update(delivery)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 
 from zbl_provider.log.model import Integration
 from zbl_provider.log.runs import add_missing
@@ -13,7 +13,7 @@ from zbl_provider.log.tables import integration
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 _FREE = {"held_at": None, "held_by": None, "paused_at": None, "paused_status": None}
 
@@ -58,10 +58,14 @@ def unpause(connection: Connection, name: str) -> None:
     _write(connection, name, paused_at=None, paused_status=None)
 
 
-def _write(connection: Connection, name: str, *, where: Any = True, **values: object) -> int:  # noqa: ANN401
-    changed = update(integration).where(_named(name), where).values(**values)
+def _write(
+    connection: Connection, name: str, *, where: ColumnElement[bool] | None = None, **values: object
+) -> int:
+    changed = (
+        update(integration).where(_named(name), true() if where is None else where).values(**values)
+    )
     return connection.execute(changed).rowcount
 
 
-def _named(name: str) -> Any:  # noqa: ANN401
+def _named(name: str) -> ColumnElement[bool]:
     return integration.c.integration == name
