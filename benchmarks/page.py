@@ -148,7 +148,7 @@ def _figures(ratios: list[tuple[float, str]], many: int) -> list[Figure]:
     worst, what = max(ratios)
     return [
         Figure(
-            name="deliveries page as it opens",
+            name="Deliveries page as it opens, many to few",
             value=ratios[0][0],
             unit="x",
             goal=1.5,
@@ -156,7 +156,7 @@ def _figures(ratios: list[tuple[float, str]], many: int) -> list[Figure]:
             note=note,
         ),
         Figure(
-            name="deliveries page, slowest filter",
+            name="Deliveries page, slowest filter",
             value=worst,
             unit="x",
             goal=1.5,

@@ -35,8 +35,7 @@ def run_benchmarks(benchmarks: Mapping[str, Benchmark]) -> None:
     options = _options(benchmarks)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}, receiver and databases on the same machine", flush=True)
-    if options.quick:
-        print("A trial at reduced size: that it works is all that this can show.")
+    _warn(options)
     started, figures = time.monotonic(), []
     for place, name in enumerate(options.names, 1):
         print(f"\n[{place}/{len(options.names)}] {name}", flush=True)
@@ -45,6 +44,7 @@ def run_benchmarks(benchmarks: Mapping[str, Benchmark]) -> None:
         print(f"[{place}/{len(options.names)}] {name} took {time.monotonic() - begun:.0f} s")
     print(f"\nAll of it took {time.monotonic() - started:.0f} s.\n")
     if figures:
+        _warn(options)
         print(table(figures))
         _draw(figures, options, machine)
 
@@ -59,6 +59,11 @@ def _options(benchmarks: Mapping[str, Benchmark]) -> argparse.Namespace:
     if unknown := set(options.names) - set(benchmarks):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     return options
+
+
+def _warn(options: argparse.Namespace) -> None:
+    if options.quick:
+        print("A trial at reduced size: that it works is all that this can show.")
 
 
 def _draw(figures: list[Figure], options: argparse.Namespace, machine: str) -> None:

@@ -60,9 +60,17 @@ def main(*, quick: bool = False) -> list[Figure]:
             ours.append(_took(installation, "bench_bulk", leads, integration))
             peer.append(_took(installation, "bench_mapped", mapped))
             waits.append(_wait(installation, f"waiting_{turn}", leads, wait))
-            print(f"round {turn + 1} of {rounds}: {ours[-1]}, {peer[-1]}, {waits[-1]}", flush=True)
+            print(_round(turn + 1, rounds, ours[-1], peer[-1], waits[-1]), flush=True)
     _show(ours, peer, leads, mapped)
     return [_speed(ours, peer, leads, mapped), *_waiting(waits, leads)]
+
+
+def _round(turn: int, rounds: int, ours: Took, peer: Took, waited: Waited) -> str:
+    return (
+        f"round {turn} of {rounds}, ms a lead: ours {ours.whole * 1000:.2f}, mapped "
+        f"{peer.whole * 1000:.0f}; the wait held {waited.slots} slots, {waited.running} tasks and "
+        f"{waited.triggers} trigger, and ended {waited.late:.1f} s late"
+    )
 
 
 def _took(installation: Installation, dag_id: str, leads: int, integration: str = "") -> Took:
