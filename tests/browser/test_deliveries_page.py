@@ -15,6 +15,7 @@ from demo.receiver import Reply
 from demo.rest import wait_for
 from tests.browser.conftest import SALES, VIEWER
 from zbl_provider.log.store import DeliveryLog
+from zbl_provider.log.views import Query
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -76,9 +77,14 @@ def _field(view, name: str):
 
 def _send(site, lead_id: str) -> str:
     site.rest.wait_for_dag(DAG)
-    run = site.rest.trigger(DAG, conf={"lead": {"id": lead_id, "score": 90, "status": "qualified"}})
+    run = _trigger(site, lead_id)
     site.rest.wait_for_run(DAG, run)
     return run
+
+
+def _trigger(site, lead_id: str) -> str:
+    lead = {"id": lead_id, "score": 90, "status": "qualified"}
+    return site.rest.trigger(DAG, conf={"lead": lead})
 
 
 def _arrived(site, lead_id: str) -> list:
@@ -250,10 +256,23 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     assert (test.path, test.lead_id[:5]) == (SALES, "test-")
     card.locator("header").scroll_into_view_if_needed()
     site.picture(page, "deliveries-integrations")
+    held = _trigger(site, "lead-80")
+    view.get_by_role("tab", name="Deliveries").click()
+    _field(view, "lead").fill("lead-80")
+    wait_for("the lead", lambda: log.reader.deliveries(Query(lead_id="lead-80")).rows, seconds=60)
+    view.get_by_role("button", name="Refresh").click()
+    expect(_row(view, "lead-80").locator(".badge")).to_have_text("Pending")
+    assert _arrived(site, "lead-80") == []
+    view.get_by_role("tab", name="Integrations").click()
     view.locator("#kept-back").get_by_role("button", name="Resume").click()
     expect(card.locator("header .badge")).to_have_text("Active")
     expect(view.locator("#kept-back")).to_have_text("")
     assert not log.integration("sales").held
+    # It would look by itself within five minutes.
+    site.rest.clear(DAG, held, "to_sales", only_failed=False)
+    view.get_by_role("tab", name="Deliveries").click()
+    expect(_row(view, "lead-80").locator(".badge")).to_have_text("Delivered", timeout=60_000)
+    assert len(_arrived(site, "lead-80")) == 1
     log.close()
 
 
