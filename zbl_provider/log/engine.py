@@ -135,8 +135,11 @@ def _create_private(
 ) -> None:
     # SQLite would create it as readable as the umask allows; its journals take after the file.
     if not options.get("uri"):
+        # Never one that is there: to close any descriptor of a file takes from the whole process
+        # the locks that its other connections hold on it, and SQLite relies on them.
+        new = os.O_CREAT | os.O_EXCL | os.O_RDWR
         with suppress(OSError):  # SQLite tells it better
-            os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+            os.close(os.open(arguments[0], new, stat.S_IRUSR | stat.S_IWUSR))
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from datetime import UTC, datetime
 
@@ -66,3 +67,15 @@ def test_a_log_in_a_file_is_its_owners_alone(tmp_path):
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm"), 0o600)
+
+
+def test_a_further_connection_leaves_the_locks_of_the_others_alone(tmp_path):
+    """What this process opens last does not make another process take the log for unused (6.2)."""
+    log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
+    log.upgrade()
+    with log._engine.connect(), log._engine.connect():
+        # The last one to close a log folds its journal away: this one must see that it is not.
+        look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT 1 FROM zbl_run')"
+        subprocess.run([sys.executable, "-c", look, str(tmp_path / "log.db")], check=True)
+        assert (tmp_path / "log.db-wal").exists()
+    log.close()
