@@ -10,7 +10,7 @@ from zbl_provider.log.bulk import among, insert_rows, update_rows
 from zbl_provider.log.decision import Change, Known
 from zbl_provider.log.engine import take_turns
 from zbl_provider.log.model import Claimed, Enrolment, Status
-from zbl_provider.log.retention import known as purged
+from zbl_provider.log.retention import forgotten
 from zbl_provider.log.runs import join
 from zbl_provider.log.tables import delivery, run_delivery
 
@@ -64,7 +64,7 @@ class Enroller:
         known = self._known(first)
         unknown = [key for key in first if key not in known]
         # A lead that was delivered so long ago that only its id is left is sent again to order.
-        past = set() if rule.resend_delivered else purged(self._connection, unknown)
+        past = forgotten(self._connection, unknown, only_erased=rule.resend_delivered)
         new = [first[key] for key in unknown if key not in past]
         self._insert(integration, new)
         again = {key: candidate for key, candidate in first.items() if key in known}

@@ -63,13 +63,15 @@ def purge_rows(connection: Connection, before: datetime, limit: int) -> int:
     return len(old)
 
 
-def known(connection: Connection, webhook_ids: Sequence[str]) -> set[str]:
-    """Return which of these leads were purged, and must not go out again."""
+def forgotten(connection: Connection, webhook_ids: Sequence[str], *, only_erased: bool) -> set[str]:
+    """Return which of these leads were purged after a delivery, or after they were erased."""
     if not webhook_ids:
         return set()
     query = select(purged.c.webhook_id).where(
         purged.c.webhook_id.in_(among(connection, webhook_ids))
     )
+    if only_erased:
+        query = query.where(purged.c.erased)
     return set(connection.scalars(query))
 
 
@@ -83,13 +85,14 @@ def _remember(connection: Connection, ids: Sequence[int]) -> None:
         )
         .exists()
     )
-    settled = or_(
-        delivery.c.status == Status.DELIVERED, delivery.c.fingerprint == ERASED, delivered
+    erased = delivery.c.fingerprint == ERASED
+    settled = or_(delivery.c.status == Status.DELIVERED, erased, delivered)
+    rows = connection.execute(
+        select(delivery.c.webhook_id, erased.label("erased")).where(
+            delivery.c.id.in_(among(connection, ids)), settled
+        )
     )
-    names = connection.scalars(
-        select(delivery.c.webhook_id).where(delivery.c.id.in_(among(connection, ids)), settled)
-    )
-    add_missing(connection, purged, [{"webhook_id": name} for name in names])
+    add_missing(connection, purged, [dict(row) for row in rows.mappings()])
 
 
 def _delete(connection: Connection, ids: Sequence[int]) -> None:

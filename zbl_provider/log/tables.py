@@ -179,11 +179,13 @@ integration = Table(
     Column("paused_status", Integer),
 )
 
-# Of delivered leads that were purged this alone is left, so that none goes out again (6.4).
+# Of delivered and of erased leads that were purged this alone is left, so that none goes out
+# again (6.4). An erased one is not even sent to order.
 purged = Table(
     "zbl_purged",
     metadata,
     Column("webhook_id", String, primary_key=True),
+    Column("erased", Boolean, nullable=False),
 )
 
 # Claiming stays cheap beside millions of settled rows, and takes the longest due first.

@@ -175,7 +175,9 @@ def test_an_erased_lead_stays_forgotten_when_its_row_is_gone(bench):
     assert bench.log.erase("a", bench.now).deliveries == 1
     bench.later(days=366)
     assert bench.log.purge_rows(bench.now, YEAR) == 1
-    assert bench.enrol(bench.run("second"), candidate) == Enrolment(skipped=1)
+    second = bench.run("second")
+    assert bench.enrol(second, candidate) == Enrolment(skipped=1)
+    assert bench.enrol(second, candidate, resend_delivered=True) == Enrolment(skipped=1)
 
 
 def test_what_waits_is_never_deleted(bench):

@@ -25,7 +25,11 @@ def upgrade() -> None:
         sa.Column("paused_status", sa.Integer),
     )
     op.execute("INSERT INTO zbl_integration (integration) SELECT DISTINCT integration FROM zbl_run")
-    op.create_table("zbl_purged", sa.Column("webhook_id", sa.String, primary_key=True))
+    op.create_table(
+        "zbl_purged",
+        sa.Column("webhook_id", sa.String, primary_key=True),
+        sa.Column("erased", sa.Boolean, nullable=False),
+    )
     op.add_column(
         "zbl_run", sa.Column("chosen", sa.Boolean, nullable=False, server_default=sa.false())
     )
