@@ -1,6 +1,7 @@
 """The page itself: HTML, CSS and JavaScript as they are written, for those who are signed in."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -35,7 +36,7 @@ async def asset(name: str, request: Request) -> Response:
 
 def sign_in(request: Request) -> Response:
     """Return what a browser shows somebody who opens the page without a login."""
-    return HTMLResponse(_SIGN_IN.format(next=request.url.path.replace('"', "")), status_code=401)
+    return HTMLResponse(_SIGN_IN.format(next=quote(request.url.path)), status_code=401)
 
 
 async def _file(name: str, request: Request) -> Response:

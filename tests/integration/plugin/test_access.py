@@ -135,6 +135,13 @@ def test_leads_are_resent_only_of_dags_that_may_be_edited(site, only):
     assert _in_error(site) == failed | {"sends_to_crm": []}
 
 
+def test_choices_are_forgotten_only_in_dags_that_may_be_edited(site, only):
+    """What a clear means for the task of another Dag is not for this user to say (7.2)."""
+    only("PUT", DAGS["crm"])
+    run = {"dag_id": DAGS["make"], "task_id": "send", "run_id": "r"}
+    assert site.as_("uwe").post("/zbl/api/forget", json={"runs": [run]}).status_code == 403
+
+
 @pytest.mark.parametrize("act", ["hold", "resume", "test"])
 def test_an_integration_is_for_those_who_edit_every_dag_that_sends_to_it(site, only, act):
     """Holding touches all of an integration's Dags, so it takes the right to edit each (7.2)."""
