@@ -278,14 +278,14 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
 
 def test_links_leave_the_frame_and_the_export_is_a_file(site, page, view, tmp_path, answers):
     """A task's log opens in Airflow itself, and the CSV holds what is filtered (8.4)."""
-    run = _send(site, "lead-79")
-    _field(view, "lead").fill("lead-79")
+    run = _send(site, "lead-81")
+    _field(view, "lead").fill("lead-81")
     expect(_rows(view)).to_have_count(1)
     with page.expect_download() as download:
         view.get_by_role("link", name="Export CSV").click()
     download.value.save_as(tmp_path / "leads.csv")
     (line,) = csv.DictReader((tmp_path / "leads.csv").read_text().splitlines())
-    assert (line["lead_id"], line["status"], line["run_id"]) == ("lead-79", "delivered", run)
+    assert (line["lead_id"], line["status"], line["run_id"]) == ("lead-81", "delivered", run)
     with page.context.expect_page() as opened:
         view.get_by_role("link", name="New tab").click()
     expect(opened.value.locator("table.leads tbody tr")).to_have_count(1)
