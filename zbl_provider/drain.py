@@ -100,7 +100,7 @@ class Drain:
         :param enrolling: reads what was found and writes it to the log; what it raises is raised
             again once everything that is in the log has been sent
         """
-        with self._source, asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             try:
                 runner.run(self._drain(enrolling))
             except BaseExceptionGroup as group:
@@ -108,6 +108,9 @@ class Drain:
                 raise self._interruption or _first(group) from None
             except asyncio.CancelledError:
                 raise self._interruption or asyncio.CancelledError from None
+            finally:
+                # A query may hang: what ends the task does not wait for it.
+                self._source.shutdown(wait=self._interruption is None)
 
     def stop(self) -> None:
         """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
@@ -173,7 +176,7 @@ class Drain:
             reading.cancel()
             self._enrolling = False
             self._changed.set()
-            await self._in_source(enrolling.close)
+            self._source.submit(enrolling.close)
         return None
 
     def _in_source(self, call: Callable[[], _Item]) -> asyncio.Future[_Item]:

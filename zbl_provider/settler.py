@@ -37,6 +37,7 @@ class Settler:
         self._run = run
         self._gate = gate
         self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
+        self._hand: list[Settlement] = []  # taken from there, and not settled yet
         self._since: float | None = None  # by the clock that never goes back
 
     @property
@@ -58,10 +59,10 @@ class Settler:
 
         :param settled: told, after each group, how many leads are out of hand
         """
-        while group := await self._group():
+        while group := await self._gather():
             self._since = time.monotonic()
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
-            self._since = None
+            self._since, self._hand = None, []
             if self._gate.unrecorded:
                 await asyncio.to_thread(self._gate.record)
             if fenced:
@@ -69,26 +70,25 @@ class Settler:
             await settled(len(group))
 
     def rest(self) -> list[Settlement]:
-        """Give up what was not settled, when `run` was ended before its time."""
-        rest = []
+        """Give up what is not known to be settled, when `run` was ended before its time."""
+        rest = [*self._hand]
         while not self._waiting.empty():
             if (one := self._waiting.get_nowait()) is not None:
                 rest.append(one)
         return rest
 
-    async def _group(self) -> list[Settlement]:
-        """Gather outcomes; none are left once the queue is closed."""
-        one = await self._waiting.get()
-        if one is not None and self._waiting.qsize() < _LARGEST_GROUP:
+    async def _gather(self) -> list[Settlement]:
+        """Take outcomes in hand; there are none once the queue is closed."""
+        if (one := await self._waiting.get()) is None:
+            return []
+        self._hand.append(one)
+        if self._waiting.qsize() < _LARGEST_GROUP:
             await asyncio.sleep(_LONELY_SECONDS)
             if self._waiting.qsize() > _LONELY_GROUP:
                 await asyncio.sleep(_GROUP_SECONDS)
-        group: list[Settlement] = []
-        while one is not None:
-            group.append(one)
-            if len(group) == _LARGEST_GROUP or self._waiting.empty():
-                return group
-            one = self._waiting.get_nowait()
-        if group:
-            self._waiting.put_nowait(None)  # for the next call, which finds nothing else
-        return group
+        while len(self._hand) < _LARGEST_GROUP and not self._waiting.empty():
+            if (one := self._waiting.get_nowait()) is None:
+                self._waiting.put_nowait(None)  # for the next call, which finds nothing else
+                break
+            self._hand.append(one)
+        return self._hand

@@ -244,32 +244,69 @@ def test_a_log_that_goes_away_fails_the_task_for_airflow_to_retry(bench, monkeyp
     assert len(ids) == 2
 
 
-def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench):
-    """Airflow ends a task for its `execution_timeout` so; the next try goes on (Contract 6.2)."""
+class TaskTimeout(BaseException):
+    """What Airflow's signal handler raises at the end of `execution_timeout`."""
 
-    class TaskTimeout(BaseException):
-        pass
+
+@pytest.fixture
+def timeout():
+    """Give a function that ends the task as `execution_timeout` does."""
 
     def raise_timeout(*_):
         raise TaskTimeout
 
+    before = signal.signal(signal.SIGUSR1, raise_timeout)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench, timeout):
+    """Airflow ends a task for its `execution_timeout` so; the next try goes on (Contract 6.2)."""
     first = threading.Lock()
 
     def answer(_):
         if first.acquire(blocking=False):
-            os.kill(os.getpid(), signal.SIGUSR1)
+            timeout()
         return Reply(after=0.1)
 
     bench.answer(answer)
-    before = signal.signal(signal.SIGUSR1, raise_timeout)
-    try:
-        with pytest.raises(TaskTimeout):
-            bench.dispatch("run 1", list(range(200)))
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(TaskTimeout):
+        bench.dispatch("run 1", list(range(200)))
     assert len(bench.sent) < 100
     bench.clock.now += timedelta(minutes=2)
     assert bench.dispatch("run 1", list(range(200))).counts == {Status.DELIVERED: 200}
+
+
+def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(bench, timeout, monkeypatch):
+    """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
+    monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
+
+    def answer(_):
+        threading.Timer(2, timeout).start()
+        return Reply()
+
+    bench.answer(answer)
+    with pytest.raises(TaskTimeout):
+        bench.dispatch("run 1", [1])
+    assert bench.rows("SELECT status, attempts FROM zbl_delivery") == [("delivered", 1)]
+
+
+def test_a_query_that_hangs_does_not_outlast_the_task(bench, timeout):
+    """What a signal raises does not wait for the leads' database to answer (6.2)."""
+    ended = threading.Event()
+    waited_for = []
+
+    def found():
+        yield lead(1)
+        threading.Timer(2, timeout).start()
+        waited_for.append(not ended.wait(30))
+
+    try:
+        with pytest.raises(TaskTimeout):
+            bench.dispatcher().dispatch(key("run 1"), 0, found())
+        assert waited_for == []
+    finally:
+        ended.set()
 
 
 def test_a_task_that_was_given_another_connection_minds_its_leads_there(bench):
