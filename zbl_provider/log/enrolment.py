@@ -61,16 +61,14 @@ class Enroller:
         # Nobody else enrols for this integration meanwhile: what is unknown now stays so until
         # it is inserted, and two runs that found the same leads never wait for each other.
         take_turns(self._connection, f"zbl enrol {integration}")
-        known = self._known(first)
-        unknown = [key for key in first if key not in known]
+        decisions = self._apply(first, rule)
+        unknown = [key for key in first if key not in decisions]
         # A lead that was delivered so long ago that only its id is left is sent again to order.
         past = forgotten(self._connection, unknown, only_erased=rule.resend_delivered)
         new = [first[key] for key in unknown if key not in past]
         self._insert(integration, new)
-        again = {key: candidate for key, candidate in first.items() if key in known}
-        decisions = self._apply(again, known, rule)
-        joined = sum(decision.join for decision in decisions)
-        skipped = sum(decision.skipped for decision in decisions)
+        joined = sum(decision.join for decision in decisions.values())
+        skipped = sum(decision.skipped for decision in decisions.values())
         return Enrolment(
             new=len(new),
             joined=joined,
@@ -155,26 +153,28 @@ class Enroller:
             if one.body is not None  # without one it is given up when its lease has run out
         )
 
-    def _apply(
-        self, again: dict[str, Candidate], known: dict[str, Known], rule: Rule
-    ) -> list[Decision]:
-        decisions = {key: rule.decide(known[key], again[key]) for key in again}
-        # Nearly every lead of a look-back needs nothing. Those that do may have been claimed since
-        # they were read: only behind their locks is the decision final.
+    def _apply(self, found: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
+        """Do what is to be done with those that the log knows."""
+        known = self._known(found)
+        decisions = {key: rule.decide(known[key], found[key]) for key in known}
+        # Nearly every lead of a look-back needs nothing. Those that do may have been claimed, or
+        # deleted, since they were read: only behind their locks is the decision final.
         touched = [key for key, decision in decisions.items() if decision.writes]
         if touched:
             locked = self._known(touched, lock=True)
-            decisions |= {key: rule.decide(locked[key], again[key]) for key in locked}
-            self._write(again, locked, decisions)
-        return list(decisions.values())
+            for key in touched:
+                del decisions[key]
+            decisions |= {key: rule.decide(locked[key], found[key]) for key in locked}
+            self._write(found, locked, decisions)
+        return decisions
 
     def _write(
-        self, again: dict[str, Candidate], locked: dict[str, Known], decisions: dict[str, Decision]
+        self, found: dict[str, Candidate], locked: dict[str, Known], decisions: dict[str, Decision]
     ) -> None:
         changes: dict[Change, list[dict[str, Any]]] = {}
         for key, known in locked.items():
             if (change := decisions[key].change) is not Change.NOTHING:
-                row = {"id": known.id, **self._verdict(again[key])}
+                row = {"id": known.id, **self._verdict(found[key])}
                 if change is Change.REFRESH:
                     row = {name: row[name] for name in _REFRESHED}
                 elif change is Change.RESEND:

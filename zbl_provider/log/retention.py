@@ -10,6 +10,7 @@ from zbl_provider.log.bulk import among
 from zbl_provider.log.decision import ERASED
 from zbl_provider.log.model import Status
 from zbl_provider.log.runs import add_missing
+from zbl_provider.log.selection import first_since
 from zbl_provider.log.tables import attempt, delivery, purged, run, run_delivery
 
 if TYPE_CHECKING:
@@ -42,25 +43,46 @@ def purge_payloads(connection: Connection, before: datetime, limit: int) -> int:
 
 def purge_rows(connection: Connection, before: datetime, limit: int) -> int:
     """
-    Delete leads that were settled before the given time, with their attempts and empty runs.
+    Delete leads that were settled before the given time, with their attempts.
 
-    Only the oldest rows of the log are looked at, so that a step costs the same however long the
-    log is; leads that wait, or were settled lately, stay.
+    Only rows as old as that are looked at, so that a step costs the same however long the log is;
+    leads that wait, or were settled lately, stay.
     """
-    oldest = select(delivery.c.id).order_by(delivery.c.id).limit(limit)
+    young = first_since(connection, delivery.c.id, delivery.c.created_at, before)
     old = connection.scalars(
         select(delivery.c.id)
         .where(
-            delivery.c.id.in_(oldest), delivery.c.due_at.is_(None), delivery.c.updated_at < before
+            delivery.c.id < young,
+            delivery.c.due_at.is_(None),
+            delivery.c.updated_at < before,
         )
         .order_by(delivery.c.id)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
     if old:
         _remember(connection, old)
         _delete(connection, old)
-    _delete_empty_runs(connection, before, limit)
     return len(old)
+
+
+def purge_runs(connection: Connection, before: datetime, limit: int) -> None:
+    """
+    Delete old runs without leads: they have nothing to say, and begin anew when they are cleared.
+
+    In a transaction of its own: a clear locks its run before its leads.
+    """
+    enrolled = select(delivery.c.id).where(delivery.c.run_id == run.c.id).exists()
+    joined = select(run_delivery.c.delivery_id).where(run_delivery.c.run_id == run.c.id).exists()
+    oldest = select(run.c.id).order_by(run.c.id).limit(limit)
+    empty = connection.scalars(
+        select(run.c.id)
+        .where(run.c.id.in_(oldest), run.c.created_at < before, ~enrolled, ~joined)
+        .order_by(run.c.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if empty:
+        connection.execute(delete(run).where(run.c.id.in_(among(connection, empty))))
 
 
 def forgotten(connection: Connection, webhook_ids: Sequence[str], *, only_erased: bool) -> set[str]:
@@ -100,13 +122,3 @@ def _delete(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(delete(attempt).where(attempt.c.delivery_id.in_(chosen)))
     connection.execute(delete(run_delivery).where(run_delivery.c.delivery_id.in_(chosen)))
     connection.execute(delete(delivery).where(delivery.c.id.in_(chosen)))
-
-
-def _delete_empty_runs(connection: Connection, before: datetime, limit: int) -> None:
-    """Without leads a run has nothing to say; were it cleared, it would begin anew."""
-    enrolled = select(delivery.c.id).where(delivery.c.run_id == run.c.id).exists()
-    joined = select(run_delivery.c.delivery_id).where(run_delivery.c.run_id == run.c.id).exists()
-    oldest = select(run.c.id).order_by(run.c.id).limit(limit)
-    connection.execute(
-        delete(run).where(run.c.id.in_(oldest), run.c.created_at < before, ~enrolled, ~joined)
-    )

@@ -34,11 +34,11 @@ def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now
         "map_index": key.map_index,
         "integration": integration,
     }
-    add_missing(connection, run, [{**columns, "epoch": epoch, "created_at": now}])
+    # Begun anew each time: retention must not take a run for an old one while it finds its leads.
+    begun = _upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
+    begun = begun.on_conflict_do_update(index_elements=[*columns], set_={"created_at": now})
+    known = connection.execute(begun.returning(run.c.id, run.c.epoch, run.c.chosen)).one()
     add_missing(connection, integrations, [{"integration": integration}])
-    known = connection.execute(
-        select(run.c.id, run.c.epoch, run.c.chosen).filter_by(**columns)
-    ).one()
     cleared = known.epoch != epoch
     chosen = cleared and known.chosen and _still_chosen(connection, known.id, now)
     return Run(id=known.id, cleared=cleared, chosen=chosen)
@@ -56,8 +56,12 @@ def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> No
 def add_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert the rows that are not there yet."""
     if rows:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+        connection.execute(_upsert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401  each dialect has its own
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def counts(connection: Connection, run_id: int) -> dict[Status, int]:

@@ -324,11 +324,14 @@ class DeliveryLog:
 
         :param now: the present time
         :param older_than: how long a settled lead stays in the log
-        :param limit: how many of the log's oldest leads are looked at
-        :return: how many were deleted; while it is more than none, there may be more
+        :param limit: how many at most
+        :return: how many were deleted; when it is ``limit``, there may be more
         """
         with self._engine.begin() as connection:
-            return retention.purge_rows(connection, now - older_than, limit)
+            deleted = retention.purge_rows(connection, now - older_than, limit)
+        with self._engine.begin() as connection:
+            retention.purge_runs(connection, now - older_than, limit)
+        return deleted
 
     @patient
     def integrations(self) -> list[Integration]:

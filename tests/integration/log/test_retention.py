@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
-from tests.integration.log.bench import ZAPIER, Bench, delivered, failed, lead
+from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import tables
+from zbl_provider.log import retention, tables
+from zbl_provider.log.enrolment import Enroller
 from zbl_provider.log.model import Enrolment, Status
 from zbl_provider.log.store import DeliveryLog
 
@@ -166,8 +167,8 @@ def test_a_lead_that_failed_after_it_was_delivered_counts_as_delivered(bench):
     assert purged(bench) == {"msg_a"}
 
 
-def test_an_erased_lead_stays_forgotten_when_its_row_is_gone(bench):
-    """What a person wanted erased is not taken in again, years later (Contract 6.4)."""
+def test_an_erased_lead_stays_forgotten_when_its_row_is_old(bench):
+    """What a person wanted erased is not taken in again, years later, nor to order (6.4, 4.4)."""
     run = bench.run()
     candidate = lead("a")
     candidate = replace(candidate, webhook_id=webhook_id(ZAPIER, "a"))
@@ -178,6 +179,38 @@ def test_an_erased_lead_stays_forgotten_when_its_row_is_gone(bench):
     second = bench.run("second")
     assert bench.enrol(second, candidate) == Enrolment(skipped=1)
     assert bench.enrol(second, candidate, resend_delivered=True) == Enrolment(skipped=1)
+
+
+def test_a_run_that_was_cleared_is_not_taken_for_an_old_one(bench):
+    """A task cleared long afterwards still minds what it finds then (Contract 4.5, 4.7)."""
+    bench.deliver(bench.run("first"), lead("a"))
+    bench.later(days=366)
+    bench.log.purge_rows(bench.now, YEAR)
+    bench.enrol(bench.run("empty"))
+    bench.later(days=366)
+    cleared = bench.run("empty", epoch=1)
+    bench.log.purge_rows(bench.now, YEAR)
+    bench.enrol(cleared, lead("b"))
+    assert bench.log.counts(bench.run("empty", epoch=1)) == {Status.PENDING: 1}
+
+
+def test_a_lead_deleted_while_it_is_enrolled_is_enrolled_anew(bench, monkeypatch):
+    """What is deleted between two looks of an enrolment is not lost to it (Contract 6.2)."""
+    kept_back = lead("a", status=Status.FILTERED, reason="score")
+    bench.enrol(bench.run("first"), kept_back)
+    bench.later(days=366)
+    known = Enroller._known
+
+    def then_deleted(self, keys, **options):
+        found = known(self, keys, **options)
+        if not options:
+            retention.purge_rows(self._connection, bench.now - YEAR, 10)
+        return found
+
+    monkeypatch.setattr(Enroller, "_known", then_deleted)
+    second = bench.run("second")
+    assert bench.enrol(second, lead("a")) == Enrolment(new=1)
+    assert [one.lead_id for one in bench.claim(second)] == ["a"]
 
 
 def test_what_waits_is_never_deleted(bench):
@@ -193,7 +226,19 @@ def test_what_waits_is_never_deleted(bench):
     assert len(bench.rows()) == 3
 
 
-def test_deleting_looks_at_the_oldest_rows_alone(bench):
+def test_what_waits_hides_nothing_from_being_deleted(bench):
+    """An integration that is held for years does not make the log grow without end (6.4)."""
+    run = bench.run()
+    bench.enrol(run, lead("held 1"), lead("held 2"))
+    bench.log.enrol(run, "make", [lead("a")], bench.now)
+    claimed = bench.log.claim("make", 9, bench.now, LEASE, run=run)
+    bench.settle(run, claimed, delivered())
+    bench.later(days=366)
+    assert bench.log.purge_rows(bench.now, YEAR, limit=2) == 1
+    assert {row.lead_id for row in bench.rows()} == {"held 1", "held 2"}
+
+
+def test_deleting_takes_the_oldest_rows_first(bench):
     """A step is bounded, and the next goes on where it ended."""
     for number in range(5):
         bench.deliver(bench.run(), lead(f"{number}"))
