@@ -20,6 +20,7 @@ from zbl_provider.operators.link import LeadDeliveriesLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import jinja2
     from airflow.sdk import Context
@@ -34,6 +35,7 @@ IfDelivered = Literal["skip", "send"]
 OnClear = Literal["resend_errors", "resend_all"]
 
 _FAILED_NAMED = 3
+_PURGE_STEPS = 30
 
 
 class _DispatchOperator(BaseOperator):
@@ -197,15 +199,22 @@ def _run_key(context: Context) -> RunKey:
 
 
 def _purge(log: DeliveryLog) -> None:
-    """Clear what has rested for its time, a bounded step at the end of each task (6.4)."""
+    """Clear what has rested for its time, in bounded steps at the end of each task (6.4)."""
     from airflow.sdk.configuration import conf
 
+    days = conf.getint("zbl", "payload_retention_days")
+    _step_by_step(log.purge_payloads, timedelta(days=days))
+    if days := conf.getint("zbl", "log_retention_days"):
+        _step_by_step(log.purge_rows, timedelta(days=days))
+
+
+def _step_by_step(purge: Callable[[datetime, timedelta], int], older_than: timedelta) -> None:
+    """Purge more than most tasks add: with a single step, retention could fall behind for ever."""
     from zbl_provider.dispatcher import utc_now
 
-    now = utc_now()
-    log.purge_payloads(now, timedelta(days=conf.getint("zbl", "payload_retention_days")))
-    if days := conf.getint("zbl", "log_retention_days"):
-        log.purge_rows(now, timedelta(days=days))
+    for _ in range(_PURGE_STEPS):
+        if not purge(utc_now(), older_than):
+            break
 
 
 def _failure(report: Report, integration: str) -> str | None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from types import SimpleNamespace
 
 import pytest
@@ -160,6 +161,18 @@ def test_old_personal_data_is_cleared_at_the_end_of_a_task(leads, receiver, monk
     monkeypatch.setenv("AIRFLOW__ZBL__PAYLOAD_RETENTION_DAYS", "7")
     _many().execute(_context())
     assert asked == [timedelta(days=30), timedelta(days=7)]
+
+
+def test_retention_does_not_fall_behind_the_leads(leads, receiver, monkeypatch):
+    """A task clears more than one step at its end, so that many leads do not outrun it (6.4)."""
+    from zbl_provider.log.store import DeliveryLog
+
+    one_each = partialmethod(DeliveryLog.purge_payloads, limit=1)
+    monkeypatch.setattr(DeliveryLog, "purge_payloads", one_each)
+    monkeypatch.setenv("AIRFLOW__ZBL__PAYLOAD_RETENTION_DAYS", "0")
+    leads(*(_row(number) for number in range(3)))
+    assert _many().execute(_context()) == {"delivered": 3}
+    assert delivery_log().purge_payloads(datetime.now(UTC), timedelta()) == 0
 
 
 def test_old_rows_are_deleted_at_the_end_of_a_task(leads, receiver, monkeypatch):
