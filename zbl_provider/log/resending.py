@@ -56,17 +56,22 @@ def resendable(connection: Connection, query: Query) -> int:
 
 def forget_choice(connection: Connection, keys: Iterable[RunKey]) -> None:
     """Have the next clear of these task instances be an ordinary one."""
-    for key in sorted(keys, key=lambda key: (key.dag_id, key.task_id, key.run_id, key.map_index)):
-        connection.execute(
-            update(run)
-            .where(
-                run.c.dag_id == key.dag_id,
-                run.c.task_id == key.task_id,
-                run.c.run_id == key.run_id,
-                run.c.map_index == key.map_index,
-            )
-            .values(chosen=False)
-        )
+    chosen = {number for key in keys for number in _numbers(connection, key)}
+    if chosen:
+        _lock(connection, chosen)
+        of_them = run.c.id.in_(among(connection, chosen))
+        connection.execute(update(run).where(of_them).values(chosen=False))
+
+
+def _numbers(connection: Connection, key: RunKey) -> Sequence[int]:
+    """Return what a task instance is known by: a number for each integration that it had."""
+    known = select(run.c.id).where(
+        run.c.dag_id == key.dag_id,
+        run.c.task_id == key.task_id,
+        run.c.run_id == key.run_id,
+        run.c.map_index == key.map_index,
+    )
+    return connection.scalars(known).all()
 
 
 def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:
@@ -96,6 +101,7 @@ def _owners(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
 
 
 def _lock(connection: Connection, run_ids: set[int]) -> None:
+    # By number, as everyone who locks more than one run.
     if run_ids:
         owned = select(run.c.id).where(run.c.id.in_(among(connection, run_ids)))
         connection.execute(owned.order_by(run.c.id).with_for_update()).all()
