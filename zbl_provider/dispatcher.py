@@ -113,9 +113,11 @@ class Dispatcher:
         self.policy = policy
         self.clock = clock
         self._draining: Drain | None = None
+        self._stopping = False
 
     def stop(self) -> None:
         """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
+        self._stopping = True
         if self._draining:
             self._draining.stop()
 
@@ -140,6 +142,8 @@ class Dispatcher:
         gate = Gate(self.log, self.destination, self.clock)
         if not gate.closed:
             self._draining = self._drain(run, gate)
+            if self._stopping:
+                self._draining.stop()
             self._draining.run(enrolling)
             gate.look()
         else:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
-from zbl_provider.exceptions import DeliveryLogUnavailable
+from zbl_provider.exceptions import DeliveryLogUnavailable, DispatchStopped
 from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.progress import Progress
 from zbl_provider.settler import Settler
@@ -42,7 +42,7 @@ _MOMENT_SECONDS = 0.05
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
-_PATIENCE, _PAUSE_SECONDS = 50, 0.01
+_LOOKS, _PAUSE_SECONDS = 50, 0.01
 
 
 class Drain:
@@ -100,9 +100,11 @@ class Drain:
         :param enrolling: reads what was found and writes it to the log; what it raises is raised
             again once everything that is in the log has been sent
         """
+        ended = False
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             try:
                 runner.run(self._drain(enrolling))
+                ended = True
             except BaseExceptionGroup as group:
                 # A call of the log that was to wait no more may have failed for that very reason.
                 raise self._interruption or _first(group) from None
@@ -110,7 +112,7 @@ class Drain:
                 raise self._interruption or asyncio.CancelledError from None
             finally:
                 # A query may hang: what ends the task does not wait for it.
-                self._source.shutdown(wait=self._interruption is None)
+                self._source.shutdown(wait=ended)
 
     def stop(self) -> None:
         """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
@@ -166,7 +168,9 @@ class Drain:
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
         reading = self._in_source(enrolling.read)
         try:
-            while not self._stopping and (batch := await reading):
+            while batch := await reading:
+                if self._stopping:
+                    return DispatchStopped()
                 reading = self._in_source(enrolling.read)
                 lease = await self._spare_lease()
                 await self._take_or_release(await asyncio.to_thread(enrolling.write, batch, lease))
@@ -187,7 +191,7 @@ class Drain:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
         if self._destination.max_rate is not None or self._gate.probing:
             return None
-        for _ in range(_PATIENCE):
+        for _ in range(_LOOKS):
             if self._over:
                 return None
             if self._ready.qsize() < _LARGEST_CLAIM:

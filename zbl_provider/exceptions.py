@@ -11,6 +11,7 @@ ZblError
  │    └── DeliveryLogError     6.1  a log database that cannot be used
  ├── DeliveryLogUnavailable    6.2  its database is away, locked or full: a moment, not a setting
  │    └── DeliveryLogFault     6.2  it refused a statement
+ ├── DispatchStopped           6.2  Airflow ended the task while leads were still being found
  ├── LeadsDatabaseError        4.2  the leads' database gave no rows
  ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
@@ -118,6 +119,16 @@ class LeadsDatabaseError(ZblError):
         return (
             f"the database of the connection {self.conn_id} gave no leads: {self.problem}. "
             "(What may be data is hidden here; run the query by hand to see it)"
+        )
+
+
+class DispatchStopped(ZblError):  # noqa: N818 - what happened to the task, and no fault of its own
+    """A task that Airflow ended before all that it found was in the log (Contract 6.2)."""
+
+    def __str__(self) -> str:
+        return (
+            "Airflow ended this task while its query was being read. What was read is safe in the "
+            "delivery log; a retry, or a clear, finds the rest."
         )
 
 

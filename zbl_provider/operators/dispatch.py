@@ -12,6 +12,7 @@ from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import (
     ConfigurationError,
     DeliveryLogUnavailable,
+    DispatchStopped,
     LeadsDatabaseError,
     ZblError,
 )
@@ -131,7 +132,7 @@ class _DispatchOperator(BaseOperator):
             self._active = dispatcher = self._dispatcher()
             # Airflow changes max_tries when a task is cleared, and at no other time.
             report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
-        except (DeliveryLogUnavailable, LeadsDatabaseError):
+        except (DeliveryLogUnavailable, DispatchStopped, LeadsDatabaseError):
             raise  # no person's fault, and a retry goes on from there (Contract 3.2)
         except ZblError as problem:
             raise _for_good(str(problem)) from None

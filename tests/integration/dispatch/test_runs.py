@@ -11,6 +11,7 @@ import pytest
 
 from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.intake import read_one
 from zbl_provider.log.model import Status
 
@@ -430,3 +431,41 @@ def test_a_task_that_airflow_ends_settles_what_is_in_flight_and_gives_back_the_r
     bench.answer(lambda _: Reply())
     assert bench.dispatch("run 1", list(range(500))).counts == {Status.DELIVERED: 500}
     assert len(bench.sent) == 500
+
+
+def test_a_task_that_airflow_ends_while_its_query_is_read_does_not_succeed(bench):
+    """What it had not read would never be found again: a retry has to go on (3.2, 6.2)."""
+    dispatcher = bench.dispatcher()
+    stopped = threading.Event()
+
+    def answer(_):
+        dispatcher.stop()
+        stopped.set()
+        return Reply()
+
+    def found():
+        yield from map(lead, range(500))
+        stopped.wait(30)
+        yield lead(500)
+
+    bench.answer(answer)
+    with pytest.raises(DispatchStopped):
+        dispatcher.dispatch(key("run 1"), 0, found())
+    assert bench.dispatch("run 1", list(range(501))).counts == {Status.DELIVERED: 501}
+    assert len(bench.sent) == 501
+
+
+def test_a_task_that_airflow_ends_before_it_sends_sends_nothing(bench):
+    """A cleared task reads its query first, and may be ended meanwhile (4.5, 6.2)."""
+    bench.dispatch("run 1", [1])
+    dispatcher = bench.dispatcher()
+
+    def found():
+        dispatcher.stop()
+        yield lead(2)
+
+    report = dispatcher.dispatch(key("run 1"), 1, found())
+    assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 1}
+    assert bench.sent == ["1"]
+    bench.clock.now = report.due_at
+    assert bench.dispatch("run 1", epoch=1).counts == {Status.DELIVERED: 2}
