@@ -204,12 +204,15 @@ class Dispatcher:
 
     def _report(self, run: Run, skipped: int, gate: Gate) -> Report:
         counts = self.log.counts(run)
+        paused = gate.paused(sum(counts.get(status, 0) for status in OPEN))
+        refused = paused and gate.closed
+        due_at = gate.probe_due_at if refused else self._due_at(run, counts, gate)
         return Report(
             counts=counts,
             skipped=skipped,
             held=gate.held,
-            paused=gate.paused(sum(counts.get(status, 0) for status in OPEN)),
-            due_at=self._due_at(run, counts, gate) if self.policy.wait_for_retries else None,
+            paused=paused,
+            due_at=due_at if self.policy.wait_for_retries else None,
             failed=tuple(self.log.first_failed(run)),
         )
 
@@ -221,9 +224,8 @@ class Dispatcher:
         if gate.held:
             # The integration's next run sends what is held; a single lead has only its own task.
             return now + _HELD_RECHECK if self.policy.only_own else None
-        if gate.closed:
-            return gate.probe_due_at
         if counts.get(Status.SENDING) or due_at <= now:
-            # Another task has claimed it: the outcome comes long before its lease runs out.
+            # Another task has claimed it: the outcome comes long before its lease runs out. Or it
+            # was held, and resumed while the query was still being read.
             return now + _RECHECK
         return due_at

@@ -72,15 +72,42 @@ def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(bench):
 
     def found():
         yield from (lead(number) for number in range(600))
-        for _ in range(200):
-            states = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
-            if "delivered" in states and "sending" not in states:
-                free.append(states)
-                break
-            time.sleep(0.1)
+        free.append(is_free(bench))
         yield from (lead(number) for number in range(600, 700))
 
     bench.answer(answer)
     report = bench.dispatcher().dispatch(key("run 1"), 0, found())
-    assert free, "while the query went on"
+    assert free == [True], "while the query went on"
     assert report.counts[Status.PENDING] == 700 - len(bench.sent)
+
+
+def test_a_hold_that_ends_while_the_query_is_read_leaves_nothing_behind(bench):
+    """The task goes on with what was held meanwhile, since nobody else would soon (8.4, 4.6)."""
+    bench.extra = {"max_concurrency": 2}
+
+    def answer(_):
+        bench.log.hold("zapier", "ana", bench.clock())
+        return Reply(after=0.05)
+
+    def found():
+        yield from (lead(number) for number in range(600))
+        assert is_free(bench)
+        bench.answer(lambda _: Reply())
+        bench.log.resume("zapier")
+
+    bench.answer(answer)
+    report = bench.dispatcher().dispatch(key("run 1"), 0, found())
+    assert (report.held, report.paused) == (None, None)
+    assert report.counts[Status.PENDING] == 600 - len(bench.sent)
+    bench.clock.now = report.due_at
+    assert bench.dispatch_to_the_end("run 1").counts == {Status.DELIVERED: 600}
+
+
+def is_free(bench):
+    """Wait until nothing is in hand any more, and tell whether that came."""
+    for _ in range(200):
+        states = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
+        if "delivered" in states and "sending" not in states:
+            return True
+        time.sleep(0.1)
+    return False
