@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from zbl_provider.log.model import Candidate, Claimed, Run
     from zbl_provider.log.store import DeliveryLog
 
-_LARGEST_BATCH = 500  # leads per write of the log
+_LARGEST_BATCH = 500  # leads per write of the log,
+_LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
 
@@ -77,9 +78,12 @@ class Enrolling:
 
     def _fill(self, batch: list[Candidate]) -> None:
         until = time.monotonic() + _BATCH_SECONDS
+        room = _LARGEST_BATCH_BYTES
         for lead in self._found:
-            batch.append(candidate(lead, self._destination))
-            if len(batch) == _LARGEST_BATCH or time.monotonic() > until:
+            one = candidate(lead, self._destination)
+            batch.append(one)
+            room -= len(one.body or b"")
+            if len(batch) == _LARGEST_BATCH or room < 0 or time.monotonic() > until:
                 break
 
     def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:
