@@ -15,7 +15,7 @@ from sqlalchemy import String, case, cast, literal, select, update
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.decision import ERASED
 from zbl_provider.log.model import Erased, Status
-from zbl_provider.log.tables import attempt, delivery, integration
+from zbl_provider.log.tables import attempt, delivery, integration, purged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,16 @@ _REASON = "erased on request"
 
 def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
     """Remove a lead's data from its rows of all integrations, but for those in flight."""
-    found = _lock(connection, lead_id)
+    names = connection.scalars(select(integration.c.integration)).all()
+    webhook_ids = [webhook_id(name, lead_id) for name in names]
+    found = _lock(connection, webhook_ids)
     in_flight = [row for row in found if row.status == Status.SENDING and row.due_at > now]
     erasable = [row.id for row in found if row not in in_flight]
     connection.execute(_forgotten(erasable, now))
+    # Of a lead that was purged there may be nothing else, or it came back to order.
+    connection.execute(
+        update(purged).where(purged.c.webhook_id.in_(webhook_ids)).values(erased=True)
+    )
     attempts = connection.execute(
         update(attempt).where(attempt.c.delivery_id.in_(erasable)).values(excerpt=None, detail=None)
     )
@@ -43,8 +49,7 @@ def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
     )
 
 
-def _lock(connection: Connection, lead_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    names = connection.scalars(select(integration.c.integration)).all()
+def _lock(connection: Connection, webhook_ids: Sequence[str]) -> Sequence[Row[*tuple[Any, ...]]]:
     # By its ids, which are indexed as the lead's own id is not; by number, as everyone locks leads.
     return connection.execute(
         select(
@@ -54,7 +59,7 @@ def _lock(connection: Connection, lead_id: str) -> Sequence[Row[*tuple[Any, ...]
             delivery.c.payload.is_not(None).label("has_payload"),
         )
         .where(
-            delivery.c.webhook_id.in_([webhook_id(name, lead_id) for name in names]),
+            delivery.c.webhook_id.in_(webhook_ids),
             delivery.c.fingerprint != ERASED,
         )
         .order_by(delivery.c.id)

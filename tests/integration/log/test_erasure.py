@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -122,3 +123,20 @@ def test_a_row_that_the_database_refuses_is_not_shown(bench):
     shown = "".join(traceback.format_exception(failure.value))
     assert "fingerprint" in shown
     assert MARK not in shown
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_person_who_was_purged_before_is_forgotten_too(bench, again):
+    """Only the hash is left, or the lead came back to order: no order sends it now (4.4, 6.4)."""
+    year = timedelta(days=365)
+    bench.deliver(bench.run("first"), person())
+    bench.later(days=366)
+    assert bench.log.purge_rows(bench.now, year) == 1
+    if again:
+        bench.enrol(bench.run("to order"), person(), resend_delivered=True)
+    bench.log.erase(MARK, bench.now)
+    bench.later(days=366)
+    bench.log.purge_rows(bench.now, year)
+    last = bench.run("last")
+    assert bench.enrol(last, person(), resend_delivered=True).skipped == 1
+    assert bench.claim(last) == []
