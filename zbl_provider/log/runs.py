@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Subquery, Table
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Subquery, Table
 
     from zbl_provider.log.model import RunKey
 
@@ -122,9 +122,10 @@ def reopen(
 
 def forget_invalid(connection: Connection, run_id: int, now: datetime) -> None:
     """Keep the run's invalid leads back, as the filters do, until a row is found for them."""
+    invalid = _locked(delivery.c.id.in_(own_ids(run_id)), delivery.c.status == Status.INVALID)
     connection.execute(
         update(delivery)
-        .where(delivery.c.id.in_(own_ids(run_id)), delivery.c.status == Status.INVALID)
+        .where(delivery.c.id.in_(invalid))
         .values(status=Status.FILTERED, reason=_NOT_FOUND, updated_at=now)
     )
 
@@ -133,14 +134,9 @@ def open_again(
     connection: Connection, chosen: Sequence[ColumnElement[bool]], now: datetime
 ) -> Sequence[int]:
     """Give settled leads a new set of attempts, due now; return their numbers."""
-    # Locked by number, as everyone locks leads, so that two never wait for each other; and no more
-    # than these, though a worker may settle others meanwhile.
-    locked = (
-        select(delivery.c.id).where(*chosen).order_by(delivery.c.id).with_for_update().cte("locked")
-    )
     opened = (
         update(delivery)
-        .where(delivery.c.id.in_(select(locked.c.id)))
+        .where(delivery.c.id.in_(_locked(*chosen)))
         .values(
             status=Status.PENDING,
             reason=None,
@@ -154,6 +150,16 @@ def open_again(
         .returning(delivery.c.id)
     )
     return connection.scalars(opened).all()
+
+
+def _locked(*chosen: ColumnElement[bool]) -> Select[tuple[int]]:
+    """
+    Select the numbers of leads, locked by number as everyone locks them: so no two wait in a ring.
+
+    Those that are changed are just these, though a worker may settle others meanwhile.
+    """
+    leads = select(delivery.c.id).where(*chosen).order_by(delivery.c.id).with_for_update()
+    return select(leads.cte("locked").c.id)
 
 
 def _act(connection: Connection, task: Run, epoch: int) -> bool:
