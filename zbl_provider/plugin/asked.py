@@ -9,11 +9,13 @@ from fastapi import Query as FromUrl
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from zbl_provider.log.model import Status
+from zbl_provider.log.tables import LARGEST_NUMBER
 from zbl_provider.log.views import Query
 from zbl_provider.plugin.access import Readable
 
 MOST_CHOSEN = 1000
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]
+_Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 _Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
@@ -48,7 +50,7 @@ class Chosen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[int] | None = Field(default=None, min_length=1, max_length=MOST_CHOSEN)
+    ids: list[_Number] | None = Field(default=None, min_length=1, max_length=MOST_CHOSEN)
     filter: Filter | None = None
 
 

@@ -148,7 +148,14 @@ def test_leads_are_resent_by_number_and_their_task_instances_named(site):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"ids": []}, {"ids": [1], "filter": {}}, {"filter": {"statu": "error"}}]
+    "body",
+    [
+        {},
+        {"ids": []},
+        {"ids": [2**63]},
+        {"ids": [1], "filter": {}},
+        {"filter": {"statu": "error"}},
+    ],
 )
 def test_a_resend_must_say_what_it_means(site, body):
     """A resend of nothing, of two things, or by a misspelt filter is refused (Contract 8.4)."""
