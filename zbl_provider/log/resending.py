@@ -23,7 +23,7 @@ from zbl_provider.log.tables import TROUBLED_SQL, attempt, delivery, run
 from zbl_provider.log.views import Query, Resent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
@@ -54,7 +54,7 @@ def resendable(connection: Connection, query: Query) -> int:
     return connection.scalar(select(func.count()).where(*meant, _SENDABLE)) or 0
 
 
-def forget_choice(connection: Connection, keys: Iterable[RunKey]) -> None:
+def forget_choice(connection: Connection, keys: Collection[RunKey]) -> None:
     """Have the next clear of these task instances be an ordinary one."""
     chosen = {number for key in keys for number in _numbers(connection, key)}
     if chosen:

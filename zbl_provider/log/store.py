@@ -26,7 +26,7 @@ from zbl_provider.log.patience import Patience, patient
 from zbl_provider.log.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import URL
@@ -193,7 +193,7 @@ class DeliveryLog:
             return resending.resendable(connection, query)
 
     @patient
-    def forget_choice(self, keys: Iterable[RunKey]) -> None:
+    def forget_choice(self, keys: Collection[RunKey]) -> None:
         """Have the next clear of task instances mean all their leads in error, as it does."""
         with self._engine.begin() as connection:
             resending.forget_choice(connection, keys)

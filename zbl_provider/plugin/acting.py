@@ -41,7 +41,7 @@ def forget(cleared: NotCleared, dags: Editor, log: Log) -> dict[str, int]:
     """Take back that tasks were to send chosen leads alone: Airflow did not clear them."""
     if not {one.dag_id for one in cleared.runs} <= dags:
         raise HTTPException(403, "You may not edit the Dags of all of these tasks.")
-    log.forget_choice(RunKey(**dict(one)) for one in cleared.runs)
+    log.forget_choice([RunKey(**dict(one)) for one in cleared.runs])
     return {"count": len(cleared.runs)}
 
 
