@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
+from sqlalchemy import update
 
 from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import retention, tables
+from zbl_provider.log import retention, runs, tables
 from zbl_provider.log.enrolment import Enroller
 from zbl_provider.log.model import Enrolment, Status
 from zbl_provider.log.store import DeliveryLog
@@ -224,6 +226,20 @@ def test_what_waits_is_never_deleted(bench):
     bench.later(days=9999)
     assert bench.log.purge_rows(bench.now, YEAR) == 0
     assert len(bench.rows()) == 3
+
+
+def test_deleting_and_a_clear_never_wait_in_a_ring(bench):
+    """A clear locks its run, then its leads: retention holds no lead while it wants a run (4.6)."""
+    run = bench.run()
+    bench.fail(run, lead("a"))
+    bench.later(days=366)
+    with ThreadPoolExecutor(1) as pool, bench.log._engine.connect() as clear:
+        clear.execute(update(tables.run).values(epoch=1))
+        purging = pool.submit(bench.log.purge_rows, bench.now, YEAR)
+        wait([purging], timeout=1)  # SQLite has it wait for the clear
+        runs.open_again(clear, [tables.delivery.c.run_id == run.id], bench.now)
+        clear.commit()
+        purging.result()
 
 
 def test_what_waits_hides_nothing_from_being_deleted(bench):
