@@ -28,7 +28,8 @@ def zbl(case):
     def run(*words, code=0):
         done = subprocess.run(
             [sys.executable, "-m", "airflow", "zbl", *words],
-            env=case.stage.airflow.environment,
+            # At DEBUG, which other tests need, Airflow logs to where its commands answer.
+            env=case.stage.airflow.environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
