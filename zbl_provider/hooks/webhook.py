@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.http.hooks.http import HttpHook
@@ -26,6 +28,19 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.transport import Answer, Failure, Request
+
+
+@cache
+def _loop(_process: int) -> asyncio.AbstractEventLoop:
+    """
+    Give each process one event loop that never ends, in a thread that never ends.
+
+    The HTTP client's own thread may still touch both when a request is over. An API server, whose
+    threads come and go, has died of that.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="zbl-send", daemon=True).start()
+    return loop
 
 
 class WebhookHook(HttpHook):
@@ -94,7 +109,7 @@ class WebhookHook(HttpHook):
             async with Transport(self.destination, self.guard) as transport:
                 return await transport.send(request)
 
-        return asyncio.run(send())
+        return asyncio.run_coroutine_threadsafe(send(), _loop(os.getpid())).result()
 
     def test_connection(self) -> tuple[bool, str]:
         """
