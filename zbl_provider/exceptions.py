@@ -14,6 +14,7 @@ ZblError
  ├── DispatchStopped           6.2  Airflow ended the task while leads were still being found
  ├── LeadsDatabaseError        4.2  the leads' database gave no rows
  ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
+ ├── NotificationFailed        8.3  a notification that was not delivered
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
 
@@ -153,6 +154,23 @@ class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, a
             f"{self.waiting} leads of this task wait. Put that right, then clear this task, or "
             "let the next run try: it sends one lead, and the others when that is delivered."
         )
+
+
+class NotificationFailed(ZblError):  # noqa: N818 - what happened, as in the contract's "delivered"
+    """
+    A notification that was not delivered (Contract 8.3).
+
+    :param integration: its connection id
+    :param answer: how the last attempt ended, and what to change
+    """
+
+    def __init__(self, integration: str, answer: str) -> None:
+        super().__init__(integration, answer)
+        self.integration = integration
+        self.answer = answer
+
+    def __str__(self) -> str:
+        return f"the notification was not delivered to {self.integration}: {self.answer}"
 
 
 class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in the contract

@@ -139,6 +139,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["zbl_provider.operators.dispatch"],
             },
         ],
+        "notifications": ["zbl_provider.notifications.webhook.WebhookNotifier"],
         "extra-links": ["zbl_provider.operators.link.LeadDeliveriesLink"],
         "cli": ["zbl_provider.cli.definition.get_zbl_cli_commands"],
         "connection-types": [

@@ -1,22 +1,26 @@
-"""What a Dag file pays for the operators."""
+"""What a Dag file pays for what it imports."""
 
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = {"pyreqwest", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
 PROGRAM = """
 import sys
 import airflow.sdk
 before = set(sys.modules)
-import zbl_provider.operators.dispatch
-print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+import {module}
+print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
 """
 
 
-def test_parsing_a_dag_loads_nothing_heavy():
-    """The operators' module adds only the provider's own light modules to `airflow.sdk`."""
+@pytest.mark.parametrize("module", ["operators.dispatch", "notifications.webhook"])
+def test_parsing_a_dag_loads_nothing_heavy(module):
+    """The module adds only the provider's own light modules to `airflow.sdk`."""
+    program = PROGRAM.format(module=f"zbl_provider.{module}")
     output = subprocess.run(
-        [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
     added = set(output.split())
     assert "zbl_provider" in added

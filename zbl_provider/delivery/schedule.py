@@ -32,6 +32,7 @@ class Schedule:
     waits: tuple[float, ...]
 
     DEFAULT: ClassVar[Schedule]
+    ONCE: ClassVar[Schedule]
 
     @classmethod
     def parse(cls, waits: Iterable[float | timedelta]) -> Self:
@@ -70,6 +71,7 @@ class Schedule:
 
 
 Schedule.DEFAULT = Schedule((60.0, 300.0, 900.0, 1800.0))
+Schedule.ONCE = Schedule(())
 
 
 def _seconds(number: int, wait: float | timedelta) -> float:

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.http.hooks.http import HttpHook
@@ -20,14 +21,17 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.headers import without_duplicates
+from zbl_provider.delivery.outcome import Outcome, Verdict, classify
+from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ZblError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from requests.auth import AuthBase
 
-    from zbl_provider.delivery.transport import Answer, Failure, Request
+    from zbl_provider.delivery.exchange import Request
 
 
 @cache
@@ -95,21 +99,36 @@ class WebhookHook(HttpHook):
         """
         return Guard.parse(conf.get("zbl", "allowed_networks", fallback=""))
 
-    def send(self, request: Request) -> Answer | Failure:
+    def send(self, request: Request, schedule: Schedule = Schedule.ONCE) -> Outcome:
         """
         Send one request through the provider's one transport, whatever `active` and filters say.
 
         :param request: the body with its id
-        :return: what the destination answered, or why it did not
+        :param schedule: waits after failed attempts, spent here and now; by default there is one
+            attempt
+        :return: how the last attempt ended
         :raises ConfigurationError: if the connection's settings cannot work
         """
-        from zbl_provider.delivery.transport import Transport
+        return self._begin(request, schedule).result()
 
-        async def send() -> Answer | Failure:
-            async with Transport(self.destination, self.guard) as transport:
-                return await transport.send(request)
+    async def async_send(self, request: Request, schedule: Schedule = Schedule.ONCE) -> Outcome:
+        """
+        Send as `send` does, and let the event loop go on meanwhile.
 
-        return asyncio.run_coroutine_threadsafe(send(), _loop(os.getpid())).result()
+        :param request: the body with its id
+        :param schedule: waits after failed attempts
+        :return: how the last attempt ended
+        :raises ConfigurationError: if the connection's settings cannot work
+        """
+        from asgiref.sync import sync_to_async
+
+        # To read the connection, Airflow may have to ask another process.
+        sending = await sync_to_async(self._begin)(request, schedule)
+        return await asyncio.wrap_future(sending)
+
+    def _begin(self, request: Request, schedule: Schedule) -> Future[Outcome]:
+        attempts = _attempts(self.destination, self.guard, request, schedule)
+        return asyncio.run_coroutine_threadsafe(attempts, _loop(os.getpid()))
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -118,12 +137,9 @@ class WebhookHook(HttpHook):
         :return: whether it was delivered, and the status and time, or the reason
         """
         try:
-            result = self.send(_test_request(self.webhook_conn_id))
+            outcome = self.send(_test_request(self.webhook_conn_id))
         except ZblError as problem:
             return False, str(problem)
-        from zbl_provider.delivery.outcome import Verdict, classify
-
-        outcome = classify(result)
         took = f"{outcome.seconds * 1000:.0f} ms, {self.destination.origin}"
         if outcome.verdict is Verdict.DELIVERED:
             return True, f"Test lead delivered: status {outcome.status} ({took})"
@@ -182,6 +198,22 @@ class WebhookHook(HttpHook):
         if (extra_options or {}).get("check_response", True) and not response.ok:
             raise ZblError(f"{self.destination.origin} answered {response.status_code}")
         return response
+
+
+async def _attempts(
+    destination: Destination, guard: Guard, request: Request, schedule: Schedule
+) -> Outcome:
+    from zbl_provider.delivery.transport import Transport
+
+    async with Transport(destination, guard) as transport:
+        for attempt in count(1):
+            outcome = classify(await transport.send(request), destination.retry_statuses)
+            ended_at = datetime.now(UTC)
+            due_at = schedule.next_attempt(attempt, outcome, ended_at)
+            if due_at is None:
+                break
+            await asyncio.sleep((due_at - ended_at).total_seconds())
+    return outcome
 
 
 def _with_auth(destination: Destination, auth: AuthBase) -> Destination:

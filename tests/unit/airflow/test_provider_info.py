@@ -47,7 +47,7 @@ def test_every_declared_module_is_there(kind):
             importlib.import_module(module)
 
 
-@pytest.mark.parametrize("kind", ["cli", "extra-links"])
+@pytest.mark.parametrize("kind", ["cli", "extra-links", "notifications"])
 def test_every_declared_name_is_there(kind):
     """What the metadata names one by one can be imported."""
     for path in INFO[kind]:

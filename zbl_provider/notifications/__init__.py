@@ -1,0 +1,1 @@
+"""Notifiers: tell other systems what happens to Dags."""

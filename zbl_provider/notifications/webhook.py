@@ -1,0 +1,176 @@
+"""A notifier that posts to a webhook what happened to a task or a Dag run (Contract 8.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import copy
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.exceptions import ConfigurationError, NotificationFailed, ScheduleError
+from zbl_provider.notifications.occasion import Occasion, occasion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from airflow.sdk import Context
+    from requests.auth import AuthBase
+
+    from zbl_provider.delivery.exchange import Request
+    from zbl_provider.delivery.outcome import Outcome
+    from zbl_provider.hooks.webhook import WebhookHook
+
+_LONGEST_SECONDS = 60
+
+
+class WebhookNotifier(BaseNotifier):
+    """
+    POST a small JSON document to an integration when something happens in Airflow.
+
+    For `on_failure_callback` and its like of tasks and Dags, and for deadlines, sync or async. It
+    takes the way of the leads: their network guard, headers, signature and deadline (Contract 1 and
+    2). It holds no text of an exception and no data of a lead, unless `message` or `data` says so;
+    ``docs/events.md`` has the document. The delivery log has no part in it.
+
+    An answer that is worth another try gets it, by the same rules as for leads, but at once: a
+    callback must end soon. What fails in the end is raised: Airflow logs it, and the state of the
+    task or Dag run is not touched. A connection that is not active gets nothing.
+
+    :param webhook_conn_id: connection of the integration, of type ``zbl_webhook`` (templated)
+    :param event: the event type; by default what happened, such as ``task.failed`` (templated)
+    :param message: a text for people (templated)
+    :param data: more for machines: a JSON object (templated)
+    :param schedule: waits after each failed attempt, in seconds or as ``timedelta``, 60 s in all at
+        most; by default 1 and 5 seconds
+    :param auth_type: `requests` authentication class, as of `HttpOperator`
+    :raises ScheduleError: for a schedule that cannot be
+    """
+
+    template_fields: Sequence[str] = ("webhook_conn_id", "event", "message", "data")
+
+    def __init__(
+        self,
+        *,
+        webhook_conn_id: str = "zbl_webhook_default",
+        event: str | None = None,
+        message: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        schedule: Iterable[float | timedelta] = (1, 5),
+        auth_type: type[AuthBase] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.webhook_conn_id = webhook_conn_id
+        self.event = event
+        self.message = message
+        self.data = data
+        self.schedule = _short(Schedule.parse(schedule))
+        self.auth_type = auth_type
+
+    def __call__(self, *args: Any) -> None:
+        """Notify; Airflow renders in place, and one notifier may serve many tasks."""
+        super(WebhookNotifier, copy(self)).__call__(*args)
+
+    def notify(self, context: Context) -> None:
+        """
+        Send the notification, and wait for the answer.
+
+        :param context: Airflow's
+        :raises NotificationFailed: if it was not delivered
+        :raises ConfigurationError: if the connection, or `data`, cannot be used
+        """
+        hook = self._hook()
+        if hook.destination.active:
+            self._conclude(hook.send(self._request(context), self.schedule))
+        else:
+            self._hold_back()
+
+    async def async_notify(self, context: Context) -> None:
+        """
+        Send the notification, and let the event loop go on meanwhile.
+
+        :param context: Airflow's
+        :raises NotificationFailed: if it was not delivered
+        :raises ConfigurationError: if the connection, or `data`, cannot be used
+        """
+        from asgiref.sync import sync_to_async
+
+        hook = self._hook()
+        if await sync_to_async(lambda: hook.destination.active)():
+            self._conclude(await hook.async_send(self._request(context), self.schedule))
+        else:
+            self._hold_back()
+
+    def _hook(self) -> WebhookHook:
+        from zbl_provider.hooks.webhook import WebhookHook
+
+        return WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+
+    def _request(self, context: Context) -> Request:
+        from airflow.sdk.configuration import conf
+
+        from zbl_provider.delivery.exchange import Request
+
+        found = occasion(context)
+        event = self.event or found.event
+        document = {
+            "event": event,
+            "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "dag_id": found.dag_id,
+            "run_id": found.run_id,
+            "task_id": found.task_id,
+            "map_index": found.map_index,
+            "try_number": found.try_number,
+            "state": found.state,
+            "logical_date": found.logical_date,
+            "run_after": found.run_after,
+            "deadline": found.deadline,
+            "url": found.url(conf.get("api", "base_url", fallback="")),
+            "message": self.message,
+            "data": self.data or {},
+        }
+        return Request(_webhook_id(self.webhook_conn_id, event, found), _encode(document))
+
+    def _hold_back(self) -> None:
+        self.log.warning("%s is not active: the notification is not sent.", self.webhook_conn_id)
+
+    def _conclude(self, outcome: Outcome) -> None:
+        from zbl_provider.delivery.outcome import Verdict
+
+        if outcome.verdict is not Verdict.DELIVERED:
+            raise NotificationFailed(self.webhook_conn_id, outcome.detail)
+        self.log.info("Notified %s: status %s.", self.webhook_conn_id, outcome.status)
+
+
+def _webhook_id(integration: str, event: str, found: Occasion) -> str:
+    """Name a notification, the same however often it is sent (Contract 2.3)."""
+    told = (found.dag_id, found.run_id, found.task_id, found.map_index, found.turn)
+    name = json.dumps((integration, event, *told))
+    return "msg_" + hashlib.sha256(name.encode()).hexdigest()[:40]
+
+
+def _encode(document: Mapping[str, object]) -> bytes:
+    import orjson
+
+    try:
+        return orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        pass  # its words may quote the data
+    raise ConfigurationError(
+        field="data", problem="it is not JSON", remedy="Pass texts, numbers, lists and objects"
+    )
+
+
+def _short(schedule: Schedule) -> Schedule:
+    if sum(schedule.waits) > _LONGEST_SECONDS:
+        raise ScheduleError(
+            field="schedule",
+            problem=f"waits for more than {_LONGEST_SECONDS} seconds in all",
+            remedy="A callback holds up what runs it: give shorter waits",
+        )
+    return schedule
