@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Failed, Run, RunKey
     from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.settler import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Dispatcher:
     :param guard: which addresses may be reached
     :param policy: the operator's decisions
     :param clock: gives the present time; a parameter so that tests can set it
+    :param observe: told of each group of attempts that is settled, such as for metrics
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Dispatcher:
         guard: Guard,
         policy: Policy,
         clock: Callable[[], datetime] = utc_now,
+        observe: Observer | None = None,
     ) -> None:
         self.log = log
         self.destination = destination
         self.guard = guard
         self.policy = policy
         self.clock = clock
+        self.observe = observe
         self._draining: Drain | None = None
         self._stopping = False
 
@@ -184,6 +188,7 @@ class Dispatcher:
             only_own=self.policy.only_own,
             gate=gate,
             clock=self.clock,
+            observe=self.observe,
         )
 
     def _reopen(self, run: Run, epoch: int) -> None:

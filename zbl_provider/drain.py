@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zbl_provider.gate import Gate
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.settler import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Drain:
     :param only_own: claim this run's leads alone
     :param gate: closes when nothing more may be sent
     :param clock: gives the present time
+    :param observe: told of each group of attempts that is settled
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Drain:
         only_own: bool,
         gate: Gate,
         clock: Callable[[], datetime],
+        observe: Observer | None = None,
     ) -> None:
         self._log = log
         self._run = run
@@ -82,7 +85,8 @@ class Drain:
         self._clock = clock
         self._lease = timedelta(seconds=_LEASE_SECONDS + 2 / (destination.max_rate or 1))
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
-        self._settler = Settler(log, run, gate)
+        self._settler = Settler(log, run, gate, observe)
+        self._observe = observe
         self._changed = asyncio.Event()
         self._enrolling = True
         self._in_flight = 0  # claimed, and neither settled nor released
@@ -364,6 +368,8 @@ class Drain:
         try:
             try:
                 self._log.settle(known, self._run)
+                if self._observe:
+                    self._observe(known)
             finally:
                 self._log.release(unsent, self._clock())
         except DeliveryLogUnavailable as problem:

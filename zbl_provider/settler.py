@@ -8,11 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from zbl_provider.gate import Gate
     from zbl_provider.log.model import Run, Settlement
     from zbl_provider.log.store import DeliveryLog
+
+    Observer = Callable[[Sequence[Settlement]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +32,16 @@ class Settler:
     :param log: the delivery log
     :param run: the run that makes the attempts
     :param gate: has its decisions written down after the outcomes that led to them
+    :param observe: told of each group that is settled
     """
 
-    def __init__(self, log: DeliveryLog, run: Run, gate: Gate) -> None:
+    def __init__(
+        self, log: DeliveryLog, run: Run, gate: Gate, observe: Observer | None = None
+    ) -> None:
         self._log = log
         self._run = run
         self._gate = gate
+        self._observe = observe
         self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
         self._hand: list[Settlement] = []  # taken from there, and not settled yet
         self._since: float | None = None  # by the clock that never goes back
@@ -63,6 +69,8 @@ class Settler:
             self._since = time.monotonic()
             fenced = await asyncio.to_thread(self._log.settle, group, self._run)
             self._since, self._hand = None, []
+            if self._observe:
+                self._observe(group)
             if self._gate.unrecorded:
                 await asyncio.to_thread(self._gate.record)
             if fenced:

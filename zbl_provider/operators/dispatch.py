@@ -149,6 +149,7 @@ class _DispatchOperator(BaseOperator):
     def _dispatcher(self) -> Dispatcher:
         from zbl_provider.dispatcher import Dispatcher, Policy
         from zbl_provider.hooks.delivery_log import delivery_log
+        from zbl_provider.hooks.metrics import metrics
         from zbl_provider.hooks.webhook import WebhookHook
         from zbl_provider.log.patience import TASK_PATIENCE
 
@@ -164,6 +165,7 @@ class _DispatchOperator(BaseOperator):
                 wait_for_retries=self.wait_for_retries,
                 only_own=self.only_own,
             ),
+            observe=metrics(self.webhook_conn_id),
         )
 
     def _defer_until(self, report: Report, skipped: int) -> NoReturn:

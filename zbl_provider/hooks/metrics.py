@@ -1,0 +1,71 @@
+"""What Airflow's own metrics are told of attempts (Contract 8.3)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from zbl_provider.delivery.outcome import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zbl_provider.log.model import Settlement
+
+logger = logging.getLogger(__name__)
+
+_SWITCHES = ("statsd_on", "statsd_datadog_enabled", "otel_on")
+_TIMED = 10  # of a group of attempts: each timing is a packet, and there are thousands a second
+
+
+class Metrics:
+    """
+    Counts attempts and what became of them, a group at a time.
+
+    :param integration: the connection's id, which every metric is tagged with
+    """
+
+    def __init__(self, integration: str) -> None:
+        self._tags = {"integration": integration}
+        self._broken = False
+
+    def __call__(self, settlements: Sequence[Settlement]) -> None:
+        """
+        Tell Airflow of some attempts; what goes wrong with that stops no lead.
+
+        :param settlements: what became of them
+        """
+        if self._broken:
+            return
+        try:
+            self._tell(settlements)
+        except Exception:
+            self._broken = True
+            logger.exception("Airflow takes no metrics: this task sends no more of them.")
+
+    def _tell(self, settlements: Sequence[Settlement]) -> None:
+        from airflow.sdk.observability.stats import Stats
+
+        failed = [one for one in settlements if one.outcome.verdict is not Verdict.DELIVERED]
+        counts = {
+            "zbl.attempts": len(settlements),
+            "zbl.delivered": len(settlements) - len(failed),
+            "zbl.errors": sum(one.due_at is None for one in failed),
+        }
+        for name, count in counts.items():
+            if count:
+                Stats.incr(name, count, tags=self._tags)
+        for one in settlements[:: len(settlements) // _TIMED + 1]:
+            Stats.timing("zbl.attempt_ms", one.outcome.seconds * 1000, tags=self._tags)
+
+
+def metrics(integration: str) -> Metrics | None:
+    """
+    Return what is to be told of each group of attempts, or None where Airflow sends no metrics.
+
+    :param integration: the connection's id
+    """
+    from airflow.sdk.configuration import conf
+
+    on = any(conf.getboolean("metrics", switch, fallback=False) for switch in _SWITCHES)
+    return Metrics(integration) if on else None
