@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from demo.airflow import Airflow
+    from tests.statsd import Statsd
 
 COLUMNS = ("id", "name", "email", "phone", "company", "score", "status", "list_id", "list_name")
 COLUMNS += ("segment", "qualified_at", "created_at", "custom_fields", "verifications")
@@ -78,6 +79,7 @@ class Stage:
     airflow: Airflow
     rest: Rest
     receiver: Receiver
+    statsd: Statsd
     answers: dict[str, Callable[[Received], Reply]]
     databases: dict[str, str]
     authority: str

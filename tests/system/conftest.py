@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from demo.airflow import Airflow
 from demo.receiver import Received, Receiver, Reply
 from tests.databases import postgres
+from tests.statsd import Statsd
 from tests.system.case import Case, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -50,11 +51,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
         # What is in no log now is in none at any level.
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
     }
-    with Receiver(answer) as receiver, Airflow(home, HERE / "dags", options=options) as airflow:
+    with (
+        Receiver(answer) as receiver,
+        Statsd() as statsd,
+        Airflow(home, HERE / "dags", options=options | statsd.options) as airflow,
+    ):
         yield Stage(
             airflow=airflow,
             rest=airflow.rest,
             receiver=receiver,
+            statsd=statsd,
             answers=answers,
             databases={
                 "leads": f"sqlite:///{folder / 'leads.db'}",

@@ -25,3 +25,36 @@ def test_parsing_a_dag_loads_nothing_heavy(module):
     added = set(output.split())
     assert "zbl_provider" in added
     assert not added & HEAVY
+
+
+NOTIFY = """
+import asyncio, sys, threading
+from zbl_provider.exceptions import ZblError
+from zbl_provider.notifications.webhook import WebhookNotifier
+loops_thread, imported = threading.get_ident(), set()
+
+def note(event, arguments):
+    if event == "import" and threading.get_ident() == loops_thread:
+        imported.add(arguments[0].partition(".")[0])
+
+async def notify():
+    sys.addaudithook(note)
+    try:
+        await WebhookNotifier(webhook_conn_id="away", schedule=(), context={"run_id": "1"})
+    except ZblError as problem:
+        print(problem)
+    print(*sorted(imported))
+
+asyncio.run(notify())
+"""
+
+
+def test_an_async_notification_imports_nothing_heavy_in_the_event_loop(monkeypatch):
+    """Triggers wait in that loop, for as long as an import takes (Contract 8.3)."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", "zbl-webhook://localhost:1/https")
+    output = subprocess.run(
+        [sys.executable, "-c", NOTIFY], check=True, capture_output=True, text=True
+    ).stdout
+    said, imported = output.strip().splitlines()[-2:]
+    assert "was not delivered to away" in said
+    assert not set(imported.split()) & HEAVY

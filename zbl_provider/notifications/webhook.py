@@ -84,11 +84,9 @@ class WebhookNotifier(BaseNotifier):
         :raises NotificationFailed: if it was not delivered
         :raises ConfigurationError: if the connection, or `data`, cannot be used
         """
-        hook = self._hook()
-        if hook.destination.active:
-            self._conclude(hook.send(self._request(context), self.schedule))
-        else:
-            self._hold_back()
+        if prepared := self._prepare(context):
+            hook, request = prepared
+            self._conclude(hook.send(request, self.schedule))
 
     async def async_notify(self, context: Context) -> None:
         """
@@ -100,16 +98,19 @@ class WebhookNotifier(BaseNotifier):
         """
         from asgiref.sync import sync_to_async
 
-        hook = self._hook()
-        if await sync_to_async(lambda: hook.destination.active)():
-            self._conclude(await hook.async_send(self._request(context), self.schedule))
-        else:
-            self._hold_back()
+        # In a thread: imports, and the question for the connection, would hold up the loop.
+        if prepared := await sync_to_async(self._prepare)(context):
+            hook, request = prepared
+            self._conclude(await hook.async_send(request, self.schedule))
 
-    def _hook(self) -> WebhookHook:
+    def _prepare(self, context: Context) -> tuple[WebhookHook, Request] | None:
         from zbl_provider.hooks.webhook import WebhookHook
 
-        return WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+        hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+        if hook.destination.active:
+            return hook, self._request(context)
+        self.log.warning("%s is not active: the notification is not sent.", self.webhook_conn_id)
+        return None
 
     def _request(self, context: Context) -> Request:
         from airflow.sdk.configuration import conf
@@ -135,9 +136,6 @@ class WebhookNotifier(BaseNotifier):
             "data": self.data or {},
         }
         return Request(_webhook_id(self.webhook_conn_id, event, found), _encode(document))
-
-    def _hold_back(self) -> None:
-        self.log.warning("%s is not active: the notification is not sent.", self.webhook_conn_id)
 
     def _conclude(self, outcome: Outcome) -> None:
         from zbl_provider.delivery.outcome import Verdict

@@ -18,6 +18,7 @@ from zbl_provider.exceptions import (
 )
 from zbl_provider.log.model import FAILED, RunKey, Status
 from zbl_provider.operators.link import LeadDeliveriesLink
+from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,6 +144,7 @@ class _DispatchOperator(BaseOperator):
         _purge(dispatcher.log)
         if failure := _failure(report, self.webhook_conn_id):
             raise _for_good(failure)
+        announce(self, context, report.counts)
         summary = self._summary(report, dispatcher.log)
         return summary | ({"skipped": skipped} if skipped else {})
 

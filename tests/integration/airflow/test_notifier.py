@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG, AsyncCallback
+import structlog
+from airflow.sdk import DAG, AsyncCallback, SyncCallback
+from airflow.sdk.execution_time.callback_supervisor import execute_callback
+from airflow.triggers.callback import CallbackTrigger
 from requests.auth import AuthBase
 
 from demo.receiver import Reply, is_signed
@@ -275,6 +278,19 @@ async def test_an_async_notification_is_tried_again_and_raised(receiver):
 
 
 def test_a_deadline_takes_the_notifier_by_name(receiver):
-    """`AsyncCallback` finds it awaitable, and its arguments are plain JSON (Contract 8.3)."""
-    callback = AsyncCallback(WebhookNotifier, {"message": "late", "schedule": [1]})
-    assert callback.serialize()["path"] == "zbl_provider.notifications.webhook.WebhookNotifier"
+    """Both kinds of callbacks, called as Airflow calls them, with plain JSON (Contract 8.3)."""
+    arguments = {"message": "{{ dag_run.dag_id }} is late", "schedule": [1]}
+    for kind in (AsyncCallback, SyncCallback):
+        callback = kind(WebhookNotifier, arguments)
+        path, given = callback.path, callback.kwargs | {"context": _missed()}
+        if kind is AsyncCallback:
+            asyncio.run(_exhaust(CallbackTrigger(path, given).run()))
+        else:
+            assert execute_callback(path, given, "", None, structlog.get_logger()) == (True, None)
+    assert [json.loads(request.body)["message"] for request in receiver.received] == [
+        "dag is late"
+    ] * 2
+
+
+async def _exhaust(events):
+    assert [event.payload["state"] async for event in events] == ["running", "success"]
