@@ -139,6 +139,12 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["zbl_provider.operators.dispatch"],
             },
         ],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["zbl_provider.triggers.leads"],
+            },
+        ],
         "notifications": ["zbl_provider.notifications.webhook.WebhookNotifier"],
         "extra-links": ["zbl_provider.operators.link.LeadDeliveriesLink"],
         "cli": ["zbl_provider.cli.definition.get_zbl_cli_commands"],

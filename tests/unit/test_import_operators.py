@@ -15,7 +15,9 @@ print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
 """
 
 
-@pytest.mark.parametrize("module", ["operators.dispatch", "notifications.webhook"])
+@pytest.mark.parametrize(
+    "module", ["operators.dispatch", "notifications.webhook", "triggers.leads"]
+)
 def test_parsing_a_dag_loads_nothing_heavy(module):
     """The module adds only the provider's own light modules to `airflow.sdk`."""
     program = PROGRAM.format(module=f"zbl_provider.{module}")

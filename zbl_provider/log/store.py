@@ -15,6 +15,7 @@ from zbl_provider.log import (
     rotation,
     runs,
     settling,
+    waiting,
 )
 from zbl_provider.log.cipher import Seal
 from zbl_provider.log.claims import Lease
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from zbl_provider.log.cipher import Cipher
+    from zbl_provider.log.decision import Known
     from zbl_provider.log.model import (
         Candidate,
         Claimed,
@@ -303,6 +305,32 @@ class DeliveryLog:
         """Return where one lead stands with one integration; None if it was never enrolled."""
         with reading(self._engine) as connection:
             return runs.find(connection, webhook_id)
+
+    @patient
+    def known(self, webhook_ids: Collection[str]) -> dict[str, Known]:
+        """
+        Return what the log knows of leads, as a new run would find them; nothing is changed.
+
+        :param webhook_ids: any number
+        :return: by webhook id; what was never enrolled is absent, and of what a purge has left only
+            the id it is said that it was delivered, or erased (Contract 6.4)
+        """
+        with reading(self._engine) as connection:
+            return waiting.known(connection, webhook_ids)
+
+    @patient
+    def overdue(self, integration: str, before: datetime, now: datetime) -> int:
+        """
+        Count leads that should have gone out, and that nobody is about to send (Contract 4.6).
+
+        :param integration: the connection id
+        :param before: counted are leads that were due before, aware
+        :param now: the present time, aware
+        :return: at most 1,000; none while the integration is held or paused, or while a task sends
+            to it
+        """
+        with reading(self._engine) as connection:
+            return waiting.overdue(connection, integration, before, now)
 
     @patient
     def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:

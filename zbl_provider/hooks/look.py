@@ -1,0 +1,128 @@
+"""What sensors and triggers ask, through Airflow's connections; they read, and never send (3.4)."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from zbl_provider.hooks.delivery_log import delivery_log
+from zbl_provider.hooks.rows import Rows
+from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.waiting import Need, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Mapping, Sequence
+
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.log.decision import Known
+    from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.waiting import Waiting
+
+MANY = 1000
+"""Leads that wait are counted up to this."""
+
+_AT_ONCE = timedelta(0)
+# So long after it was due a lead is minded by nobody: a deferred task is back within seconds.
+_GRACE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What a watcher sees at one look.
+
+    :param leads: keys of leads that the log has yet to take up, MANY at most
+    :param overdue: leads in the log that should have gone out and that nobody is about to send
+    """
+
+    leads: frozenset[str]
+    overdue: int
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What tells one thing to do from another, so that it is not announced at every look."""
+        # Of very many, a query need not give the same first ones at each look.
+        leads = self.leads if len(self.leads) < MANY else frozenset({"many"})
+        return leads | {"overdue"} if self.overdue else leads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadsQuery:
+    """
+    A query of leads, and the integration that they are for.
+
+    :param sql: the query
+    :param leads_conn_id: connection of its database
+    :param webhook_conn_id: connection of the integration
+    :param parameters: bound to the query by the driver
+    :param field_map: names of columns that are to be other fields than their names say
+    :param log_conn_id: connection of the delivery log's database; None as the operators have it
+    """
+
+    sql: str
+    leads_conn_id: str
+    webhook_conn_id: str
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    field_map: Mapping[str, str] | None = None
+    log_conn_id: str | None = None
+
+    def count(self, *, up_to: int = MANY, patience: timedelta = _AT_ONCE) -> int:
+        """
+        Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
+
+        :param up_to: counted no further, and the query is read no further
+        :param patience: how long the delivery log is waited for
+        :raises ZblError: for a setting that cannot work, or a database that is away
+        """
+        destination = WebhookHook(self.webhook_conn_id).destination
+        with (
+            closing(delivery_log(self.log_conn_id, patience=patience)) as log,
+            closing(self._waiting(destination, log)) as found,
+        ):
+            return sum(1 for _ in islice(found, up_to))
+
+    def watch(self) -> Found:
+        """
+        See what is to be done for the integration and is done by nobody (Contract 8.2).
+
+        :raises ZblError: for a setting that cannot work, or a database that is away
+        """
+        destination = WebhookHook(self.webhook_conn_id).destination
+        with (
+            closing(delivery_log(self.log_conn_id)) as log,
+            closing(self._waiting(destination, log)) as found,
+        ):
+            fresh = (one.key for one in found if one.need is Need.UPTAKE)
+            return Found(frozenset(islice(fresh, MANY)), _overdue(destination, log))
+
+    def _waiting(
+        self, destination: Destination, log: DeliveryLog
+    ) -> Generator[Waiting, None, None]:
+        rows = Rows(self.leads_conn_id, self.sql, self.parameters)
+        return waiting(rows, self.field_map, destination, log)
+
+
+def _overdue(destination: Destination, log: DeliveryLog) -> int:
+    if not destination.active:
+        return 0
+    now = datetime.now(UTC)
+    return log.overdue(destination.integration, now - _GRACE, now)
+
+
+def standings(
+    log_conn_id: str | None, webhook_ids: Collection[str], *, patience: timedelta = _AT_ONCE
+) -> dict[str, Known]:
+    """
+    Look up where leads stand (Contract 8.1).
+
+    :param log_conn_id: connection of the delivery log's database; None as the operators have it
+    :param webhook_ids: of the leads
+    :param patience: how long the delivery log is waited for
+    :return: by webhook id; what the log does not know is absent
+    :raises ZblError: if the log cannot be used
+    """
+    with closing(delivery_log(log_conn_id, patience=patience)) as log:
+        return log.known(webhook_ids)

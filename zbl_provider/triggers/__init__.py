@@ -1,0 +1,1 @@
+"""Triggers: they wait and read, and never send (Contract 3.4)."""
