@@ -6,6 +6,7 @@ import sys
 import pytest
 
 HEAVY = {"pyreqwest", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
+HEAVY |= {"openlineage"}
 PROGRAM = """
 import sys
 import airflow.sdk

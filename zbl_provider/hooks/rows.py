@@ -38,7 +38,7 @@ class Rows:
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
     ) -> None:
         self._conn_id = conn_id
-        self._hook = _database(conn_id)
+        self._hook = database(conn_id)
         self._sql = sql
         self._parameters = parameters
 
@@ -69,7 +69,12 @@ class Rows:
                     yield columns, tuple(row.values()) if isinstance(row, dict) else row
 
 
-def _database(conn_id: str) -> DbApiHook:
+def database(conn_id: str) -> DbApiHook:
+    """
+    Return a connection's hook, if it is one of a database.
+
+    :raises ConfigurationError: if it is none
+    """
     hook: DbApiHook = BaseHook.get_hook(conn_id)
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ConfigurationError(

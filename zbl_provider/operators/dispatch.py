@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import jinja2
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
     from requests.auth import AuthBase
 
@@ -116,6 +117,16 @@ class _DispatchOperator(BaseOperator):
         if self._active:
             self.log.info("Airflow ends this task: nothing more is sent, the log keeps the rest.")
             self._active.stop()
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage where leads come from and go to; it asks only where it is installed."""
+        from zbl_provider.operators.lineage import lineage
+
+        return lineage(self.webhook_conn_id, *self._source())
+
+    def _source(self) -> tuple[str | None, str | None]:
+        """Return the leads' database and query, if they come from one."""
+        return None, None
 
     def _find(self) -> Iterable[Lead | Unreadable]:
         raise NotImplementedError
@@ -293,6 +304,9 @@ class DispatchLeadsOperator(_DispatchOperator):
         self.leads_conn_id = leads_conn_id
         self.parameters = parameters
         self.field_map = field_map
+
+    def _source(self) -> tuple[str, str]:
+        return self.leads_conn_id, self.sql
 
     def _find(self) -> Iterator[Lead | Unreadable]:
         from zbl_provider.hooks.rows import Rows
