@@ -26,7 +26,7 @@ def _import(module, *blocked):
 @pytest.mark.parametrize("name", MODULES)
 def test_leads_import_without_airflow(name):
     """Every module of leads imports where Airflow is not installed (design: the house)."""
-    result = _import(f"zbl_provider.leads.{name}", "airflow", "sqlalchemy", "pyreqwest", "requests")
+    result = _import(f"zbl_provider.leads.{name}", "airflow", "sqlalchemy", "requests")
     assert result.returncode == 0, result.stderr
 
 

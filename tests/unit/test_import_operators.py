@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"pyreqwest", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
+HEAVY = {"httptools", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
 HEAVY |= {"openlineage"}
 PROGRAM = """
 import sys

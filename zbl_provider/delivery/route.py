@@ -21,7 +21,7 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Gives a host's addresses as plain text, the preferred one first; raises OSError for none."""
 
 _TRIAL_SECONDS: Final = 2.0
-_PROXY_PORTS: Final = {"http": 80, "https": 443}
+_PROXY_PORT: Final = 80
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
@@ -138,7 +138,7 @@ def _endpoint(destination: Destination, proxy: str | None) -> tuple[str, int]:
     if proxy is None:
         return destination.host, destination.port
     parts = urlsplit(proxy)
-    return parts.hostname or "", parts.port or _PROXY_PORTS[parts.scheme]
+    return parts.hostname or "", parts.port or _PROXY_PORT
 
 
 def _proxy(destination: Destination) -> str | None:

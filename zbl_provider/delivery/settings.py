@@ -134,10 +134,11 @@ def proxy_url(text: str, field: str) -> str:
     try:
         parts = urlsplit(url)
         host = read_host(f"[{parts.hostname}]" if "[" in parts.netloc else parts.hostname or "")
-        usable = parts.scheme in ("http", "https") and parts.port != 0
+        usable = parts.scheme == "http" and parts.port != 0
     except (ValueError, DestinationError):
         usable = False
     if not usable or re.search(r"[\x00-\x20\x7f]", url):
+        # Through it goes TLS from end to end; TLS to the proxy itself would add little.
         raise _refusal(field, "is not the URL of an HTTP proxy", "Give it as http://host:port")
     credentials, at, _ = parts.netloc.rpartition("@")
     port = f":{parts.port}" if parts.port else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from zbl_provider.exceptions import SigningSecretError
@@ -28,30 +28,42 @@ def parse_secrets(text: str | None) -> tuple[bytes, ...]:
     return tuple(_key(place, secret) for place, secret in enumerate((text or "").split(), start=1))
 
 
-def headers(
-    secrets: Sequence[bytes], webhook_id: str, timestamp: int, body: bytes
-) -> dict[str, str]:
+class Signer:
     """
-    Name, date and sign one request (Contract 2.3).
+    Names, dates and signs requests (Contract 2.3).
 
-    :param secrets: the keys; without any the request is not signed
-    :param webhook_id: the lead's id towards this integration
-    :param timestamp: when this attempt starts, in seconds since 1970
-    :param body: the exact bytes that are sent
+    :param secrets: the keys; without any, requests are not signed
     """
-    named = {
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(timestamp),
-        "Idempotency-Key": webhook_id,
-    }
-    if secrets:
-        signed = f"{webhook_id}.{timestamp}.".encode() + body
-        named["webhook-signature"] = " ".join(_signature(key, signed) for key in secrets)
-    return named
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        # Copies of a begun one cost half of what `hmac.digest` does, and never let go of the GIL.
+        self._keys = [hmac.new(secret, digestmod="sha256") for secret in secrets]
+
+    def headers(self, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+        """
+        Return the headers of one request.
+
+        :param webhook_id: the lead's id towards this integration
+        :param timestamp: when this attempt starts, in seconds since 1970
+        :param body: the exact bytes that are sent
+        """
+        named = {
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(timestamp),
+            "Idempotency-Key": webhook_id,
+        }
+        if self._keys:
+            signed = f"{webhook_id}.{timestamp}.".encode() + body
+            named["webhook-signature"] = " ".join([_signature(key, signed) for key in self._keys])
+        return named
 
 
-def _signature(key: bytes, signed: bytes) -> str:
-    return "v1," + b64encode(hmac.digest(key, signed, "sha256")).decode("ascii")
+def _signature(key: hmac.HMAC, signed: bytes) -> str:
+    mine = key.copy()
+    mine.update(signed)
+    return "v1," + binascii.b2a_base64(mine.digest(), newline=False).decode("ascii")
 
 
 def _key(place: int, secret: str) -> bytes:

@@ -12,7 +12,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from zbl_provider.delivery.client import static_headers
+from zbl_provider.delivery.head import static_headers
 from zbl_provider.delivery.route import look_up
 
 if TYPE_CHECKING:

@@ -129,8 +129,8 @@ HEADERS = [
 ]
 
 INFORMATION = [
-    Fault("100 Continue without end", TIMEOUT, do.pour(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)),
-    Fault("103 Early Hints without end", TIMEOUT,
+    Fault("100 Continue without end", PROTOCOL, do.pour(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)),
+    Fault("103 Early Hints without end", PROTOCOL,
           do.pour(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1000)),
     Fault("101 Switching Protocols", ("retry 101",), raw(
           b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")),

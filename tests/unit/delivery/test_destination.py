@@ -225,7 +225,8 @@ def test_a_proxys_host_has_one_spelling(written, host):
 
 @pytest.mark.parametrize(
     "value",
-    ["socks5://s3cret@proxy.test:1080", "http://", "http://s3cret@proxy.test:99999", 5, ["x"],
+    ["socks5://s3cret@proxy.test:1080", "https://s3cret@proxy.test", "http://", 5, ["x"],
+     "http://s3cret@proxy.test:99999",
      "http://proxy.test/ s3cret", "http://[s3cret", "http://loc%61lhost",
      "http://s3cret.test&x", f"http://{'a' * 64}.test",
      "http://a..test", "http://256.1.1.1", "http://:3128"],

@@ -4,13 +4,14 @@ import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from httptools import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zbl_provider.delivery.client import ClientFactory
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.exchange import Answer, Failure, FailureKind
 from zbl_provider.delivery.guard import Guard
+from zbl_provider.delivery.head import Head
 from zbl_provider.delivery.headers import parse_headers
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
@@ -106,7 +107,21 @@ def test_any_headers_are_taken_or_refused_by_name(headers):
     destination = Destination.parse(
         integration="i", host="https://hooks.test/", extra={"secret_headers": dict(taken)}
     )
-    ClientFactory(destination, None, 1.0).build("hooks.test", "192.0.2.1")
+    received = []
+    parser = HttpRequestParser(Reader(received))
+    parser.feed_data(Head(destination).write({"webhook-id": "msg_1"}, b"{}"))
+    assert [pair for pair in received if pair[0] in dict(taken)] == taken
+    assert len(received) == len({name.lower() for name, _ in received})
+
+
+class Reader:
+    """Reads a request as a receiver would, and minds its headers alone."""
+
+    def __init__(self, fields):
+        self._fields = fields
+
+    def on_header(self, name, value):
+        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
 
 
 # Near misses of what Retry-After may be.

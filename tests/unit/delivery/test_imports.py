@@ -9,7 +9,7 @@ HEAVY = {
     "httpx",
     "idna",
     "jsonschema_rs",
-    "pyreqwest",
+    "httptools",
     "requests",
     "sqlalchemy",
 }
@@ -30,4 +30,4 @@ def test_what_is_pure_imports_nothing_heavy(module):
 
 def test_the_transport_needs_no_airflow():
     """The one place that sends knows nothing of Airflow (Contract 2)."""
-    assert not loaded_by("transport") & (HEAVY - {"pyreqwest"})
+    assert not loaded_by("transport") & (HEAVY - {"httptools"})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from zbl_provider.delivery.signing import headers, parse_secrets
+from zbl_provider.delivery.signing import Signer, parse_secrets
 from zbl_provider.exceptions import SigningSecretError
 
 SPEC_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -20,8 +20,7 @@ def written(key):
 
 def test_the_signature_is_that_of_the_standards_own_libraries():
     """The golden vector of the Standard Webhooks libraries holds (Contract 2.3)."""
-    signed = headers(
-        parse_secrets(SPEC_SECRET),
+    signed = Signer(parse_secrets(SPEC_SECRET)).headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         1614265330,
         b'{"test": 2432232314}',
@@ -38,24 +37,26 @@ def test_the_signature_is_that_of_the_standards_own_libraries():
 def test_the_standards_own_library_verifies_what_is_signed(key, text, webhook_id):
     """Whatever the bytes, the `standardwebhooks` package accepts their signature (2.3)."""
     body = text.encode()
-    signed = headers(parse_secrets(written(key)), webhook_id, int(time.time()), body)
+    signed = Signer(parse_secrets(written(key))).headers(webhook_id, int(time.time()), body)
     Webhook(written(key)).verify(body, signed, json_parse=False)
 
 
 def test_during_rotation_either_secret_verifies():
     """With two secrets both sign, the first one first (Contract 1.2 and 2.3)."""
     secrets = parse_secrets(f"{OTHER_SECRET}  {SPEC_SECRET}")
-    signed = headers(secrets, "msg_1", int(time.time()), b"{}")
+    signed = Signer(secrets).headers("msg_1", int(time.time()), b"{}")
     for secret in (OTHER_SECRET, SPEC_SECRET):
         Webhook(secret).verify(b"{}", signed)
-    alone = headers(parse_secrets(OTHER_SECRET), "msg_1", int(signed["webhook-timestamp"]), b"{}")
+    alone = Signer(parse_secrets(OTHER_SECRET)).headers(
+        "msg_1", int(signed["webhook-timestamp"]), b"{}"
+    )
     assert signed["webhook-signature"].split()[0] == alone["webhook-signature"]
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
 def test_without_a_secret_there_is_no_signature(text):
     """Without a signing secret the other headers stay (Contract 2.3)."""
-    named = headers(parse_secrets(text), "msg_1", 1, b"{}")
+    named = Signer(parse_secrets(text)).headers("msg_1", 1, b"{}")
     assert set(named) == {"webhook-id", "webhook-timestamp", "Idempotency-Key"}
 
 
