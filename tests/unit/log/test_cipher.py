@@ -45,3 +45,31 @@ def test_bytes_of_another_origin_are_unreadable():
     """What this log did not write is not sent."""
     with pytest.raises(UnreadableError):
         Seal(None).open(b"")
+
+
+@pytest.mark.parametrize("stored", [b"\x02", b"\x02\x00", b"\x02\xff\xff", b"\x02\x00\x04abcd"])
+def test_an_envelope_that_was_cut_is_unreadable(stored):
+    """What this log did not write whole is not sent."""
+    with pytest.raises(UnreadableError):
+        Seal(OLD).open(stored)
+
+
+def test_what_was_changed_is_unreadable():
+    """A payload that somebody has tampered with is not sent (Contract 6.4)."""
+    stored = Seal(OLD).close(b'{"lead":{}}')
+    for place in range(1, len(stored)):
+        changed = bytearray(stored)
+        changed[place] ^= 1
+        with pytest.raises(UnreadableError):
+            Seal(OLD).open(bytes(changed))
+
+
+def test_what_a_fernet_sealed_by_itself_still_opens():
+    """A log that is older than the envelopes stays readable (Contract 6.2)."""
+    assert Seal(OLD).open(b"\x01" + OLD.encrypt(b"{}")) == b"{}"
+
+
+def test_no_two_ciphertexts_are_alike():
+    """Whoever reads the log cannot tell that two leads have the same data (Contract 6.4)."""
+    seal = Seal(OLD)
+    assert len({seal.close(b"{}")[-30:] for _ in range(100)}) == 100
