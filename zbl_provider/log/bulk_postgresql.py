@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON
 
+from zbl_provider.log.joined import Joined
 from zbl_provider.log.tables import Words, storable
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 def _parameters(table: Table, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     words = [name for name in rows[0] if isinstance(table.c[name].type, Words)]
     binary = [name for name in rows[0] if _is_binary(table, name)]
-    joined = _Joined()
+    joined = Joined()
     texts = []
     for row in rows:
         text = row.copy()
@@ -59,24 +60,6 @@ def _parameters(table: Table, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             text[_start(name)], text[_size(name)] = joined.add(text.pop(name))
         texts.append(text)
     return {_GIVEN: orjson.dumps(texts).decode(), _BYTES: bytes(joined.bytes)}
-
-
-class _Joined:
-    """Bytes end to end; what many rows share, such as an answer's excerpt, is there once."""
-
-    def __init__(self) -> None:
-        self.bytes = bytearray()
-        self._starts: dict[bytes, int] = {}
-
-    def add(self, value: bytes | None) -> tuple[int | None, int | None]:
-        """Return where it begins, counted from 1 as SQL does, and how long it is."""
-        if value is None:
-            return None, None
-        start = self._starts.get(value)
-        if start is None:
-            start = self._starts[value] = len(self.bytes) + 1
-            self.bytes += value
-        return start, len(value)
 
 
 @cache
