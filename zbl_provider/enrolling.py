@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from zbl_provider.log.model import Candidate, Claimed, Run
     from zbl_provider.log.store import DeliveryLog
 
-_LARGEST_BATCH = 500  # leads per write of the log,
+_FIRST_BATCH = 50  # leads of the first write of the log, so that sending begins soon;
+_LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
@@ -56,6 +57,7 @@ class Enrolling:
         self._found = iter(found)
         self._clock = clock
         self._problem: Exception | None = None
+        self._largest = _FIRST_BATCH
         self.skipped = 0
 
     def read(self) -> list[Candidate]:
@@ -77,13 +79,14 @@ class Enrolling:
         return batch
 
     def _fill(self, batch: list[Candidate]) -> None:
+        largest, self._largest = self._largest, min(2 * self._largest, _LARGEST_BATCH)
         until = time.monotonic() + _BATCH_SECONDS
         room = _LARGEST_BATCH_BYTES
         for lead in self._found:
             one = candidate(lead, self._destination)
             batch.append(one)
             room -= len(one.body or b"")
-            if len(batch) == _LARGEST_BATCH or room < 0 or time.monotonic() > until:
+            if len(batch) == largest or room < 0 or time.monotonic() > until:
                 break
 
     def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -32,17 +33,25 @@ class Settler:
     :param log: the delivery log
     :param run: the run that makes the attempts
     :param gate: has its decisions written down after the outcomes that led to them
+    :param in_flight: tells how many leads are out, those whose outcomes wait here included
     :param observe: told of each group that is settled
     """
 
     def __init__(
-        self, log: DeliveryLog, run: Run, gate: Gate, observe: Observer | None = None
+        self,
+        log: DeliveryLog,
+        run: Run,
+        gate: Gate,
+        in_flight: Callable[[], int],
+        observe: Observer | None = None,
     ) -> None:
         self._log = log
         self._run = run
         self._gate = gate
+        self._in_flight = in_flight
         self._observe = observe
         self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
+        self._enough = asyncio.Event()
         self._hand: list[Settlement] = []  # taken from there, and not settled yet
         self._since: float | None = None  # by the clock that never goes back
 
@@ -54,6 +63,9 @@ class Settler:
     def put(self, settlement: Settlement) -> None:
         """Take an outcome; in the event loop's thread."""
         self._waiting.put_nowait(settlement)
+        waiting = self._waiting.qsize() + len(self._hand)
+        if waiting >= _LARGEST_GROUP or waiting >= self._in_flight():
+            self._enough.set()  # no more is to come, or no more is wanted
 
     def close(self) -> None:
         """Take no more: `run` ends when all is settled."""
@@ -90,13 +102,19 @@ class Settler:
         if (one := await self._waiting.get()) is None:
             return []
         self._hand.append(one)
-        if self._waiting.qsize() < _LARGEST_GROUP:
-            await asyncio.sleep(_LONELY_SECONDS)
-            if self._waiting.qsize() > _LONELY_GROUP:
-                await asyncio.sleep(_GROUP_SECONDS)
+        await self._until_enough(_LONELY_SECONDS)
+        if self._waiting.qsize() > _LONELY_GROUP:
+            await self._until_enough(_GROUP_SECONDS)
+        self._enough.clear()
         while len(self._hand) < _LARGEST_GROUP and not self._waiting.empty():
             if (one := self._waiting.get_nowait()) is None:
                 self._waiting.put_nowait(None)  # for the next call, which finds nothing else
                 break
             self._hand.append(one)
         return self._hand
+
+    async def _until_enough(self, seconds: float) -> None:
+        if self._waiting.qsize() < _LARGEST_GROUP:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._enough.wait()
