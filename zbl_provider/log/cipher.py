@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN = b"\x00"
 _FERNET = b"\x01"  # by itself, as it was before there were envelopes
@@ -51,7 +54,7 @@ class Seal:
     def __init__(self, cipher: Cipher | None) -> None:
         self._cipher = cipher
         self._own: _DataKey | None = None
-        self._unwrapped = lru_cache(_KEYS_KEPT)(_unwrap)
+        self._unwrapped: Callable[[Cipher, bytes], AESGCM] = lru_cache(_KEYS_KEPT)(_unwrap)
 
     def close(self, data: bytes) -> bytes:
         """Return the bytes to store."""
