@@ -70,6 +70,7 @@ class Settler:
     def close(self) -> None:
         """Take no more: `run` ends when all is settled."""
         self._waiting.put_nowait(None)
+        self._enough.set()
 
     async def run(self, settled: Callable[[int], Awaitable[None]]) -> None:
         """

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _PLAIN = b"\x00"
 _FERNET = b"\x01"  # by itself, as it was before there were envelopes
@@ -54,7 +51,7 @@ class Seal:
     def __init__(self, cipher: Cipher | None) -> None:
         self._cipher = cipher
         self._own: _DataKey | None = None
-        self._unwrapped: Callable[[Cipher, bytes], AESGCM] = lru_cache(_KEYS_KEPT)(_unwrap)
+        self._unwrapped = lru_cache(_KEYS_KEPT)(self._unwrap)
 
     def close(self, data: bytes) -> bytes:
         """Return the bytes to store."""
@@ -75,11 +72,16 @@ class Seal:
             if kind == _FERNET:
                 return self._cipher.decrypt(rest)
             wrapped, nonce, ciphertext = _parts(rest)
-            return self._unwrapped(self._cipher, wrapped).decrypt(nonce, ciphertext, None)
+            return self._unwrapped(wrapped).decrypt(nonce, ciphertext, None)
         except (InvalidToken, InvalidTag, ValueError):
             raise UnreadableError(
                 "it was encrypted with another Fernet key: add that one to the keys"
             ) from None
+
+    def _unwrap(self, wrapped: bytes) -> AESGCM:
+        if self._cipher is None:
+            raise InvalidToken
+        return AESGCM(self._cipher.decrypt(wrapped))
 
 
 class _DataKey(NamedTuple):
@@ -93,10 +95,6 @@ class _DataKey(NamedTuple):
         key = AESGCM.generate_key(_KEY_BITS)
         wrapped = cipher.encrypt(key)
         return cls(AESGCM(key), _ENVELOPE + len(wrapped).to_bytes(_LENGTH_BYTES, "big") + wrapped)
-
-
-def _unwrap(cipher: Cipher, wrapped: bytes) -> AESGCM:
-    return AESGCM(cipher.decrypt(wrapped))
 
 
 def _parts(rest: bytes) -> tuple[bytes, bytes, bytes]:

@@ -282,14 +282,18 @@ def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(bench, tim
     """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
     monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
 
+    first = threading.Lock()
+
     def answer(_):
-        threading.Timer(2, timeout).start()
-        return Reply()
+        if first.acquire(blocking=False):
+            threading.Timer(2, timeout).start()
+            return Reply()
+        return Reply(after=9)  # as long as it is out, there may be more to wait for
 
     bench.answer(answer)
     with pytest.raises(TaskTimeout):
-        bench.dispatch("run 1", [1])
-    assert bench.rows("SELECT status, attempts FROM zbl_delivery") == [("delivered", 1)]
+        bench.dispatch("run 1", [1, 2])
+    assert ("delivered", 1) in bench.rows("SELECT status, attempts FROM zbl_delivery")
 
 
 def test_a_query_that_hangs_does_not_outlast_the_task(bench, timeout):
@@ -424,13 +428,13 @@ def test_a_task_that_airflow_ends_settles_what_is_in_flight_and_gives_back_the_r
         return Reply(after=0.05)
 
     bench.answer(answer)
-    report = dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(500)])
-    assert 0 < len(bench.sent) < 250
+    report = dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(50)])
+    assert 0 < len(bench.sent) < 50
     assert report.counts[Status.DELIVERED] == len(bench.sent)
     assert Status.SENDING not in report.counts
     bench.answer(lambda _: Reply())
-    assert bench.dispatch("run 1", list(range(500))).counts == {Status.DELIVERED: 500}
-    assert len(bench.sent) == 500
+    assert bench.dispatch("run 1", list(range(50))).counts == {Status.DELIVERED: 50}
+    assert len(bench.sent) == 50
 
 
 def test_a_task_that_airflow_ends_while_its_query_is_read_does_not_succeed(bench):
