@@ -139,10 +139,16 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["zbl_provider.operators.dispatch"],
             },
         ],
+        "sensors": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["zbl_provider.sensors.delivery", "zbl_provider.sensors.leads"],
+            },
+        ],
         "triggers": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["zbl_provider.triggers.leads"],
+                "python-modules": ["zbl_provider.triggers.delivery", "zbl_provider.triggers.leads"],
             },
         ],
         "notifications": ["zbl_provider.notifications.webhook.WebhookNotifier"],

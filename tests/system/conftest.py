@@ -48,6 +48,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
     options = {
         "AIRFLOW__ZBL__ALLOWED_NETWORKS": "127.0.0.0/8, ::1/128",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
         # What is in no log now is in none at any level.
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
     }

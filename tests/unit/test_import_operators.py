@@ -17,7 +17,15 @@ print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
 
 
 @pytest.mark.parametrize(
-    "module", ["operators.dispatch", "notifications.webhook", "triggers.leads"]
+    "module",
+    [
+        "notifications.webhook",
+        "operators.dispatch",
+        "sensors.delivery",
+        "sensors.leads",
+        "triggers.delivery",
+        "triggers.leads",
+    ],
 )
 def test_parsing_a_dag_loads_nothing_heavy(module):
     """The module adds only the provider's own light modules to `airflow.sdk`."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.leads.payload import webhook_id
 from zbl_provider.waiting import Need, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.log.decision import Known
@@ -110,6 +111,11 @@ def _overdue(destination: Destination, log: DeliveryLog) -> int:
         return 0
     now = datetime.now(UTC)
     return log.overdue(destination.integration, now - _GRACE, now)
+
+
+def wanted(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
+    """Return leads' ids by the webhook ids that the log knows them by."""
+    return {webhook_id(integration, one): one for one in lead_ids}
 
 
 def standings(

@@ -101,7 +101,7 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
     The event says the connection id and how many leads it is about, each count 1,000 at most:
     ``{"integration": "zapier", "leads": 2, "overdue": 0}``. One event too many (after a restart, or
     when two triggerers overlap) does no harm: the run it causes finds nothing to do. While a
-    database is away the trigger goes on asking, at most a minute apart; it never ends by itself.
+    database is away the trigger goes on asking, some seconds apart; it never ends by itself.
 
     Nothing is templated: have the database's own clock look back.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 _SOON_SECONDS = 10.0  # until a question is asked again that had no answer
-_LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 15.0
 
 _THREADS = threading.BoundedSemaphore(16)
 _POLLS: WeakValueDictionary[Hashable, Poll[Any]] = WeakValueDictionary()

@@ -39,7 +39,7 @@ def test_it_imports_nothing_of_airflow():
     assert imported == {"__future__", "typing"}
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_every_declared_module_is_there(kind):
     """What the metadata declares can be imported."""
     for entry in INFO[kind]:

@@ -3,9 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from airflow.sdk import AssetWatcher
+from airflow.triggers.base import BaseEventTrigger
 
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.triggers.announcing import Announcements
+from zbl_provider.triggers.delivery import LeadDeliveryTrigger
 from zbl_provider.triggers.leads import LeadsWaitTrigger, QualifiedLeadTrigger
 
 QUERY = {"sql": "SELECT * FROM leads WHERE list_id = ?", "leads_conn_id": "crm"}
@@ -33,6 +36,33 @@ def test_a_leads_trigger_travels_as_plain_json(kind):
         "poll_interval": 30.0,
     }
     assert kind(**arguments).serialize() == (path, arguments)
+
+
+def test_a_delivery_trigger_travels_as_plain_json():
+    """Of leads it has the ids, and nothing else (Contract 8.1 and 4.3)."""
+    trigger = LeadDeliveryTrigger(
+        lead_ids=["1", "2"], webhook_conn_id="zapier", log_conn_id="log", poll_interval=7.0
+    )
+    path, arguments = trigger.serialize()
+    assert path == "zbl_provider.triggers.delivery.LeadDeliveryTrigger"
+    assert arguments == {
+        "lead_ids": ["1", "2"],
+        "webhook_conn_id": "zapier",
+        "if_filtered": "fail",
+        "log_conn_id": "log",
+        "poll_interval": 7.0,
+    }
+    assert LeadDeliveryTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_an_asset_watcher_takes_it_and_airflow_tells_it_from_others():
+    """Airflow accepts event triggers alone, and runs one for equal watchers (Contract 8.2)."""
+    trigger = QualifiedLeadTrigger(**QUERY, parameters=("l-1",))
+    assert AssetWatcher(name="crm", trigger=trigger).trigger is trigger
+    again = QualifiedLeadTrigger(**QUERY, parameters=["l-1"])
+    other = QualifiedLeadTrigger(**QUERY, parameters=["l-2"])
+    hashes = [BaseEventTrigger.hash(*one.serialize()) for one in (trigger, again, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_leads_trigger_has_the_defaults_of_the_operator():

@@ -1,0 +1,155 @@
+"""Which leads wait: asked of a real log, and compared with what enrolling them would do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.log.bench import LEASE, NOON, delivered, failed
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.intake import candidate
+from zbl_provider.leads.lead import read_lead
+from zbl_provider.log.model import RunKey, Status
+from zbl_provider.waiting import Need, waiting
+
+ZAPIER = Destination.parse(
+    integration="zapier", host="https://hooks.example.com/", extra={"min_score": 70}
+)
+COLUMNS = ("id", "email", "score")
+GRACE = timedelta(seconds=30)
+
+
+def row(number, score=80, email="ana@example.com"):
+    return COLUMNS, (number, email, score)
+
+
+def found(*rows):
+    return [
+        candidate(read_lead(dict(zip(COLUMNS, values, strict=True))), ZAPIER) for _, values in rows
+    ]
+
+
+def ask(log, *rows):
+    """Return what each row's lead needs, by its place among the rows; absent for nothing."""
+    return {
+        place: one.need
+        for place, each in enumerate(rows)
+        for one in waiting([each], None, ZAPIER, log)
+    }
+
+
+@pytest.fixture
+def past(bench):
+    """Have every kind of lead in the log: return its rows as the query has them now, by kind."""
+    rows = {
+        name: row(number)
+        for number, name in enumerate(
+            ["delivered", "error", "retrying", "sending", "pending", "purged", "erased", "unknown"]
+        )
+    }
+    run = bench.run("purged")
+
+    def enrol(*names):
+        bench.log.enrol(run, "zapier", found(*(rows[name] for name in names)), bench.now)
+
+    enrol("purged", "erased")
+    bench.settle(run, bench.claim(run), delivered())
+    bench.log.erase("6", bench.now)
+    bench.later(days=2)
+    assert bench.log.purge_rows(bench.now, timedelta(days=1)) == 2
+    run = bench.run("past")
+    for name, outcome, wait in [
+        ("delivered", delivered(), None),
+        ("error", failed(), None),
+        ("retrying", failed(), timedelta(hours=1)),
+    ]:
+        enrol(name)
+        bench.settle(run, bench.claim(run), outcome, wait and bench.now + wait)
+    enrol("sending")
+    bench.claim(run)
+    enrol("pending")
+    kept_back = {
+        "filtered": row(20, score=50),
+        "invalid": row(21, email="no address"),
+        "passed": row(22, score=50),
+        "repaired": row(23, email="no address"),
+        "broken anew": row(24, email="no address"),
+        "kept back anew": row(25, score=50),
+    }
+    bench.log.enrol(run, "zapier", found(*kept_back.values()), bench.now)
+    return (
+        rows
+        | kept_back
+        | {
+            "passed": row(22),
+            "repaired": row(23),
+            "broken anew": row(24, email="none either"),
+            "kept back anew": row(25, score=60),
+            "unknown and filtered": row(30, score=50),
+            "unknown and invalid": row(31, email="no address"),
+        }
+    )
+
+
+def test_what_waits_and_what_does_not(bench, past):
+    """Leads to be sent wait, and those that a task has to fail for (Contract 8.1, 4.4 to 4.6)."""
+    needs = ask(bench.log, *past.values())
+    assert {name: needs[place] for place, name in enumerate(past) if place in needs} == {
+        "retrying": Need.OUTCOME,
+        "sending": Need.OUTCOME,
+        "pending": Need.OUTCOME,
+        "unknown": Need.UPTAKE,
+        "passed": Need.UPTAKE,
+        "repaired": Need.UPTAKE,
+        "broken anew": Need.UPTAKE,
+        "unknown and invalid": Need.UPTAKE,
+    }
+
+
+def test_a_sensor_and_an_operator_mean_the_same_leads(bench, past):
+    """A lead waits when a new run would take it on, and not only note it as filtered (8.1)."""
+    needs = ask(bench.log, *past.values())
+    for place, each in enumerate(past.values()):
+        run = bench.log.begin(RunKey("dag", "task", f"new {place}"), "zapier", 0, bench.now)
+        bench.log.enrol(run, "zapier", found(each), bench.now)
+        taken_on = set(bench.log.counts(run)) - {Status.FILTERED}
+        assert (place in needs) == bool(taken_on), list(past)[place]
+
+
+def test_a_look_changes_nothing(bench, past):
+    """Sensors and triggers read, and do nothing else (Contract 3.4)."""
+    before = bench.rows()
+    ask(bench.log, *past.values())
+    assert bench.rows() == before
+
+
+def test_of_two_rows_with_one_id_the_first_counts(bench):
+    """As in enrolment; a row without an id has one of its own, and is known by it (5.5)."""
+    rows = [row(1, score=50), row(1), row(None), row(None, score=1)]
+    assert len(list(waiting(rows, None, ZAPIER, bench.log))) == 2
+
+
+def test_overdue_is_what_nobody_minds(bench):
+    """Leads of a run that died are counted; those that wait, or are being sent, are not (4.6)."""
+    run = bench.run()
+    late = bench.now + GRACE + timedelta(seconds=1)
+
+    def overdue(now=late):
+        return bench.log.overdue("zapier", now - GRACE, now)
+
+    bench.log.enrol(run, "zapier", found(row(1), row(2)), bench.now)
+    assert overdue(bench.now) == 0
+    assert overdue() == 2
+    claimed = bench.claim(run, 1)
+    assert overdue() == 0, "a task is at work, and will come to the other one"
+    assert overdue(NOON + LEASE + GRACE + timedelta(seconds=1)) == 2, "it has died"
+    bench.settle(run, claimed, failed(), bench.now + timedelta(hours=1))
+    assert overdue() == 1
+    bench.log.hold("zapier", "Ana", bench.now)
+    assert overdue() == 0
+    bench.log.resume("zapier")
+    assert overdue() == 1
+    bench.log.pause("zapier", 401, bench.now)
+    assert overdue() == 0
+    assert bench.log.overdue("make", late, late) == 0

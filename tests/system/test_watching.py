@@ -1,0 +1,63 @@
+"""Sensors and watchers: what waits in the triggerer."""
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from demo.rest import wait_for
+from tests.system.case import Scenario, lead
+
+UNWANTED = lead("unwanted", status="new")
+
+
+def commit(case, name, *ids):
+    """Have leads qualify in a table."""
+    engine = create_engine(case.stage.databases["leads"])
+    with engine.begin() as connection:
+        for one in ids:
+            row = {key: value for key, value in lead(one).items() if value}
+            columns, values = ", ".join(row), ", ".join(f":{key}" for key in row)
+            connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES ({values})"), row)
+    engine.dispose()
+
+
+def wait_for_arrival(case, *ids):
+    wait_for(f"{ids}", lambda: set(case.arrivals()) >= set(ids), seconds=150)
+
+
+@pytest.mark.scenario(Scenario(name="watched", rows=[UNWANTED], start=False))
+@pytest.mark.scenario(Scenario(name="awaited", rows=[UNWANTED], start=False))
+def test_a_lost_triggerer_loses_no_lead(cases):
+    """A watcher and two deferred sensors outlive a SIGKILL; nothing goes out twice (8.1, 8.2)."""
+    watched, awaited = cases["watched"], cases["awaited"]
+    airflow = watched.stage.airflow
+    commit(watched, "watched", "early")
+    wait_for_arrival(watched, "early")
+
+    awaited.start()
+    for task in ("wait", "arrived"):
+        wait_for(task, lambda task=task: state(awaited, task) == "deferred", seconds=60)
+    triggerer = airflow.parts["triggerer"]
+    for process in [triggerer, *triggerer.children(recursive=True)]:
+        process.kill()
+    commit(watched, "watched", "late")
+    commit(watched, "awaited", "late")
+    airflow.start("triggerer")
+
+    assert awaited.end(seconds=150) == "success"
+    wait_for_arrival(watched, "late")
+    rest, run = awaited.rest, ("awaited", awaited.run_id)
+    assert rest.xcom(*run, "wait") == {"waiting": 1}
+    assert rest.xcom(*run, "arrived") == {"delivered": 1}
+    assert awaited.arrivals() == ["late"]
+    assert watched.arrivals() == ["early", "late"]
+
+
+def state(case, task):
+    return case.rest.task(case.name, case.run_id, task)["state"]
+
+
+@pytest.mark.scenario(Scenario(name="in_vain"))
+def test_a_deferred_sensor_times_out_softly(case):
+    """Nobody sends the lead: after its `timeout` the sensor is skipped, as it asks (8.1)."""
+    assert case.end() == "success"
+    assert case.task()["state"] == "skipped"
