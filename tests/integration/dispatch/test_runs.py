@@ -278,6 +278,27 @@ def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench, timeout):
     assert bench.dispatch("run 1", list(range(200))).counts == {Status.DELIVERED: 200}
 
 
+def test_who_observes_is_told_of_each_attempt_once(bench, timeout, monkeypatch):
+    """The last ones count, too, when Airflow ends the task before they are settled (8.3)."""
+    monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
+    observed = []
+
+    def answer(request):
+        if request.lead_id == "10":
+            timeout()
+            return Reply(after=9)
+        return Reply()
+
+    bench.answer(answer)
+    bench.extra = {"max_concurrency": 1}
+    dispatcher = bench.dispatcher()
+    dispatcher.observe = observed.extend
+    with pytest.raises(TaskTimeout):
+        dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(1, 21)])
+    ((recorded,),) = bench.rows("SELECT count(*) FROM zbl_attempt")
+    assert len(observed) == recorded > 0
+
+
 def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(bench, timeout, monkeypatch):
     """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
     monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
