@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -26,25 +24,12 @@ from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ZblError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from concurrent.futures import Future
+    from collections.abc import Coroutine, Mapping
 
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.exchange import Request
-
-
-@cache
-def _loop(_process: int) -> asyncio.AbstractEventLoop:
-    """
-    Give each process one event loop that never ends, in a thread that never ends.
-
-    The HTTP client's own thread may still touch both when a request is over. An API server, whose
-    threads come and go, has died of that.
-    """
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="zbl-send", daemon=True).start()
-    return loop
+    from zbl_provider.delivery.transport import Transport
 
 
 class WebhookHook(HttpHook):
@@ -109,7 +94,7 @@ class WebhookHook(HttpHook):
         :return: how the last attempt ended
         :raises ConfigurationError: if the connection's settings cannot work
         """
-        return self._begin(request, schedule).result()
+        return asyncio.run(self._sending(request, schedule))
 
     async def async_send(self, request: Request, schedule: Schedule = Schedule.ONCE) -> Outcome:
         """
@@ -123,12 +108,13 @@ class WebhookHook(HttpHook):
         from asgiref.sync import sync_to_async
 
         # To read the connection, Airflow may have to ask another process.
-        sending = await sync_to_async(self._begin)(request, schedule)
-        return await asyncio.wrap_future(sending)
+        return await (await sync_to_async(self._sending)(request, schedule))
 
-    def _begin(self, request: Request, schedule: Schedule) -> Future[Outcome]:
-        attempts = _attempts(self.destination, self.guard, request, schedule)
-        return asyncio.run_coroutine_threadsafe(attempts, _loop(os.getpid()))
+    def _sending(self, request: Request, schedule: Schedule) -> Coroutine[Any, Any, Outcome]:
+        from zbl_provider.delivery.transport import Transport
+
+        transport = Transport(self.destination, self.guard)
+        return _attempts(transport, self.destination.retry_statuses, request, schedule)
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -201,13 +187,11 @@ class WebhookHook(HttpHook):
 
 
 async def _attempts(
-    destination: Destination, guard: Guard, request: Request, schedule: Schedule
+    transport: Transport, retry_statuses: frozenset[int], request: Request, schedule: Schedule
 ) -> Outcome:
-    from zbl_provider.delivery.transport import Transport
-
-    async with Transport(destination, guard) as transport:
+    async with transport:
         for attempt in count(1):
-            outcome = classify(await transport.send(request), destination.retry_statuses)
+            outcome = classify(await transport.send(request), retry_statuses)
             ended_at = datetime.now(UTC)
             due_at = schedule.next_attempt(attempt, outcome, ended_at)
             if due_at is None:
