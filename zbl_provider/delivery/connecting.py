@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from zbl_provider.delivery.connection import Connection
-from zbl_provider.delivery.reply import MAX_HEAD_BYTES, NotHttpError, Reply
+from zbl_provider.delivery.reply import MAX_BYTES, NotHttpError, Reply
 from zbl_provider.delivery.tls import tls_context
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def _dig(raw: socket.socket, request: bytes) -> None:
     await loop.sock_sendall(raw, request)
     head = b""
     # Behind the empty line nobody speaks before TLS begins.
-    while b"\r\n\r\n" not in head and len(head) < MAX_HEAD_BYTES:
+    while b"\r\n\r\n" not in head and len(head) < MAX_BYTES:
         data = await loop.sock_recv(raw, 4096)
         if not data:
             break

@@ -8,8 +8,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from zbl_provider.delivery.exchange import EXCERPT_BYTES
 
-MAX_HEAD_BYTES: Final = 256 * 1024
-"""What may come before the headers' end, 1xx answers included (Contract 7.3)."""
+MAX_BYTES: Final = 256 * 1024
+"""What may come in all: 1xx answers, headers, and how chunks are framed, too (Contract 7.3)."""
 
 _LENGTH, _CODING = b"content-length", b"transfer-encoding"
 _KEPT: Final = frozenset({_LENGTH, _CODING, b"content-encoding", b"retry-after"})
@@ -79,10 +79,11 @@ class Reply:
             pass  # who switches protocols has answered
         except HttpParserError:
             self._break_off()
-        if not self.status:
-            self._seen += len(data)
-            if self._impossible or self._seen > MAX_HEAD_BYTES:
-                raise NotHttpError
+        self._seen += len(data)
+        if self._seen > MAX_BYTES and not self.done:
+            self._break_off()
+        if self._impossible:
+            raise NotHttpError
 
     def end(self, *, in_order: bool) -> None:
         """

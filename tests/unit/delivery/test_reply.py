@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zbl_provider.delivery.exchange import EXCERPT_BYTES
-from zbl_provider.delivery.reply import MAX_HEAD_BYTES, NotHttpError, Reply
+from zbl_provider.delivery.reply import MAX_BYTES, NotHttpError, Reply
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -84,11 +84,20 @@ def test_of_a_body_4_kib_are_read(length):
 )  # fmt: skip
 def test_headers_without_end_are_no_answer(start, more):
     """What comes before the headers' end is bounded, whatever it is (Contract 7.3)."""
-    pieces = MAX_HEAD_BYTES // len(more)
+    pieces = MAX_BYTES // len(more)
     reply = fed(start, more * (pieces - len(start)))
     assert not reply.status
     with pytest.raises(NotHttpError):
         reply.feed(more * len(start + more))
+
+
+@pytest.mark.parametrize("more", [b"0" * 1000, b"1;" + b"x" * 1000, b"0\r\n" + b"a: b\r\n" * 200])
+def test_chunks_that_bring_nothing_come_to_an_end(more):
+    """An answer that stands is not read on for ever, though its body stays short (7.3)."""
+    reply = fed(OK + CHUNKED + b"\r\n1\r\no\r\n", more)
+    while not reply.done:
+        reply.feed(more[-600:])
+    assert seen(reply) == (200, b"o", False, True, False)
 
 
 @given(st.lists(st.sampled_from([*ANSWERS.values(), OK, b"\r\n", b"\0", CHUNKED, b"Content-"])
