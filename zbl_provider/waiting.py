@@ -7,6 +7,9 @@ that sends them mean the same ones.
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,14 +22,20 @@ from zbl_provider.log.model import OPEN, Status
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.log.decision import Known
     from zbl_provider.log.model import Candidate
     from zbl_provider.log.store import DeliveryLog
 
+MANY = 1000
+"""Leads that wait are counted up to this."""
+
 _BATCH = 500
 _FIRST_COME = Rule()
+# So long after it was due a lead is minded by nobody: a deferred task is back within seconds.
+_GRACE = timedelta(seconds=30)
 
 _Row = tuple["Sequence[str]", "Sequence[object]"]
 
@@ -48,6 +57,26 @@ class Waiting(NamedTuple):
 
     key: str
     need: Need
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What a watcher sees at one look.
+
+    :param leads: keys of leads that the log has yet to take up, MANY at most
+    :param overdue: leads in the log that should have gone out and that nobody is about to send
+    """
+
+    leads: frozenset[str]
+    overdue: int
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What tells one thing to do from another, so that it is not announced at every look."""
+        # Of very many, a query need not give the same first ones at each look.
+        leads = self.leads if len(self.leads) < MANY else frozenset({"many"})
+        return leads | {"overdue"} if self.overdue else leads
 
 
 def need(known: Known | None, found: Candidate) -> Need | None:
@@ -90,6 +119,30 @@ def waiting(
     remaining = iter(rows)
     while batch := list(islice(remaining, _BATCH)):
         yield from _waiting(batch, field_map, destination, log)
+
+
+def watch(
+    rows: Iterable[_Row],
+    field_map: Mapping[str, str] | None,
+    destination: Destination,
+    log: DeliveryLog,
+    now: datetime,
+) -> Found:
+    """
+    See what is to be done for an integration and is done by nobody (Contract 8.2).
+
+    :param rows: as of `waiting`
+    :param field_map: as of `waiting`
+    :param destination: the integration; of one that is not active no lead is overdue
+    :param log: the delivery log
+    :param now: the present time, aware
+    :raises ConfigurationError: as `waiting`
+    """
+    with closing(waiting(rows, field_map, destination, log)) as found:
+        keys = (one.key for one in found if one.need is Need.UPTAKE)
+        leads = frozenset(islice(keys, MANY))
+    overdue = log.overdue(destination.integration, now - _GRACE, now) if destination.active else 0
+    return Found(leads, overdue)
 
 
 def _waiting(

@@ -12,42 +12,15 @@ from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.waiting import Need, waiting
+from zbl_provider.waiting import MANY, waiting, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from zbl_provider.delivery.destination import Destination
     from zbl_provider.log.decision import Known
-    from zbl_provider.log.store import DeliveryLog
-    from zbl_provider.waiting import Waiting
-
-MANY = 1000
-"""Leads that wait are counted up to this."""
+    from zbl_provider.waiting import Found
 
 _AT_ONCE = timedelta(0)
-# So long after it was due a lead is minded by nobody: a deferred task is back within seconds.
-_GRACE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """
-    What a watcher sees at one look.
-
-    :param leads: keys of leads that the log has yet to take up, MANY at most
-    :param overdue: leads in the log that should have gone out and that nobody is about to send
-    """
-
-    leads: frozenset[str]
-    overdue: int
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """What tells one thing to do from another, so that it is not announced at every look."""
-        # Of very many, a query need not give the same first ones at each look.
-        leads = self.leads if len(self.leads) < MANY else frozenset({"many"})
-        return leads | {"overdue"} if self.overdue else leads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +54,7 @@ class LeadsQuery:
         destination = WebhookHook(self.webhook_conn_id).destination
         with (
             closing(delivery_log(self.log_conn_id, patience=patience)) as log,
-            closing(self._waiting(destination, log)) as found,
+            closing(waiting(self._rows(), self.field_map, destination, log)) as found,
         ):
             return sum(1 for _ in islice(found, up_to))
 
@@ -92,25 +65,11 @@ class LeadsQuery:
         :raises ZblError: for a setting that cannot work, or a database that is away
         """
         destination = WebhookHook(self.webhook_conn_id).destination
-        with (
-            closing(delivery_log(self.log_conn_id)) as log,
-            closing(self._waiting(destination, log)) as found,
-        ):
-            fresh = (one.key for one in found if one.need is Need.UPTAKE)
-            return Found(frozenset(islice(fresh, MANY)), _overdue(destination, log))
+        with closing(delivery_log(self.log_conn_id)) as log:
+            return watch(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
-    def _waiting(
-        self, destination: Destination, log: DeliveryLog
-    ) -> Generator[Waiting, None, None]:
-        rows = Rows(self.leads_conn_id, self.sql, self.parameters)
-        return waiting(rows, self.field_map, destination, log)
-
-
-def _overdue(destination: Destination, log: DeliveryLog) -> int:
-    if not destination.active:
-        return 0
-    now = datetime.now(UTC)
-    return log.overdue(destination.integration, now - _GRACE, now)
+    def _rows(self) -> Rows:
+        return Rows(self.leads_conn_id, self.sql, self.parameters)
 
 
 def wanted(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:

@@ -17,7 +17,8 @@ from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from zbl_provider.hooks.look import Found, LeadsQuery
+    from zbl_provider.hooks.look import LeadsQuery
+    from zbl_provider.waiting import Found
 
 
 class _LeadsTrigger(BaseTrigger):

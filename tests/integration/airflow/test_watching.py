@@ -1,7 +1,18 @@
 """The trigger for asset watchers: what it finds, what it says, what it survives (Contract 8.2)."""
 
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
 from contextlib import aclosing
+from pathlib import Path
+from types import SimpleNamespace
 
+from structlog.testing import capture_logs
+
+from demo.receiver import Reply
+from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.triggers.leads import QualifiedLeadTrigger
 
 QUERY = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"}
@@ -13,8 +24,15 @@ def _row(number, **fields):
     return row | fields
 
 
+def _context():
+    task_instance = SimpleNamespace(
+        dag_id="dag", task_id="send", run_id="run", map_index=None, max_tries=0
+    )
+    return {"ti": task_instance}
+
+
 def _watch(**options):
-    return QualifiedLeadTrigger(**QUERY, **options, poll_interval=0.01)
+    return QualifiedLeadTrigger(**QUERY | options, poll_interval=0.01)
 
 
 async def _events(trigger, change=lambda: None, *, count=1):
@@ -25,7 +43,9 @@ async def _events(trigger, change=lambda: None, *, count=1):
             found.append(event.payload)
             if len(found) == count:
                 return found
-            change()
+            changed = change()
+            if changed is not None:
+                await changed
     return found
 
 
@@ -38,3 +58,87 @@ async def test_leads_are_announced_once_and_new_ones_anew(leads, receiver):
         {"integration": "zbl_webhook_default", "leads": 3, "overdue": 0},
     ]
     assert receiver.received == []
+
+
+async def test_late_commits_and_commits_out_of_order_are_found(leads, receiver):
+    """Ids are compared, and no high-water mark: an older lead is news like any other (8.2)."""
+
+    def send_then_commit_late():
+        DispatchLeadsOperator(task_id="send", **QUERY).execute(_context())
+        leads(_row(3, qualified_at="2026-01-01T00:00:00Z"))
+
+    leads(_row(7, qualified_at="2026-02-01T00:00:00Z"))
+    found = await _events(_watch(), lambda: asyncio.to_thread(send_then_commit_late), count=2)
+    assert [event["leads"] for event in found] == [1, 1]
+    assert [request.lead_id for request in receiver.received] == ["7"]
+
+
+async def test_leads_that_nobody_sends_are_announced_too(leads, receiver):
+    """Those of a run that died, and retries that no task waits for (Contract 8.2, 4.6)."""
+    leads(_row(1))
+    receiver.answer = lambda _: Reply(503)
+    send = DispatchLeadsOperator(task_id="send", **QUERY, schedule=(1,), wait_for_retries=False)
+    await asyncio.to_thread(send.execute, _context())
+    with sqlite3.connect(Path(os.environ["AIRFLOW_HOME"]) / "zbl_delivery_log.db") as log:
+        log.execute("UPDATE zbl_delivery SET due_at = '2026-01-01T00:00:00.000000+00:00'")
+    assert await _events(_watch()) == [
+        {"integration": "zbl_webhook_default", "leads": 0, "overdue": 1}
+    ]
+
+
+async def test_a_watcher_outlives_whatever_is_wrong(leads, receiver):
+    """It says so once, without data, and goes on: an ended one would be started anew (8.2)."""
+    leads(_row(1, name=MARKER))
+    watcher = _watch(sql="SELECT name -> '$' AS id FROM leads")
+
+    def repair():
+        watcher.sql = "SELECT * FROM leads"
+
+    with capture_logs() as lines:
+        asyncio.get_running_loop().call_later(0.5, repair)
+        assert await _events(watcher) == [
+            {"integration": "zbl_webhook_default", "leads": 1, "overdue": 0}
+        ]
+    told = [line["event"] for line in lines]
+    assert len(told) == 2
+    assert told[0].startswith("Watching leads for zbl_webhook_default: the database of")
+    assert told[1] == "Watching leads for zbl_webhook_default again."
+    assert MARKER not in str(lines)
+
+
+PROGRAM = """
+import asyncio, sys
+from zbl_provider.triggers.delivery import LeadDeliveryTrigger
+from zbl_provider.triggers.leads import LeadsWaitTrigger, QualifiedLeadTrigger
+
+query = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"}
+
+async def main():
+    for trigger in (QualifiedLeadTrigger(**query), LeadsWaitTrigger(**query)):
+        print((await anext(trigger.run())).payload)
+    lost = LeadDeliveryTrigger(lead_ids=["1"], webhook_conn_id="zbl_webhook_default")
+    waiting = asyncio.ensure_future(anext(lost.run()))
+    await asyncio.wait([waiting], timeout=1)
+    print(waiting.done())
+
+asyncio.run(main())
+senders = {"pyreqwest", "zbl_provider.drain", "zbl_provider.dispatcher"}
+print("sends" if senders & {*sys.modules} else "reads")
+"""
+
+
+def test_triggers_could_not_send_if_they_wanted(leads, receiver):
+    """Their process does not even load what sends; the log holds no lead afterwards (3.4)."""
+    leads(_row(1))
+    output = subprocess.run(
+        [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True
+    ).stdout
+    assert output.splitlines()[-4:] == [
+        "{'integration': 'zbl_webhook_default', 'leads': 1, 'overdue': 0}",
+        "{'found': True}",
+        "False",
+        "reads",
+    ]
+    assert receiver.received == []
+    with sqlite3.connect(Path(os.environ["AIRFLOW_HOME"]) / "zbl_delivery_log.db") as log:
+        assert log.execute("SELECT count(*) FROM zbl_delivery").fetchall() == [(0,)]
