@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import create_engine, text
 
+from demo.receiver import Reply
 from demo.rest import wait_for
 from tests.system.case import Scenario, lead
 
@@ -20,18 +21,19 @@ def commit(case, name, *ids):
     engine.dispose()
 
 
-def wait_for_arrival(case, *ids):
-    wait_for(f"{ids}", lambda: set(case.arrivals()) >= set(ids), seconds=150)
+def unwilling(request):
+    """Refuse the first lead once; no task waits for its retry."""
+    return Reply(503 if request.lead_id == "early" and not request.before else 200)
 
 
-@pytest.mark.scenario(Scenario(name="watched", rows=[UNWANTED], start=False))
+@pytest.mark.scenario(Scenario(name="watched", rows=[UNWANTED], answer=unwilling, start=False))
 @pytest.mark.scenario(Scenario(name="awaited", rows=[UNWANTED], start=False))
 def test_a_lost_triggerer_loses_no_lead(cases):
     """A watcher and two deferred sensors outlive a SIGKILL; nothing goes out twice (8.1, 8.2)."""
     watched, awaited = cases["watched"], cases["awaited"]
     airflow = watched.stage.airflow
     commit(watched, "watched", "early")
-    wait_for_arrival(watched, "early")
+    wait_for("the first attempt", lambda: watched.received, seconds=150)
 
     awaited.start()
     for task in ("wait", "arrived"):
@@ -44,12 +46,12 @@ def test_a_lost_triggerer_loses_no_lead(cases):
     airflow.start("triggerer")
 
     assert awaited.end(seconds=150) == "success"
-    wait_for_arrival(watched, "late")
+    wait_for("the leads", lambda: watched.arrivals() == ["early", "late"], seconds=150)
     rest, run = awaited.rest, ("awaited", awaited.run_id)
     assert rest.xcom(*run, "wait") == {"waiting": 1}
     assert rest.xcom(*run, "arrived") == {"delivered": 1}
     assert awaited.arrivals() == ["late"]
-    assert watched.arrivals() == ["early", "late"]
+    assert [request.status for request in watched.received_of("early")] == [503, 200]
 
 
 def state(case, task):
