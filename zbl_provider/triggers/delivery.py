@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from zbl_provider.awaited import Awaited
-from zbl_provider.triggers.polling import Poll, until
+from zbl_provider.triggers.polling import Poll, in_thread, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from zbl_provider.awaited import IfFiltered
+    from zbl_provider.log.decision import Known
 
 
 class LeadDeliveryTrigger(BaseTrigger):
@@ -57,12 +58,21 @@ class LeadDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the wait is over, or until a worker should look why there is no answer."""
-        from zbl_provider.hooks.look import standings, wanted
-
-        ids = wanted(self.webhook_conn_id, self.lead_ids)
+        ids = await in_thread(self._wanted)
         key = (type(self).__name__, self.log_conn_id)
-        poll = Poll.shared(key, partial(standings, self.log_conn_id), self.poll_interval)
+        poll = Poll.shared(key, partial(_standings, self.log_conn_id), self.poll_interval)
         over = await until(
             poll, lambda known: Awaited.judge(ids, known, self.if_filtered).over, ids
         )
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
+
+    def _wanted(self) -> dict[str, str]:
+        from zbl_provider.hooks.look import wanted
+
+        return wanted(self.webhook_conn_id, self.lead_ids)
+
+
+def _standings(log_conn_id: str | None, webhook_ids: Collection[str]) -> dict[str, Known]:
+    from zbl_provider.hooks.look import standings
+
+    return standings(log_conn_id, webhook_ids)

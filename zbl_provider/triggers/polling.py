@@ -30,7 +30,7 @@ _POLLS: WeakValueDictionary[Hashable, Poll[Any]] = WeakValueDictionary()
 
 async def in_thread(call: Callable[[], _Answer]) -> _Answer:
     """
-    Call in a thread, so that no other trigger waits.
+    Call in a thread, so that no other trigger waits; imports that take long belong there, too.
 
     The thread is nobody else's, and nobody waits for its end: a database that does not answer
     keeps neither other providers' triggers nor the end of the triggerer.
@@ -46,7 +46,7 @@ async def in_thread(call: Callable[[], _Answer]) -> _Answer:
         with _THREADS:
             try:
                 answer = call_here(call)
-            except Exception as problem:  # noqa: BLE001  raised where it is awaited
+            except BaseException as problem:  # noqa: BLE001  raised where it is awaited
                 future.set_exception(problem)
             else:
                 future.set_result(answer)
@@ -138,14 +138,15 @@ async def until(
     :return: True when it came; False when there has been no answer at all for so long that the
         task had better look itself, and fail with the reason if it finds the same
     """
-    from zbl_provider.log.patience import TASK_PATIENCE
-
     failing_since: float | None = None
     with poll.wanting(wanted):
         while True:
             try:
                 answer = await poll.next()
             except Exception:  # noqa: BLE001  the task will say what it is
+                # Heavy, but the thread that asked has imported it before.
+                from zbl_provider.log.patience import TASK_PATIENCE
+
                 now = time.monotonic()
                 failing_since = failing_since or now
                 if now - failing_since >= TASK_PATIENCE.total_seconds():

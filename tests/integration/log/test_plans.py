@@ -110,6 +110,14 @@ def test_what_failed_in_a_run_is_found_by_an_index(crowded):
     assert not reads_everything(plan)
 
 
+def test_a_watcher_finds_what_is_overdue_by_the_partial_index(crowded):
+    """A look every few seconds costs the same however long the log is (Contract 8.2)."""
+    later = NOON + timedelta(minutes=1)
+    for plan in plans(crowded, lambda: crowded.log.overdue(ZAPIER, later, later)):
+        assert "zbl_delivery_due" in plan
+        assert not reads_everything(plan)
+
+
 def test_deleting_old_rows_does_not_read_the_whole_log(crowded):
     """A step of retention walks rows as old as it asks for by their numbers, to its limit."""
     [*_, choice, _of_runs] = plans(
