@@ -47,7 +47,7 @@ test: lint types ## All tests that need Python packages alone: within ten minute
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults
 
-test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium
+test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium (PICTURES=docs/images draws)
 	tests/browser/install_chromium
 	$(BIN)/pytest -m browser tests/browser
 

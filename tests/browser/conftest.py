@@ -22,7 +22,7 @@ from zbl_provider.log.store import DeliveryLog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import FloatRect, Page
 
     from demo.rest import Rest
 
@@ -55,10 +55,10 @@ class Site:
     authority: str
     pictures: Path
 
-    def picture(self, page: Page, name: str) -> None:
+    def picture(self, page: Page, name: str, *, clip: FloatRect | None = None) -> None:
         """Keep a screenshot; with PICTURES=docs/images they become those of the docs."""
         self.pictures.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=self.pictures / f"{name}.png")
+        page.screenshot(path=self.pictures / f"{name}.png", clip=clip)
 
     def sign_in(self, page: Page, user: str = USER) -> None:
         """Sign in, and wait for Airflow's first page."""
@@ -108,8 +108,12 @@ def site(tmp_path_factory) -> Iterator[Site]:
             shutil.copytree(source, dags, dirs_exist_ok=True)
         _fill_log(folder / "airflow")
         with Airflow(folder / "airflow", dags, options=options) as airflow:
-            pictures = Path(os.environ.get("PICTURES") or folder / "pictures")
-            yield Site(airflow, airflow.rest, receiver, authority, pictures)
+            yield Site(airflow, airflow.rest, receiver, authority, pictures(folder))
+
+
+def pictures(folder: Path) -> Path:
+    """Return where pictures are kept: where the caller wants them, or with the other files."""
+    return Path(os.environ.get("PICTURES") or folder / "pictures")
 
 
 def _integration(url: str, authority: str) -> dict[str, object]:

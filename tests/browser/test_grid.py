@@ -13,7 +13,8 @@ DAG = "zbl_scheduled_pull"
 
 def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page):
     """Error, fix, clear, resend: all of it in Airflow's own pages (Contract 4.5 and 4.7)."""
-    (first,) = wait_for("the scheduled run", lambda: _runs(site), seconds=90)
+    site.rest.call("PATCH", f"/api/v2/dags/{DAG}", {"is_paused": False})
+    first = wait_for("the scheduled run", lambda: _first_run(site), seconds=90)
     assert site.rest.wait_for_run(DAG, first) == "failed"
     page.set_viewport_size({"width": 1280, "height": 800})
     task = f"{site.airflow.url}/dags/{DAG}/runs/{first}/tasks/dispatch_leads"
@@ -36,6 +37,7 @@ def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page)
     site.picture(page, "grid")
 
 
-def _runs(site) -> list[str]:
-    runs = site.rest.call("GET", f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]
-    return [run["dag_run_id"] for run in runs]
+def _first_run(site) -> str | None:
+    query = "run_type=scheduled&order_by=id&limit=1"
+    runs = site.rest.call("GET", f"/api/v2/dags/{DAG}/dagRuns?{query}")["dag_runs"]
+    return runs[0]["dag_run_id"] if runs else None

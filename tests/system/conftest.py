@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from sqlalchemy import make_url
 
 from demo.airflow import Airflow
 from demo.receiver import Received, Receiver, Reply
+from tests.commands import ROOT
 from tests.databases import postgres
+from tests.examples import Examples
 from tests.statsd import Statsd
 from tests.system.case import Case, Scenario, Stage
 
@@ -51,6 +54,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
         # What is in no log now is in none at any level.
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+            [_bundle("scenarios", HERE / "dags"), _bundle("examples", ROOT / "dags")]
+        ),
     }
     with (
         Receiver(answer) as receiver,
@@ -74,6 +80,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
         )
 
 
+def _bundle(name: str, folder: Path) -> dict[str, object]:
+    kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return {"name": name, "classpath": kind, "kwargs": {"path": str(folder)}}
+
+
 @pytest.fixture(scope="session")
 def cases(stage: Stage, request: pytest.FixtureRequest) -> dict[str, Case]:
     """Prepare and start the scenarios of all selected tests."""
@@ -91,6 +102,8 @@ def cases(stage: Stage, request: pytest.FixtureRequest) -> dict[str, Case]:
     for case in found.values():
         if case.scenario.start:
             case.start()
+    if any("examples" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("examples")
     return found
 
 
@@ -99,3 +112,16 @@ def case(cases: dict[str, Case], request: pytest.FixtureRequest) -> Case:
     """Return the case of the test's scenario."""
     scenario: Scenario = request.node.get_closest_marker("scenario").args[0]
     return cases[scenario.name]
+
+
+@pytest.fixture(scope="session")
+def examples(stage: Stage) -> Examples:
+    """Set up and unpause the Dags of `dags/`, whose runs then go side by side."""
+    leads, broken = stage.databases["pg_leads"], {"n8n", "newsletter"}
+    found = Examples(stage.airflow, stage.receiver, stage.authority, leads, broken)
+    found.create_table()
+    found.qualify("1042", score=90, phone="+5511999999999", list_="Google Ads Campaign")
+    found.qualify("1043", score=75)
+    found.qualify("1044", score=10)
+    found.set_up()
+    return found

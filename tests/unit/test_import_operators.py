@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.commands import EXAMPLES
+
 HEAVY = {"httptools", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
 HEAVY |= {"openlineage"}
 PROGRAM = """
@@ -36,6 +38,29 @@ def test_parsing_a_dag_loads_nothing_heavy(module):
     added = set(output.split())
     assert "zbl_provider" in added
     assert not added & HEAVY
+
+
+EXAMPLE = """
+import runpy, sys
+import airflow.sdk
+before = set(sys.modules)
+runpy.run_path({path!r})
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_parsing_an_example_loads_little(path):
+    """Airflow parses a Dag's file every half a minute (Contract 8.5)."""
+    output = subprocess.run(
+        [sys.executable, "-c", EXAMPLE.format(path=str(path))],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    added = output.split()
+    assert not {name.partition(".")[0] for name in added} & HEAVY
+    assert len(added) < 80
 
 
 NOTIFY = """
