@@ -41,15 +41,18 @@ unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 -m "not browser and not system and not soak" tests
+	$(BIN)/pytest -n 2 -m "not browser and not system and not machines and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults
 
-test-system: $(STAMP) ## Tests in a real browser; installs Debian's Chromium (PICTURES=docs/images draws)
+test-system: $(STAMP) ## In a real browser (PICTURES=docs/images draws), and on Celery; installs Debian packages
 	tests/browser/install_chromium
+	tests/machines/install_redis
+	benchmarks/install_nginx
 	$(BIN)/pytest -m browser tests/browser
+	$(BIN)/pytest -s -m machines tests/machines
 
 demo: export DEMO_STARTED := $(shell date +%s)
 demo: $(STAMP) ## Watch leads go from a database through Airflow to HTTPS (ONCE=1 ends by itself)

@@ -23,8 +23,8 @@ error_log {folder}/error.log warn;
 worker_processes 1;
 events {{ worker_connections 4096; }}
 http {{
+  log_format ids '$status $http_webhook_id';
   access_log {log};
-  log_format ids '$http_webhook_id';
   keepalive_requests 10000000;
   client_body_temp_path {folder}/body;
   server {{
@@ -51,7 +51,7 @@ class Nginx:
 
     :param origin: scheme, host and port
     :param authority: path of its CA
-    :param log: path of the file with each request's webhook-id; None when it keeps none
+    :param log: path of the file with each answer's status and webhook-id; None when there is none
     :param gate: path of a file that makes it answer 200 where it is closed; there is none at first
     """
 

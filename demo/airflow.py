@@ -24,7 +24,7 @@ import psutil
 from demo.rest import ApiError, Rest, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 USER = "admin"
@@ -174,12 +174,23 @@ class Airflow:
         if done.returncode:
             raise AirflowDidNotStart(f"`airflow {' '.join(command)}` failed; its log: {log}")
 
-    def start(self, part: str) -> None:
-        """Start one part; its output is appended to `<logs>/<part>.log`."""
+    def start(
+        self,
+        part: str,
+        *,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start one part; its output is appended to `<logs>/<part>.log`.
+
+        :param part: its name, and Airflow's command for it.
+        :param command: another command than that.
+        :param environment: variables of this part alone.
+        """
         with (self.logs / f"{part}.log").open("ab") as output:
             self.parts[part] = psutil.Popen(
-                _airflow(part),
-                env=self.environment,
+                _airflow(*(command or (part,))),
+                env=self.environment | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
