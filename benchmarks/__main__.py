@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import bulk, claim, import_cost, latency, page, scale, stages, standalone
+from benchmarks import bulk, claim, import_cost, latency, page, scale, sizing, stages, standalone
 from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
@@ -16,5 +16,6 @@ if __name__ == "__main__":
             "latency": latency.main,
             "standalone": standalone.main,
             "page": page.main,
+            "sizing": sizing.main,
         }
     )

@@ -21,10 +21,10 @@ COLUMNS = (
 NAMES = COLUMNS.split(", ")
 
 
-def rows(count: int) -> Iterator[tuple[Any, ...]]:
-    """Give leads of the example's size."""
+def rows(count: int, first: int = 0) -> Iterator[tuple[Any, ...]]:
+    """Give leads of the example's size, numbered from the first."""
     custom = json.dumps({"job_title": "Sales Director", "city": "New York"})
-    for n in range(count):
+    for n in range(first, first + count):
         yield (
             f"lead-{n:08}", f"john.{n}@company.com", "John Smith", "+5511999999999", "Company XYZ",
             85, "qualified", custom, 1, 1, 1, "Active", 5, 0, 0,
@@ -32,12 +32,12 @@ def rows(count: int) -> Iterator[tuple[Any, ...]]:
         )  # fmt: skip
 
 
-def write_leads(path: Path, count: int) -> None:
+def write_leads(path: Path, count: int, first: int = 0) -> None:
     """Make the SQLite database that leads are read from."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"CREATE TABLE leads ({COLUMNS})")
         marks = ", ".join("?" * len(NAMES))
-        connection.executemany(f"INSERT INTO leads VALUES ({marks})", rows(count))
+        connection.executemany(f"INSERT INTO leads VALUES ({marks})", rows(count, first))
 
 
 def read_rows(path: str) -> Iterator[tuple[list[str], tuple[Any, ...]]]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from requests import Session
 
+    from zbl_provider.dispatcher import Report
+
 THREADS = 16
 JSON = {"Content-Type": "application/json"}
 # Settings of this machine that would send one way elsewhere, or have it trust others.
@@ -32,6 +34,19 @@ _STRANGE = ("http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "cur
 
 def ours(options: argparse.Namespace) -> Callable[[], None]:
     """Prepare the provider's own path: one run of a DispatchLeadsOperator, without Airflow."""
+    from zbl_provider.log.model import Status
+
+    dispatch = dispatching(options)
+
+    def run() -> None:
+        counts = dispatch().counts
+        assert counts == {Status.DELIVERED: options.count}, counts
+
+    return run
+
+
+def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
+    """Prepare one dispatch of all leads of a file; others may drain the same log meanwhile."""
     from cryptography.fernet import Fernet
 
     from zbl_provider.delivery.destination import Destination
@@ -39,10 +54,11 @@ def ours(options: argparse.Namespace) -> Callable[[], None]:
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatcher import Dispatcher, Policy
     from zbl_provider.intake import read
-    from zbl_provider.log.model import RunKey, Status
+    from zbl_provider.log.model import RunKey
     from zbl_provider.log.store import DeliveryLog
 
-    log = DeliveryLog(options.log, cipher=Fernet(Fernet.generate_key()))
+    # One key for all processes of a measurement: they may send each other's leads.
+    log = DeliveryLog(options.log, cipher=Fernet(options.key or Fernet.generate_key()))
     log.upgrade()
     settings = extra(verify=options.authority, max_concurrency=IN_FLIGHT)
     dispatcher = Dispatcher(
@@ -52,12 +68,11 @@ def ours(options: argparse.Namespace) -> Callable[[], None]:
         policy=Policy(schedule=Schedule.DEFAULT),
     )
 
-    def run() -> None:
-        key = RunKey("bench", "bench", str(time.time()))
-        report = dispatcher.dispatch(key, 0, read(read_rows(options.leads), None))
-        assert report.counts == {Status.DELIVERED: options.count}, report.counts
+    def dispatch() -> Report:
+        key = RunKey("bench", "bench", f"{os.getpid()} {time.time()}")
+        return dispatcher.dispatch(key, 0, read(read_rows(options.leads), None))
 
-    return run
+    return dispatch
 
 
 def bare_aiohttp(options: argparse.Namespace) -> Callable[[], None]:
@@ -181,6 +196,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("count", type=int)
-    for option in ("url", "authority", "leads", "log"):
+    for option in ("url", "authority", "leads", "log", "key"):
         parser.add_argument(f"--{option}")
     _child(parser.parse_args())
