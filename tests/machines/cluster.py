@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -55,7 +55,6 @@ class Cluster:
     airflow: Airflow
     databases: dict[str, str]
     nginx: Nginx
-    machines: list[str] = field(default_factory=list)
 
     def add(self, name: str, *command: str) -> None:
         """Start a machine that runs one command of Airflow's."""
@@ -68,7 +67,6 @@ class Cluster:
                 "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
             }
         self.airflow.start(name, command=command, environment=own)
-        self.machines.append(name)
 
     def kill(self, name: str) -> None:
         """Pull a machine's plug: SIGKILL for its processes, and for the tasks that they run."""
