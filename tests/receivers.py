@@ -60,8 +60,8 @@ class Peer:
     def reset(self) -> None:
         """End it with a TCP reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Without this a TLS socket would say goodbye first.
-        socket.socket(fileno=self.connection.detach()).close()
+        # Not detached and closed: TLS would read on from a descriptor that is another's by then.
+        self.connection.close()
 
     def read(self) -> Received | None:
         """Read the next request; None at the end of the connection."""
