@@ -34,6 +34,7 @@ def dispatching(name: str, *, schedule: tuple[float, ...] = QUICK, **settings: o
 
 five_attempts = dispatching("five_attempts", retries=3)
 deferred_wait = dispatching("deferred_wait", schedule=(8,))
+ended = dispatching("ended")
 killed = dispatching("killed", schedule=(WAIT, WAIT, WAIT))
 parts = dispatching("parts", schedule=(WAIT, WAIT, WAIT))
 cleared_errors = dispatching("cleared_errors", schedule=(WAIT, WAIT))
