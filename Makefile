@@ -40,8 +40,11 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
+# A test that hangs where its own timeout can't end it ends its process, with all stacks and its name.
+HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
+
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 -m "not browser and not system and not machines and not soak" tests
+	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
