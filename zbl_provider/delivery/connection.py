@@ -111,19 +111,31 @@ class Connection:
         self._sending_on = bool(self._unsent)
 
     def _readable(self) -> None:
+        """
+        Read all that is there.
+
+        uvloop tells only once of a connection that was reset, whatever had arrived before that.
+        """
+        while self._receive():
+            pass
+
+    def _receive(self) -> bool:
+        """Read what TLS delivers at once; tell whether there may be more that matters."""
         try:
             data = self._socket.recv(_RECORD_BYTES)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
+            return False
         except OSError as problem:
             self._break(problem)
-            return
+            return False
         if self._reply is None:
             self.close()  # nobody has asked
-        elif data:
+            return False
+        if data:
             self._read(self._reply, data)
         else:
             self._ended(self._reply)
+        return not self._reply.done
 
     def _read(self, reply: Reply, data: bytes) -> None:
         try:
