@@ -82,8 +82,12 @@ def test_half_a_surrogate():
             | st.integers(-(2**63), 2**64 - 1)
             | st.floats(allow_nan=False, allow_infinity=False)
             | st.text(st.characters(exclude_categories=["Cs"])),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text("abc"), inner),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner, max_size=3)
+            ),
+            max_leaves=10,
         ),
+        max_size=4,
     )
 )
 def test_custom_fields_survive(custom_fields):
