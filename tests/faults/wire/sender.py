@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import classify
@@ -56,4 +58,4 @@ def _memory(name: str) -> int:
     return int(found.group(1))
 
 
-asyncio.run(main())
+uvloop.run(main())

@@ -2,11 +2,17 @@ import asyncio
 from ipaddress import ip_network
 
 import pytest
+import uvloop
 
 from tests.receivers import Authority, Receiver
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.transport import Request, Transport
+
+
+def pytest_asyncio_loop_factories():
+    """Run every test in both of the event loops that a dispatch may have."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
