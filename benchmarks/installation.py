@@ -82,13 +82,8 @@ def running_installation(leads: int, mapped: int, wait: float) -> Iterator[Insta
         write_leads(folder / "leads.db", leads)
         ready = [body.decode() for body in bodies(str(folder / "leads.db"))[:mapped]]
         (folder / "bodies.json").write_text(json.dumps(ready))
-        database = make_url(metadata).set(drivername="postgresql+psycopg2")
-        with Airflow(
-            folder / "airflow",
-            DAGS,
-            database=database.render_as_string(hide_password=False),
-            options=_options(folder, wait),
-        ) as airflow:
+        home, options = folder / "airflow", _options(folder, wait)
+        with Airflow(home, DAGS, database=metadata, options=options) as airflow:
             installation = Installation(airflow.rest, nginx, metadata, log)
             _connect(installation, folder)
             yield installation

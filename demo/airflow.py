@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.error import URLError
 
 import psutil
+from sqlalchemy import make_url
 
 from demo.rest import ApiError, Rest, wait_for
 
@@ -68,7 +69,8 @@ class Airflow:
 
     :param home: AIRFLOW_HOME; made, and filled.
     :param dags: the folder of Dags.
-    :param database: SQLAlchemy URL of the metadata database; an SQLite file in `home` if None.
+    :param database: SQLAlchemy URL of a PostgreSQL database for the metadata; None for an SQLite
+        file in `home`, which serves a handful of tasks at once and no more.
     :param options: more environment variables for every part, such as `AIRFLOW__ZBL__…`.
     """
 
@@ -151,9 +153,13 @@ class Airflow:
         }
 
     def _database(self) -> str:
-        # Four parts write to this file: who finds it locked waits, and on a busy machine longer
-        # than the driver's usual five seconds.
-        return self.database or f"sqlite:///{self.home / 'airflow.db'}?timeout=60"
+        if self.database is None:
+            # Four parts write to this file: who finds it locked waits, and on a busy machine longer
+            # than the driver's usual five seconds.
+            return f"sqlite:///{self.home / 'airflow.db'}?timeout=60"
+        # Airflow's own driver, whichever one the URL names.
+        url = make_url(self.database).set(drivername="postgresql+psycopg2")
+        return url.render_as_string(hide_password=False)
 
     def _let_readers_and_writers_be(self) -> None:
         """Switch SQLite to write-ahead logging, in which readers and writers don't wait."""

@@ -41,10 +41,8 @@ def cluster() -> Iterator[Cluster]:
         empty_database(server) as log,
     ):
         home = Path(name) / "control"
-        own = make_url(metadata).set(drivername="postgresql+psycopg2")
-        database = own.render_as_string(hide_password=False)
-        options = _options(redis, database)
-        with Airflow(home, HERE / "dags", database=database, options=options) as airflow:
+        options = _options(redis, metadata)
+        with Airflow(home, HERE / "dags", database=metadata, options=options) as airflow:
             databases = {"metadata": metadata, "leads": leads, "log": log}
             cluster = Cluster(airflow, databases, nginx)
             for number in (1, 2):

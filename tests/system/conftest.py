@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from demo.airflow import Airflow
 from demo.receiver import Received, Receiver, Reply
 from tests.commands import ROOT
-from tests.databases import postgres
+from tests.databases import empty_database, postgres
 from tests.examples import Examples
 from tests.statsd import Statsd
 from tests.system.case import Case, Scenario, Stage
@@ -61,7 +61,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
     with (
         Receiver(answer) as receiver,
         Statsd() as statsd,
-        Airflow(home, HERE / "dags", options=options | statsd.options) as airflow,
+        # Not SQLite: under forty Dags at once Airflow's own requests wait for each other's locks.
+        empty_database(postgres) as metadata,
+        Airflow(
+            home, HERE / "dags", database=metadata, options=options | statsd.options
+        ) as airflow,
     ):
         yield Stage(
             airflow=airflow,
@@ -72,7 +76,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
             databases={
                 "leads": f"sqlite:///{folder / 'leads.db'}",
                 "log": f"sqlite:///{home / 'zbl_delivery_log.db'}",
-                "metadata": f"sqlite:///{home / 'airflow.db'}",
+                "metadata": metadata,
                 "pg_leads": postgres,
                 "pg_log": postgres,
             },
