@@ -1,5 +1,5 @@
 """
-Real databases for the delivery log, an empty one for each test.
+Real databases for the delivery log, one of its own for each test.
 
 A conftest makes the fixtures known to the tests beside it::
 
@@ -10,7 +10,8 @@ A conftest makes the fixtures known to the tests beside it::
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import make_url
+
+from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,20 +51,26 @@ def running_postgres(data: Path, *, durable: bool = False) -> Iterator[str]:
 
 
 @contextmanager
-def empty_database(server: str) -> Iterator[str]:
+def empty_database(server: str, *, template: str = "template1") -> Iterator[str]:
     """
     Create a database on a PostgreSQL server, and drop it after the block.
 
     :param server: what ``running_postgres`` gives
+    :param template: name of the database that it is a copy of
     :return: the URL of the database
     """
     name = f"test_{uuid4().hex}"
-    _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    _administer(server, create.format(sql.Identifier(name), sql.Identifier(template)))
     try:
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        yield _on(server, name)
     finally:
         # By force: a test that failed may have left its connections open.
         _administer(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _on(server: str, database: str) -> str:
+    return make_url(server).set(database=database).render_as_string(hide_password=False)
 
 
 def _administer(server: str, statement: sql.Composable) -> None:
@@ -82,12 +91,49 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+# Migrating takes longer than most tests: it is done once, and what it made is copied.
+
+
+@cache
+def _upgraded_file() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        _upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+@cache
+def _upgraded_template(server: str) -> str:
+    name = "upgraded"
+    _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    _upgrade(_on(server, name))
+    return name
+
+
+def _upgrade(url: str) -> None:
+    with closing(DeliveryLog(url)) as log:
+        log.upgrade()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def log_url(request, tmp_path) -> Iterator[str]:
-    """Give the URL of an empty database; each test that asks runs on every kind."""
+    """Give the URL of a log without leads; each test that asks runs on every kind of database."""
+    if request.param == "sqlite":
+        path = tmp_path / "log.db"
+        path.write_bytes(_upgraded_file())
+        yield f"sqlite:///{path}"
+    else:
+        # Asked for only here: whoever runs the SQLite tests alone needs no server.
+        server = request.getfixturevalue("postgres")
+        with empty_database(server, template=_upgraded_template(server)) as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request, tmp_path) -> Iterator[str]:
+    """Give the URL of a database without tables, of either kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'log.db'}"
     else:
-        # Asked for only here: whoever runs the SQLite tests alone needs no server.
         with empty_database(request.getfixturevalue("postgres")) as url:
             yield url

@@ -40,7 +40,6 @@ BECOMES = {"delivered": "delivered", "retry": "retrying", "error": "error"}
 @pytest.fixture
 def log(log_url):
     opened = DeliveryLog(log_url)
-    opened.upgrade()
     yield opened
     opened.close()
 

@@ -40,7 +40,6 @@ def candidate(name: str) -> Candidate:
 @pytest.fixture
 def bench(log_url, monkeypatch):
     log = DeliveryLog(log_url)
-    log.upgrade()
     bench = Bench(log)
     run = bench.run()
     bench.deliver(run, candidate("done"))

@@ -111,7 +111,6 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def bench(log_url, receiver, tmp_path) -> Iterator[Bench]:
     log = DeliveryLog(log_url)
-    log.upgrade()
     yield Bench(log, log_url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
     log.close()
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.databases import log_url, postgres
+from tests.databases import empty_url, log_url, postgres
 from tests.integration.log.bench import Bench
 from zbl_provider.log.store import DeliveryLog
 
-__all__ = ["bench", "log", "log_url", "postgres"]
+__all__ = ["bench", "empty_url", "log", "log_url", "postgres"]
 
 
 @pytest.fixture
 def log(log_url):
     log = DeliveryLog(log_url)
-    log.upgrade()
     yield log
     log.close()
 

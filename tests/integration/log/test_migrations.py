@@ -32,8 +32,8 @@ ONLY = {  # what tables.py has for other databases alone
 
 
 @pytest.fixture
-def engine(log_url):
-    engine = open_engine(log_url)
+def engine(empty_url):
+    engine = open_engine(empty_url)
     yield engine
     engine.dispose()
 
@@ -46,16 +46,16 @@ def upgrade(url, start=None):
     log.close()
 
 
-def test_an_empty_database_gets_the_tables(engine, log_url):
+def test_an_empty_database_gets_the_tables(engine, empty_url):
     """The log needs no set-up; all its tables carry its name."""
-    upgrade(log_url)
+    upgrade(empty_url)
     assert set(inspect(engine).get_table_names()) == TABLES
     assert all(name.startswith("zbl_") for name in TABLES)
 
 
-def test_upgrading_again_changes_nothing(engine, log_url):
+def test_upgrading_again_changes_nothing(engine, empty_url):
     """Every task upgrades at its start; leads stay where they are."""
-    upgrade(log_url)
+    upgrade(empty_url)
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -63,16 +63,16 @@ def test_upgrading_again_changes_nothing(engine, log_url):
                 "created_at) VALUES ('d', 't', 'r', -1, 'i', 0, '2026-03-01T12:00:00+00:00')"
             )
         )
-    upgrade(log_url)
+    upgrade(empty_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM zbl_run")).scalar() == 1
 
 
-def test_processes_that_upgrade_at_once_agree(engine, log_url):
+def test_processes_that_upgrade_at_once_agree(engine, empty_url):
     """Four tasks that meet an empty database at the same moment all find a whole log."""
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(4)
-    tasks = [spawn.Process(target=upgrade, args=(log_url, start)) for _ in range(4)]
+    tasks = [spawn.Process(target=upgrade, args=(empty_url, start)) for _ in range(4)]
     for task in tasks:
         task.start()
     for task in tasks:
@@ -84,9 +84,9 @@ def test_processes_that_upgrade_at_once_agree(engine, log_url):
     assert versions == [(migrate.HEAD,)]
 
 
-def test_the_migrations_make_the_tables_of_the_code(engine, log_url):
+def test_the_migrations_make_the_tables_of_the_code(engine, empty_url):
     """The migrated schema and tables.py do not drift apart."""
-    upgrade(log_url)
+    upgrade(empty_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -128,7 +128,7 @@ def test_the_head_is_the_newest_migration():
     assert ScriptDirectory.from_config(scripts()).get_heads() == [migrate.HEAD]
 
 
-def test_a_log_of_the_first_version_is_upgraded_with_what_is_in_it(engine, log_url):
+def test_a_log_of_the_first_version_is_upgraded_with_what_is_in_it(engine, empty_url):
     """The integrations that have runs are known at once, and no lead counts as chosen."""
     with engine.begin() as connection:
         command.upgrade(scripts(connection=connection), "0001")
@@ -139,18 +139,18 @@ def test_a_log_of_the_first_version_is_upgraded_with_what_is_in_it(engine, log_u
                 "('d', 't', 'r2', -1, 'i', 0, '2026-03-01T12:00:00+00:00')"
             )
         )
-    upgrade(log_url)
+    upgrade(empty_url)
     with engine.connect() as connection:
         assert connection.scalars(select(integration.c.integration)).all() == ["i"]
         assert connection.scalars(select(run.c.chosen)).all() == [False, False]
 
 
-def test_a_failed_migration_leaves_nothing_behind(engine, log_url):
+def test_a_failed_migration_leaves_nothing_behind(engine, empty_url):
     """An upgrade happens as a whole or not at all."""
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE zbl_attempt (id INTEGER)"))
     with pytest.raises(Exception, match="zbl_attempt"):
-        upgrade(log_url)
+        upgrade(empty_url)
     assert inspect(engine).get_table_names() == ["zbl_attempt"]
 
 
@@ -163,11 +163,11 @@ def create(engine, *names):
             connection.execute(text(f"CREATE TABLE {name} (id INTEGER)"))
 
 
-def test_airflows_own_database_is_refused(engine, log_url):
+def test_airflows_own_database_is_refused(engine, empty_url):
     """The log never goes into Airflow's metadata database; the refusal says what to do."""
     create(engine, *AIRFLOW)
     with pytest.raises(DeliveryLogError, match="metadata database") as refusal:
-        upgrade(log_url)
+        upgrade(empty_url)
     assert refusal.value.field == "[zbl] delivery_log_conn_id"
     assert sorted(inspect(engine).get_table_names()) == AIRFLOW
 
@@ -184,20 +184,20 @@ def test_a_schema_beside_airflows_own_is_refused_too(postgres):
         engine.dispose()
 
 
-def test_a_copy_of_airflows_tables_is_no_airflow(engine, log_url):
+def test_a_copy_of_airflows_tables_is_no_airflow(engine, empty_url):
     """A warehouse that keeps copies of Airflow's runs may hold the log."""
     create(engine, "dag_run", "task_instance")
-    upgrade(log_url)
+    upgrade(empty_url)
     assert set(inspect(engine).get_table_names()) == TABLES | {"dag_run", "task_instance"}
 
 
-def test_a_log_of_a_newer_provider_is_refused(engine, log_url):
+def test_a_log_of_a_newer_provider_is_refused(engine, empty_url):
     """A provider that was set back does not write into tables it does not know."""
-    upgrade(log_url)
+    upgrade(empty_url)
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(DeliveryLogError, match="9999"):
-        upgrade(log_url)
+        upgrade(empty_url)
 
 
 def test_an_sqlite_log_is_durable_and_lets_readers_read(tmp_path):

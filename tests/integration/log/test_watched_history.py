@@ -154,7 +154,6 @@ class Watched(RuleBasedStateMachine):
 def test_no_history_loses_a_watched_lead(log_url):
     """Late commits, commits out of order, restarts, two triggerers, runs that die (8.2, 6.2)."""
     log = DeliveryLog(log_url)
-    log.upgrade()
 
     class Fresh(Watched):
         def __init__(self):
