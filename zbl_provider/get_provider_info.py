@@ -66,6 +66,14 @@ _CONN_FIELDS: dict[str, Any] = {
         "description": "At most, per task. Empty: as fast as the destination answers.",
         "schema": {"type": ["number", "null"]},
     },
+    "keep_alive": {
+        "label": "Keep connections open",
+        "description": (
+            "When off, each request has a connection of its own: slower, and for a destination "
+            "that can serve one connection at a time."
+        ),
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
 }
 
 _OPTIONS: dict[str, Any] = {

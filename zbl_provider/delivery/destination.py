@@ -32,6 +32,7 @@ class Destination:
     :param retry_statuses: extra statuses to retry (Contract 3.3)
     :param max_concurrency: requests in flight, per task
     :param max_rate: requests per second, per task; None: no limit
+    :param keep_alive: whether connections are kept and used again (Contract 2.6)
     :param verify: whether certificates are verified, or the path of a private CA to trust
     :param cert: client certificate: a PEM file with both parts, or certificate and key
     :param proxy: URL of the HTTP proxy that the connection names
@@ -50,6 +51,7 @@ class Destination:
     retry_statuses: frozenset[int] = frozenset()
     max_concurrency: int = settings.DEFAULT_CONCURRENCY
     max_rate: float | None = None
+    keep_alive: bool = True
     verify: bool | str = True
     cert: str | tuple[str, str] | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -96,6 +98,7 @@ class Destination:
             retry_statuses=settings.statuses(given),
             max_concurrency=settings.concurrency(given),
             max_rate=settings.rate(given),
+            keep_alive=settings.boolean(given, "keep_alive", default=True),
             verify=settings.verification(given),
             cert=settings.certificate(given),
             proxy=settings.proxy(given, target.host),

@@ -26,6 +26,7 @@ FULL = {
     "retry_statuses": ["429", 408],
     "max_concurrency": 4,
     "max_rate": 2.5,
+    "keep_alive": False,
     "verify": "/etc/ssl/private-ca.pem",
     "cert": ["/etc/ssl/cert.pem", "/etc/ssl/key.pem"],
     "proxies": {"https": "http://user:s3cretproxy@proxy.test:3128"},
@@ -55,6 +56,7 @@ def test_every_key_of_the_connection_is_read():
     assert len(found.filters.fields) == 1
     assert found.retry_statuses == {408, 429}
     assert (found.max_concurrency, found.max_rate) == (4, 2.5)
+    assert found.keep_alive is False
     assert found.verify == "/etc/ssl/private-ca.pem"
     assert found.cert == ("/etc/ssl/cert.pem", "/etc/ssl/key.pem")
     assert found.proxy == "http://user:s3cretproxy@proxy.test:3128"
@@ -73,6 +75,7 @@ def test_the_defaults():
     found = Destination.parse(integration="zapier", host=URL, extra=None)
     assert found.active is True
     assert (found.max_concurrency, found.max_rate) == (16, None)
+    assert found.keep_alive is True
     assert found.retry_statuses == frozenset()
     assert (found.verify, found.cert, found.proxy, found.trust_env) == (True, None, None, False)
     assert (found.headers, found.signing_secrets) == ((), ())

@@ -37,7 +37,7 @@ secret_texts = st.builds(lambda before, after: before + MARK + after, st.text(),
 secrets = json_of(secret_texts)
 names = st.text(max_size=8) | st.sampled_from(["X-Key", "Host", "webhook-id", "authorization"])
 SETTINGS = ["active", "min_score", "lists", "field_filters", "retry_statuses", "max_concurrency",
-            "max_rate", "verify", "verify_ssl", "cert", "trust_env", "headers",
+            "max_rate", "keep_alive", "verify", "verify_ssl", "cert", "trust_env", "headers",
             "timeout"]  # fmt: skip
 SECRET_SETTINGS = ["secret_headers", "signing_secret", "proxy", "proxies"]
 near_urls = st.builds(
