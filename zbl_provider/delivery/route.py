@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from zbl_provider.delivery.settings import proxy_url
+from zbl_provider.delivery.destination.extra import proxy_url
 
 if TYPE_CHECKING:
     from zbl_provider.delivery.destination import Destination

@@ -16,9 +16,9 @@ from airflow.sdk.log import mask_secret
 from requests import PreparedRequest, RequestException, Response, Session
 
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.destination.headers import without_duplicates
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
-from zbl_provider.delivery.headers import without_duplicates
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ZblError

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.destination.headers import parse_headers
 from zbl_provider.delivery.exchange import Answer, Failure, FailureKind
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.head import Head
-from zbl_provider.delivery.headers import parse_headers
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.delivery.transport import Transport

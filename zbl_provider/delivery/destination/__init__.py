@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Self
 from urllib.parse import urlsplit
 
-from zbl_provider.delivery import settings
-from zbl_provider.delivery.headers import Headers, parse_headers
+from zbl_provider.delivery.destination import extra as settings
+from zbl_provider.delivery.destination.headers import Headers, parse_headers
+from zbl_provider.delivery.destination.url import parse_url
 from zbl_provider.delivery.signing import parse_secrets
-from zbl_provider.delivery.url import parse_url
 from zbl_provider.exceptions import ConfigurationError, HeaderError, SigningSecretError
 from zbl_provider.leads.filters import Filters
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zbl_provider.delivery.url import MAX_URL_CHARS, parse_url
+from zbl_provider.delivery.destination.url import MAX_URL_CHARS, parse_url
 from zbl_provider.exceptions import DestinationError
 
 labels = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")

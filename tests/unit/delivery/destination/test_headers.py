@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from zbl_provider.delivery.headers import parse_headers
+from zbl_provider.delivery.destination.headers import parse_headers
 from zbl_provider.exceptions import HeaderError
 
 OWNED = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type",

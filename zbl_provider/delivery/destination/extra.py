@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from zbl_provider.delivery.url import read_host
+from zbl_provider.delivery.destination.url import read_host
 from zbl_provider.exceptions import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
