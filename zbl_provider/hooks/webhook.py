@@ -16,16 +16,18 @@ from airflow.sdk.log import mask_secret
 from requests import PreparedRequest, RequestException, Response, Session
 
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.delivery.destination.headers import without_duplicates
+from zbl_provider.delivery.destination.headers import read_credentials, without_duplicates
+from zbl_provider.delivery.destination.keys import read_extra
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.exceptions import ZblError
+from zbl_provider.exceptions import ConfigurationError, ZblError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from airflow.sdk import Connection
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.exchange import Request
@@ -60,19 +62,25 @@ class WebhookHook(HttpHook):
         :raises ConfigurationError: naming the field that cannot work, and what to change
         """
         connection = self.get_connection(self.webhook_conn_id)
+        extra = _extra(connection)
+        login, password = connection.login, connection.password
         destination = Destination.parse(
             integration=self.webhook_conn_id,
             host=connection.host,
             schema=connection.schema,
             port=connection.port,
-            login=None if self._auth_type else connection.login,
-            password=None if self._auth_type else connection.password,
-            extra=connection.extra_dejson,
+            login=None if self._auth_type else login,
+            password=None if self._auth_type else password,
+            extra=extra,
         )
         if self._auth_type:
-            credentials = (connection.login, connection.password) if connection.login else ()
+            credentials = (login, password) if read_credentials(login, password) else ()
             destination = _with_auth(destination, self._auth_type(*credentials))
         _mask(destination)
+        for key, value in read_extra(extra).items():
+            mask_secret(value, key)  # where the key says that it is a secret
+        for remark in destination.remarks:
+            self.log.warning("%s: %s", self.webhook_conn_id, remark)
         return destination
 
     @cached_property
@@ -208,6 +216,18 @@ def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
     own = {"content-length"}
     headers = tuple((name, value) for name, value in added if name.lower() not in own)
     return replace(destination, headers=without_duplicates(destination.headers + headers))
+
+
+def _extra(connection: Connection) -> str | None:
+    """Give Extra as it stands: `extra_dejson` gives {} for what is broken, and logs it."""
+    try:
+        return connection.extra
+    except ValueError:
+        raise ConfigurationError(
+            field="Extra",
+            problem="cannot be read, or is not a JSON object, as Airflow says",
+            remedy="Correct it in the connection",
+        ) from None
 
 
 def _mask(destination: Destination) -> None:

@@ -64,7 +64,8 @@ def transport(destination, loopback):
     def build(url, **extra):
         names = ("deadline", "clock", "resolver")
         options = {name: extra.pop(name) for name in names if name in extra}
-        return Transport(destination(url, **extra), extra.pop("guard", loopback), **options)
+        guard = extra.pop("guard", loopback)
+        return Transport(destination(url, **extra), guard, **options)
 
     return build
 

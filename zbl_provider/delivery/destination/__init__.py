@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import urlsplit
 
 from zbl_provider.delivery.destination import extra as settings
 from zbl_provider.delivery.destination.headers import Headers, parse_headers
+from zbl_provider.delivery.destination.keys import read_extra
 from zbl_provider.delivery.destination.url import parse_url
 from zbl_provider.delivery.signing import parse_secrets
-from zbl_provider.exceptions import ConfigurationError, HeaderError, SigningSecretError
 from zbl_provider.leads.filters import Filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Destination:
     :param cert: client certificate: a PEM file with both parts, or certificate and key
     :param proxy: URL of the HTTP proxy that the connection names
     :param trust_env: whether the environment's proxies may be used (Contract 2.5)
+    :param remarks: what the connection asks for in vain, for its user to know
     """
 
     integration: str
@@ -56,21 +59,25 @@ class Destination:
     cert: str | tuple[str, str] | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
     trust_env: bool = False
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def parse(
         cls,
         *,
         integration: str,
-        host: str | None,
-        schema: str | None = None,
-        port: int | None = None,
-        login: str | None = None,
-        password: str | None = None,
-        extra: Mapping[str, object] | None = None,
+        host: object,
+        schema: object = None,
+        port: object = None,
+        login: object = None,
+        password: object = None,
+        extra: str | Mapping[str, object] | None = None,
     ) -> Self:
         """
         Read a connection (Contract 1.2, 1.3 and 1.4). Nothing is looked up, opened or sent.
+
+        What is given is used, or refused: no part of it is left out unsaid. The same connection
+        reads the same in whatever form Airflow had it: form, JSON, URI or file.
 
         :param integration: the connection's id
         :param host: the whole URL, or the host where the URL comes in parts
@@ -78,13 +85,12 @@ class Destination:
         :param port: port, where the URL comes in parts
         :param login: for Basic authorization
         :param password: for Basic authorization
-        :param extra: the keys of Contract 1.2, and `HttpHook`'s `verify`, `cert`, `proxies` and
-            `trust_env`; its other keys are left aside, and no unknown key becomes a header
+        :param extra: the JSON text of Extra, or the object in it: the keys of Contract 1.2, and
+            those of `HttpHook`'s connections that mean something here
         :raises ConfigurationError: by its kind, naming the field and what to change
         """
-        given = {} if extra is None else extra
         target = parse_url(host, schema, port)
-        _refuse_lost_secrets(given)
+        given = read_extra(extra)
         return cls(
             integration=integration,
             url=target.url,
@@ -92,7 +98,7 @@ class Destination:
             host=target.host,
             port=target.port,
             headers=parse_headers(given.get("secret_headers"), login, password),
-            signing_secrets=parse_secrets(_text(given, "signing_secret")),
+            signing_secrets=parse_secrets(settings.text(given, "signing_secret")),
             active=settings.boolean(given, "active", default=True),
             filters=_filters(given),
             retry_statuses=settings.statuses(given),
@@ -103,6 +109,7 @@ class Destination:
             cert=settings.certificate(given),
             proxy=settings.proxy(given, target.host),
             trust_env=settings.boolean(given, "trust_env", default=False),
+            remarks=tuple(settings.remarks(given)),
         )
 
     def secrets(self) -> Iterator[str]:
@@ -120,36 +127,10 @@ class Destination:
         raise TypeError("a Destination holds secrets: pass the connection's id instead")
 
 
-def _refuse_lost_secrets(extra: Mapping[str, object]) -> None:
-    """Refuse Airflow's mask where a secret was: leads must not go out without it, unnoticed."""
-    if extra.get("signing_secret") == "***":
-        raise SigningSecretError(field="signing_secret", problem=_LOST, remedy=_AGAIN)
-    headers = extra.get("secret_headers")
-    values = headers.values() if isinstance(headers, Mapping) else (headers,)
-    if "***" in values:
-        raise HeaderError(field="secret_headers", problem=_LOST, remedy=_AGAIN)
-    if settings.given(extra, "headers"):
-        raise HeaderError(
-            field="headers",
-            problem="is not read, because Airflow shows what is under it",
-            remedy="Move the headers to secret_headers",
-        )
-
-
-_LOST = "holds Airflow's mask in place of the secret"
-_AGAIN = "Enter it again"
-
-
-def _text(extra: Mapping[str, object], key: str) -> str | None:
-    value = settings.given(extra, key)
-    if value is None or isinstance(value, str):
-        return value
-    raise ConfigurationError(field=key, problem="is no text", remedy="Put it in quotes")
-
-
 def _filters(extra: Mapping[str, object]) -> Filters:
+    lists = settings.given(extra, "lists")
     return Filters.parse(
         min_score=settings.given(extra, "min_score"),
-        lists=settings.given(extra, "lists"),
+        lists=[lists] if type(lists) is int else lists,  # an id, in a connection URI
         field_filters=settings.given(extra, "field_filters"),
     )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from zbl_provider.delivery.destination.url import read_host
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.exceptions import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 DEFAULT_CONCURRENCY: Final = 16
@@ -19,17 +20,18 @@ MAX_CONCURRENCY: Final = 1000
 _YES: Final = frozenset({"true", "yes", "on", "1"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 _CERTIFICATE_AND_KEY: Final = 2
+_PROXIED: Final = re.compile(r"(https?|all)(://|$)")
 
 
 def given(extra: Mapping[str, object], key: str) -> object:
     """
     Look a value up as the form saves it: what was left untouched was not given.
 
-    :returns: the value, or None for null, an empty text, list or object, and Airflow's mask
+    :returns: the value, or None for null, and an empty text, list or object
     """
     value = extra.get(key)
     if isinstance(value, str):
-        return None if value.strip() in ("", "***") else value.strip()
+        return value.strip() or None
     if isinstance(value, list | tuple | dict) and not value:
         return None
     return value
@@ -84,8 +86,7 @@ def statuses(extra: Mapping[str, object]) -> frozenset[int]:
 
 def verification(extra: Mapping[str, object]) -> bool | str:
     """Read `verify`, or `verify_ssl`: true, false, or the path of a private CA (Contract 1.1)."""
-    key = "verify" if given(extra, "verify") is not None else "verify_ssl"
-    value = given(extra, key)
+    key, value = _either(extra, "verify", "verify_ssl")
     if isinstance(value, str) and value.lower() not in _YES | _NO:
         return value
     return boolean(extra, key, default=True)
@@ -98,7 +99,7 @@ def certificate(extra: Mapping[str, object]) -> str | tuple[str, str] | None:
         return value
     if isinstance(value, list | tuple) and len(value) == _CERTIFICATE_AND_KEY:
         certificate_file, key_file = value
-        if isinstance(certificate_file, str) and isinstance(key_file, str):
+        if isinstance(certificate_file, str) and isinstance(key_file, str) and all(value):
             return certificate_file, key_file
     raise _refusal("cert", "is no path and no pair of paths", "Give [certificate, key]")
 
@@ -109,11 +110,9 @@ def proxy(extra: Mapping[str, object], host: str) -> str | None:
 
     :param host: the destination's, which such an object may name
     """
-    key = "proxies" if given(extra, "proxies") is not None else "proxy"
-    value = given(extra, key)
+    key, value = _either(extra, "proxies", "proxy")
     if isinstance(value, dict):
-        keys = (f"https://{host}", "https", f"all://{host}", "all")
-        value = next((found for name in keys if (found := given(value, name))), None)
+        value = _proxy_of(value, key, host)
     if value is None:
         return None
     if not isinstance(value, str):
@@ -143,6 +142,57 @@ def proxy_url(text: str, field: str) -> str:
     credentials, at, _ = parts.netloc.rpartition("@")
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{credentials}{at}{f'[{host}]' if ':' in host else host}{port}"
+
+
+def text(extra: Mapping[str, object], key: str) -> str | None:
+    """Read a text."""
+    value = given(extra, key)
+    if value is None or isinstance(value, str):
+        return value
+    raise _refusal(key, "is not a text", "Put it in quotes")
+
+
+def remarks(extra: Mapping[str, object]) -> Iterator[str]:
+    """
+    Judge the keys of HTTP connections that ask for what this provider does in one way only.
+
+    Where a lead would fare other than its writer meant, the key is refused. Where only the waiting
+    for an answer, or its reading, differs, it is remarked upon.
+
+    :raises ConfigurationError: naming the key
+    """
+    if not boolean(extra, "check_response", default=True):
+        raise _refusal("check_response", "is false, and only 2xx is an arrival here", "Remove it")
+    if boolean(extra, "srv_lookup", default=False):
+        raise _refusal("srv_lookup", "is not supported", "Remove it, and enter the host itself")
+    if given(extra, "timeout") is not None:
+        yield f"timeout is not used: an attempt has {DEADLINE_SECONDS:.0f} s for all of it"
+    if boolean(extra, "allow_redirects", default=False):
+        yield "allow_redirects is not used: a redirect is an error, and is not followed"
+    if given(extra, "max_redirects") is not None:
+        yield "max_redirects is not used: redirects are not followed"
+    if boolean(extra, "stream", default=False):
+        yield "stream is not used: of an answer the beginning is kept"
+
+
+def _either(extra: Mapping[str, object], *names: str) -> tuple[str, object]:
+    """Find the one that is given of two names for one thing, as `HttpHook` has them."""
+    found = [(name, value) for name in names if (value := given(extra, name)) is not None]
+    if len(found) > 1 and found[0][1] != found[1][1]:
+        raise _refusal(names[0], f"and {names[1]} are both given, and differ", f"Remove {names[1]}")
+    return found[0] if found else (names[0], None)
+
+
+def _proxy_of(proxies: Mapping[str, object], key: str, host: str) -> object:
+    """Choose as requests does; an object that says nothing of HTTPS would go unused."""
+    given_ones = {name: found for name in proxies if (found := given(proxies, name)) is not None}
+    if not all(map(_PROXIED.match, given_ones)):
+        raise _refusal(key, "has a key that is no scheme", "Give one URL, as http://host:port")
+    names = (f"https://{host}", "https", f"all://{host}", "all")
+    chosen = next((given_ones[name] for name in names if name in given_ones), None)
+    if given_ones and chosen is None:
+        raise _refusal(key, "has none for https", 'Give it as {"https": "http://host:port"}')
+    return chosen
 
 
 def _number(extra: Mapping[str, object], key: str) -> float | None:

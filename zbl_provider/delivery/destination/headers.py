@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final
 
-from zbl_provider.exceptions import HeaderError
+from zbl_provider.exceptions import ConfigurationError, HeaderError
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Field values by RFC 9110, 5.5: everything in Latin-1 but the control characters, tab apart.
@@ -30,7 +30,7 @@ _OWNED_PREFIX: Final = "webhook-"
 Headers = tuple[tuple[str, str], ...]
 
 
-def parse_headers(secret_headers: object, login: str | None, password: str | None) -> Headers:
+def parse_headers(secret_headers: object, login: object = None, password: object = None) -> Headers:
     """
     Read the headers that a connection adds to each request (Contract 1.2 and 1.4).
 
@@ -38,11 +38,40 @@ def parse_headers(secret_headers: object, login: str | None, password: str | Non
     :param login: with the password, the Basic authorization that `HttpHook` would send
     :param password: may be absent
     :raises HeaderError: if a header is illegal, twice there, or the sender's; no value is shown
+    :raises ConfigurationError: if login and password cannot be used
     """
     headers = tuple(_header(name, value) for name, value in _pairs(secret_headers))
-    if login:
-        headers = (*headers, ("Authorization", _basic(login, password or "")))
+    if pair := read_credentials(login, password):
+        headers = (*headers, ("Authorization", _basic(*pair)))
     return without_duplicates(headers)
+
+
+def read_credentials(login: object, password: object) -> tuple[str, str] | None:
+    """
+    Read Login and Password (Contract 1.1 and 1.2).
+
+    :returns: both, the password perhaps empty; None where neither is given
+    :raises ConfigurationError: if one is no text or Airflow's mask, or a password has no login and
+        so would not be used
+    """
+    for field, value in (("Login", login), ("Password", password)):
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(
+                field=field, problem="is not a text", remedy="Put it in quotes"
+            )
+        if value == "***":
+            raise ConfigurationError(
+                field=field,
+                problem="is Airflow's mask in place of a value",
+                remedy="Enter it again",
+            )
+    if password and not login:
+        raise ConfigurationError(
+            field="Password",
+            problem="is given without Login, and would not be used",
+            remedy="Enter Login, too, or put the Authorization header into secret_headers",
+        )
+    return (str(login), str(password or "")) if login else None
 
 
 def without_duplicates(headers: Headers) -> Headers:
@@ -98,6 +127,12 @@ def _header(name: object, value: object) -> tuple[str, str]:
 
 
 def _basic(login: str, password: str) -> str:
+    if ":" in login:
+        raise ConfigurationError(
+            field="Login",
+            problem="has a colon, where Basic authentication begins the password",
+            remedy="Move what follows it to Password, or use secret_headers",
+        )
     pair = f"{login}:{password}"
     try:
         octets = pair.encode("latin-1")  # as requests, and so HttpHook, encodes it

@@ -14,6 +14,7 @@ from zbl_provider.exceptions import DestinationError
 MAX_URL_CHARS: Final = 2048
 """What the longest-lived receivers and proxies accept; catch-hook URLs have a tenth of it."""
 
+_FIELD: Final = "Destination URL"
 _HTTPS_PORT: Final = 443
 _MAX_PORT: Final = 65535
 _MAX_HOST_CHARS: Final = 253
@@ -24,6 +25,14 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # A backslash is a slash to browsers and none to RFC 3986: the host would depend on the reader.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
+# What is pasted along unseen, such as a zero-width space, would be sent as part of the path.
+_INVISIBLE: Final = re.compile(
+    r"[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff]"
+)
+_WHOLE: Final = (
+    "Write the whole URL into Host, its path included, and leave Schema empty. In a connection URI "
+    "write it percent-encoded: zbl-webhook://https%3A%2F%2Fhost%2Fpath"
+)
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE: Final = _PATH_SAFE + "?"
 
@@ -45,23 +54,33 @@ class Target:
     port: int
 
 
-def parse_url(host: str | None, schema: str | None = None, port: int | None = None) -> Target:
+def parse_url(host: object, schema: object = None, port: object = None) -> Target:
     """
     Read the URL of a connection, whole or in parts, as `HttpHook` reads it (Contract 1.1, 1.3).
 
+    Of a connection URI, Airflow makes the parts, and decodes them: what follows the host becomes
+    Schema, without its escapes. So a path in Schema is refused. The URL that it was written as
+    cannot be told any more.
+
     :param host: the whole URL, or a host name with what follows it
-    :param schema: the scheme, where Host has none
+    :param schema: empty or https
     :param port: the port, where Host has none; 0, as Airflow's Test button sends it, is none
     :raises DestinationError: if it is not an HTTPS URL to send to; the path is not shown
     """
-    text = (host or "").strip(" ")
+    scheme = _text("Schema", schema)
+    text = _text(_FIELD, host)
     if not text:
-        raise _refusal("is empty", "Enter the https:// URL that receives the leads")
+        raise _empty(scheme)
     if _FORBIDDEN.search(text):
         raise _refusal("holds a control character or a backslash", "Paste it again without")
-    rest = _without_scheme(text, schema)
+    if _INVISIBLE.search(text):
+        raise _refusal("holds an invisible character", "Paste the URL as plain text")
+    rest = _without_scheme(text, scheme)
     authority, path, query = _split(rest)
-    name, number = _host_and_port(authority, port or None)
+    name, number = _host_and_port(authority, _port(port))
+    if query and not path:
+        # Airflow takes it for a part of the host name, and writes it in small letters.
+        raise _refusal("has a query right after the host", "Write a / before the ?")
     shown = f"[{name}]" if ":" in name else name
     origin = f"https://{shown}" if number == _HTTPS_PORT else f"https://{shown}:{number}"
     url = origin + quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
@@ -70,19 +89,59 @@ def parse_url(host: str | None, schema: str | None = None, port: int | None = No
     return Target(url=url, origin=origin, host=name, port=number)
 
 
-def _without_scheme(text: str, schema: str | None) -> str:
+def _text(field: str, value: object) -> str:
+    if value is None or isinstance(value, str):
+        return (value or "").strip(" ")
+    raise DestinationError(field=field, problem="is not a text", remedy="Put it in quotes")
+
+
+def _empty(scheme: str) -> DestinationError:
+    if not scheme or scheme.lower() == "https":
+        return _refusal("is empty", "Enter the https:// URL that receives the leads")
+    return _refusal(
+        "is empty, and Schema is not",
+        "Enter the https:// URL. A connection URI begins with zbl-webhook:// (a hyphen, and no "
+        "underscore), and then has the URL percent-encoded: https%3A%2F%2Fhost%2Fpath",
+    )
+
+
+def _without_scheme(text: str, schema: str) -> str:
     whole = _SCHEME.fullmatch(text)
-    scheme, rest = whole.groups() if whole else (schema or "", text)
-    if not scheme:
+    scheme, rest = whole.groups() if whole else (schema, text)
+    if scheme.lower().startswith("zbl"):
+        raise _refusal(
+            "begins with the connection's type",
+            "In a connection URI write zbl-webhook:// once, in small letters",
+        )
+    if schema and schema.lower() not in {"https", "http"}:
+        raise DestinationError(field="Schema", problem="is not https", remedy=_WHOLE)
+    if not scheme or (not whole and "://" in text):
         raise _refusal("has no scheme, which would mean http", "Begin it with https://")
     if scheme.lower() != "https":
         raise _refusal("is not an https URL", "Leads are sent over HTTPS only: use https://")
+    if schema and schema.lower() != "https":
+        raise DestinationError(
+            field="Schema", problem="contradicts the https:// URL in Host", remedy="Leave it empty"
+        )
     return rest
+
+
+def _port(value: object) -> int | None:
+    """Read Port; a file of connections may give its digits as text."""
+    if isinstance(value, str) and re.fullmatch(r" *[0-9]{0,5} *", value):
+        value = int(value.strip() or 0)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DestinationError(field="Port", problem="is not a number", remedy="Correct the port")
+    return value or None
 
 
 def _split(rest: str) -> tuple[str, str, str]:
     parts = _PARTS.fullmatch(rest)
     authority, path, query, fragment = parts.groups("") if parts else ("", "", "", "")
+    if query == "?":
+        query = ""  # nobody sends an empty one, neither requests nor Airflow's URIs
     if "@" in authority:
         raise _refusal("holds credentials", "Move them to Login and Password, or to secret_headers")
     if fragment:
@@ -93,7 +152,11 @@ def _split(rest: str) -> tuple[str, str, str]:
 def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
     parts = _AUTHORITY.fullmatch(authority)
     if not parts:
-        raise _refusal("has a host or port that cannot be read", "Write it as https://host:port/")
+        raise _refusal(
+            "has a host or port that cannot be read",
+            "Write it as https://host:port/, and an IPv6 address in brackets (in a connection URI "
+            "%5B and %5D)",
+        )
     name, digits = parts.groups()
     written = int(digits) if digits else None
     if written is not None and port is not None and written != port:
@@ -159,4 +222,4 @@ def _ipv6(text: str) -> str:
 
 
 def _refusal(problem: str, remedy: str) -> DestinationError:
-    return DestinationError(field="Destination URL", problem=problem, remedy=remedy)
+    return DestinationError(field=_FIELD, problem=problem, remedy=remedy)

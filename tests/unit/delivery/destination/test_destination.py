@@ -99,26 +99,6 @@ def test_it_is_not_serialized(carry):
         carry(parse())
 
 
-def test_unknown_keys_become_nothing():
-    """Unlike with HttpHook, an unknown key of Extra is no header (Contract 1.2)."""
-    assert parse(anything="x", timeout=3, allow_redirects=True, stream=True) == parse()
-
-
-def test_headers_outside_secret_headers_are_refused():
-    """`headers` is refused: Airflow would show what is under it, and it would not be sent (1.5)."""
-    assert "secret_headers" in refusal(HeaderError, headers={"X-Key": "s3cret"})
-
-
-@pytest.mark.parametrize(
-    ("extra", "kind"),
-    [({"secret_headers": {"X-Key": "***"}}, HeaderError), ({"secret_headers": "***"}, HeaderError),
-     ({"signing_secret": "***"}, SigningSecretError)],
-)  # fmt: skip
-def test_a_mask_in_place_of_a_secret_is_refused(extra, kind):
-    """Leads are not sent unsigned or unauthorized because a secret was lost (Contract 1.5)."""
-    assert "Enter it again" in refusal(kind, **extra)
-
-
 @pytest.mark.parametrize(
     ("kind", "host", "extra"),
     [(DestinationError, "http://hooks.test/s3cret", {}),

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zbl_provider.delivery.destination.headers import parse_headers
-from zbl_provider.exceptions import HeaderError
+from zbl_provider.exceptions import ConfigurationError, HeaderError
 
 OWNED = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type",
          "webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE", "webhook-anything",
@@ -138,6 +138,14 @@ def test_login_beside_an_authorization_header_is_refused():
     assert "Authorization" in refusal({"authorization": "Bearer x"}, login="u", password="p")
 
 
-def test_a_password_alone_authorizes_nothing():
-    """As with HttpHook, there is no authorization without a login (Contract 1.1)."""
-    assert parse(None, None, "p") == ()
+@pytest.mark.parametrize(
+    ("login", "password", "field"),
+    [(None, "s3cret", "Password"), ("", "s3cret", "Password"), ("a:s3cret", "p", "Login"),
+     (5, "s3cret", "Login"), ("a", 5, "Password"), ("a", "***", "Password"), ("***", "a", "Login")],
+)  # fmt: skip
+def test_a_login_or_password_that_cannot_be_used_is_refused(login, password, field):
+    """Neither is left unused, nor sent other than it was meant; none is shown (1.2 and 1.5)."""
+    with pytest.raises(ConfigurationError) as refused:
+        parse(None, login, password)
+    assert refused.value.field == field
+    assert "s3cret" not in str(refused.value)

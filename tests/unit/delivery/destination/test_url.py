@@ -105,7 +105,7 @@ def test_an_over_long_url_is_refused():
      "https://hooks.test:8443:1/", "https://hooks.test:-1/", "https://hooks.test:٤٤٣/",
      "https://hooks..test/", "https://hooks test/", "https://-hooks.test/", "https://%31.test/",
      "https://hooks.test\\@evil.test/", "https://[::1/", "https://[fe80::1%25eth0]/",
-     "https://256.1.1.1/", "https://1.2.3.4.5/", "https://hooks.0x7f/",
+     "https://256.1.1.1/", "https://2001:db8::1", "https://::1", "https://1.2.3.4.5/", "https://hooks.0x7f/",
      "https://hooks.08/", "https://" + "a" * 64 + ".test/", "https://" + "a." * 127 + "test/",
      "https://xn--ls8h\u2603..test/", "https://hooks.test&evil.test/", "https://[1.2.3.4]/"],
 )  # fmt: skip
@@ -118,7 +118,54 @@ def test_port_must_not_contradict_the_url():
     """A Port beside a URL that names another one is refused; the same one is not (1.1)."""
     assert "Port" in refusal("https://hooks.test:8443/x", None, 9443)
     assert parse_url("https://hooks.test:8443/x", None, 8443).port == 8443
-    assert parse_url("https://hooks.test/x", "http", 8443).url == "https://hooks.test:8443/x"
+    assert parse_url("https://hooks.test/x", None, " 8443 ").url == "https://hooks.test:8443/x"
+
+
+@pytest.mark.parametrize("port", [True, "x", "-1", 8443.0, [443], "123456"])
+def test_a_port_is_a_number(port):
+    """What is no number in Port is refused by that name (Contract 1.2)."""
+    assert refusal("https://hooks.test/x", None, port).startswith("Port: ")
+
+
+@pytest.mark.parametrize("host", ["https://hooks.test", "https://hooks.test/a", "hooks.test", ""])
+@pytest.mark.parametrize("schema", ["s3cret", "hooks/s3cret", "/s3cret", "https/s3cret", "https:"])
+def test_a_path_in_schema_is_refused_unseen(host, schema):
+    """No path is dropped: it is refused, with the form that works, and not shown (1.2 and 1.5)."""
+    message = refusal(host, schema)
+    assert "Schema" in message
+    assert "https%3A%2F%2Fhost%2Fpath" in message
+    assert "s3cret" not in message
+
+
+def test_a_schema_must_not_contradict_the_url():
+    """A scheme beside a URL that has another one is refused; the same one is not (1.2)."""
+    assert refusal("https://hooks.test/x", "http").startswith("Schema: contradicts")
+    for schema in ("https", "HTTPS", " https ", "", None):
+        assert parse_url("https://hooks.test/x", schema).url == "https://hooks.test/x"
+
+
+@pytest.mark.parametrize(("host", "schema"), [(5, None), (["https://h.t/"], None), ("h.t", 5)])
+def test_what_is_no_text_is_refused(host, schema):
+    """A host or schema that a file gives as a number is refused by its name (Contract 1.2)."""
+    assert "is not a text" in refusal(host, schema)
+
+
+def test_a_query_right_after_the_host_is_refused():
+    """Airflow's export would bring such a query back in small letters (Contract 1.2)."""
+    assert "Write a / before the ?" in refusal("https://hooks.test?Key=S3cret")
+    assert parse_url("https://hooks.test/?Key=S3cret").url == "https://hooks.test/?Key=S3cret"
+
+
+@pytest.mark.parametrize(("written", "path"), [("/x?", "/x"), ("?", "/"), ("/x??", "/x??")])
+def test_an_empty_query_is_none(written, path):
+    """A ? with nothing behind it is left out, as requests leaves it out (Contract 1.1)."""
+    assert parse_url(f"https://hooks.test{written}").url == f"https://hooks.test{path}"
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u200b", "\u202e", "\ufeff", "\u00ad"])
+def test_an_invisible_character_is_refused(character):
+    """What is pasted along unseen is not sent as part of the path (Contract 1.3)."""
+    assert "invisible" in refusal(f"https://hooks.test/catch{character}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""A connection's Extra: one JSON object, each of whose keys has a meaning here (Contract 1.2)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from zbl_provider.exceptions import ConfigurationError, HeaderError, SigningSecretError
+
+KEYS: Final = frozenset(
+    {
+        "secret_headers",
+        "active",
+        "min_score",
+        "lists",
+        "field_filters",
+        "signing_secret",
+        "retry_statuses",
+        "max_concurrency",
+        "max_rate",
+        "keep_alive",
+        "verify",
+        "verify_ssl",
+        "cert",
+        "proxy",
+        "proxies",
+        "trust_env",
+    }
+)
+"""What is read, and decides where leads go, which, and how."""
+
+HTTP_HOOK_KEYS: Final = frozenset(
+    {"timeout", "stream", "allow_redirects", "max_redirects", "check_response", "srv_lookup"}
+)
+"""What Airflow's HTTP connections may hold besides, and :mod:`extra` judges."""
+
+_MASK: Final = "***"
+_NOTE: Final = "_note"
+_OLD_PREFIX: Final = "extra__zbl_webhook__"
+_HEADERS: Final = frozenset({"authorization", "cookie", "accept", "user-agent", "content-type"})
+# Digits are left out: where a name could be a token, it is not shown.
+_SHOWABLE: Final = re.compile(r"[A-Za-z][A-Za-z_. -]{0,39}")
+_ALMOST_JSON: Final = re.compile(r"""\s*(\{|\[\s*(["'\[{\]]|-?\d))""")
+_OBJECT: Final = 'Write a JSON object, such as {"min_score": 70}, or leave it empty'
+_GENERIC: Final = (
+    "Remove it. A header goes under secret_headers; a query belongs to the URL in Host (in a "
+    "connection URI write its ? as %3F, its & as %26); a note of your own goes under _note"
+)
+
+
+def read_extra(extra: str | Mapping[str, object] | None) -> dict[str, Any]:
+    """
+    Read Extra, and leave no key unread (Contract 1.2). What is broken never reads as empty.
+
+    :param extra: the connection's text, or the object that it holds
+    :returns: the keys of this provider with their values
+    :raises ConfigurationError: naming Extra or the key; its content is not shown
+    """
+    given = extra if isinstance(extra, Mapping) else _parse(extra)
+    for key, value in given.items():
+        if key not in KEYS | HTTP_HOOK_KEYS:
+            _check_unknown(key, value)
+    read = {
+        key: _as_json(key, value) for key, value in given.items() if key in KEYS | HTTP_HOOK_KEYS
+    }
+    _check_masks(read)
+    return read
+
+
+def _parse(text: object) -> Mapping[str, object]:
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return {}
+    if not isinstance(text, str):
+        raise _refusal("Extra", f"is {_kind(text)}, not a JSON object", _OBJECT)
+    try:
+        found = _loads(text, "Extra")
+    except (ValueError, RecursionError):
+        raise _refusal("Extra", "is not valid JSON", _OBJECT) from None
+    if isinstance(found, dict):
+        return found
+    if isinstance(found, str) and found.lstrip().startswith("{"):
+        raise _refusal(
+            "Extra", "is JSON inside of a JSON text", "Remove the outer quotes and the backslashes"
+        )
+    raise _refusal("Extra", f"is {_kind(found)}, not a JSON object", _OBJECT)
+
+
+def _as_json(key: str, value: object) -> object:
+    """
+    Read a text that is JSON as that JSON.
+
+    Of a connection URI's query Airflow's server does so, while its workers keep the texts: what a
+    key means must not depend on who reads it.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        found = _loads(value, key)
+    except (ValueError, RecursionError):
+        if _ALMOST_JSON.match(value):
+            raise _refusal(key, "is not valid JSON", "Correct it") from None
+        return value
+    if found is None:
+        raise _refusal(key, 'is the text "null"', "Leave the key out")
+    return found
+
+
+def _loads(text: str, field: str) -> object:
+    """Read JSON as its standard has it: each key once, and no NaN."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, value in pairs:
+            if key in found:
+                raise _refusal(field, f"has the key {_shown(key)} twice", "Keep one of them")
+            found[key] = value
+        return found
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _check_masks(extra: Mapping[str, object]) -> None:
+    """Refuse Airflow's mask where a value was: leads must not go out without it, unnoticed."""
+    kinds: Mapping[str, type[ConfigurationError]] = {
+        "secret_headers": HeaderError,
+        "signing_secret": SigningSecretError,
+    }
+    for key, value in extra.items():
+        if _MASK in _texts(value):
+            kind = kinds.get(key, ConfigurationError)
+            problem = "holds Airflow's mask in place of a value"
+            raise kind(field=key, problem=problem, remedy="Enter it again")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value.strip()
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _check_unknown(key: object, value: object) -> None:
+    """
+    Refuse a key that has no meaning here: leads would go out other than its writer meant.
+
+    It may be a misspelt filter, a header as `HttpHook` has them, or the query of the URL, which
+    Airflow takes from a connection URI and puts here. What Airflow's form saves for a field that it
+    no longer has is null, and a note has a key of its own.
+    """
+    name = str(key)
+    if value is None or name == _NOTE:
+        return
+    if name == "headers":
+        raise HeaderError(
+            field="headers",
+            problem="is not read, because Airflow shows what is under it",
+            remedy="Move the headers to secret_headers",
+        )
+    raise _refusal("Extra", f"has the unknown key {_shown(name)}", _remedy(name))
+
+
+def _remedy(name: str) -> str:
+    if name == "__extra__":
+        return "Put its content in its place: __extra__ is for the query of a connection URI"
+    plain = name.strip().lower()
+    if plain in _HEADERS or plain.startswith("x-"):
+        return "Move it to secret_headers"
+    by_letters = {_letters(key): key for key in sorted(KEYS)}
+    wanted = _letters(plain.removeprefix(_OLD_PREFIX))
+    close = get_close_matches(wanted, by_letters, n=1, cutoff=0.75)
+    return f"Did you mean {by_letters[close[0]]}?" if close else _GENERIC
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _shown(name: str) -> str:
+    return f'"{name}"' if _SHOWABLE.fullmatch(name) else f"of {len(name)} characters (not shown)"
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "something")
+
+
+def _refusal(field: str, problem: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(field=field, problem=problem, remedy=remedy)
