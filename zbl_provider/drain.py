@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zbl_provider.delivery.exchange import DEADLINE_SECONDS
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS, Failure, FailureKind
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
 from zbl_provider.exceptions import DeliveryLogUnavailable, DispatchStopped
@@ -299,6 +299,9 @@ class Drain:
                 continue
             started_at = self._clock()
             result = await transport.send(Request(claimed.webhook_id, claimed.body))
+            if isinstance(result, Failure) and result.kind is FailureKind.SHORTAGE:
+                await self._release([claimed])  # nothing was sent: it is no attempt (2.6)
+                continue
             outcome = classify(result, self._destination.retry_statuses)
             self._settler.put(self._settlement(claimed, outcome, started_at))
             if self._ready.empty():

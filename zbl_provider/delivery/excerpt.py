@@ -9,7 +9,7 @@ from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-from zbl_provider.delivery.exchange import EXCERPT_BYTES
+from zbl_provider.delivery.http.reply import EXCERPT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,9 +8,6 @@ from enum import StrEnum
 DEADLINE_SECONDS = 10.0
 """Of one attempt, from its start to the last byte that is read (Contract 2.4)."""
 
-EXCERPT_BYTES = 4096
-"""How much of an answer's body is read for the log, at most (Contract 2.4)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -36,16 +33,23 @@ class Answer:
     :param excerpt: the start of the body, at most 4 KiB, as printable text (Contract 7.3)
     :param retry_after: the Retry-After header as it came, if it came
     :param seconds: from the start of the attempt to the end of the excerpt
+    :param hint: what this server's answer means, where it is known to mean more than its status
     """
 
     status: int
     excerpt: str = field(repr=False)
     retry_after: str | None
     seconds: float
+    hint: str | None = None
 
 
 class FailureKind(StrEnum):
-    """Why there was no answer: a label for people. Only BLOCKED decides an outcome."""
+    """
+    Why there was no answer: a label for people.
+
+    BLOCKED alone decides an outcome; SHORTAGE is no attempt at all: nothing was sent, since this
+    machine has reached a limit of its own.
+    """
 
     TIMEOUT = "timeout"
     DNS = "dns"
@@ -56,6 +60,7 @@ class FailureKind(StrEnum):
     PROTOCOL = "protocol"
     BLOCKED = "blocked"
     NETWORK = "network"
+    SHORTAGE = "shortage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from typing import Final
 
-from zbl_provider.delivery.connecting import TunnelRefusedError
 from zbl_provider.delivery.exchange import Failure, FailureKind
-from zbl_provider.delivery.reply import NotHttpError
+from zbl_provider.delivery.http.connector import TunnelRefusedError
+from zbl_provider.delivery.http.pool import ShortageError
+from zbl_provider.delivery.http.reply import NotHttpError
 from zbl_provider.exceptions import BlockedAddress
 
 _DETAIL_CHARS: Final = 200
@@ -20,6 +22,7 @@ _KINDS: Final = (
     (ssl.SSLError, FailureKind.TLS),
     (NotHttpError, FailureKind.PROTOCOL),
     (TunnelRefusedError, FailureKind.UNREACHABLE),
+    (ShortageError, FailureKind.SHORTAGE),
 )
 _OS_ERRORS: Final = {
     errno.ECONNREFUSED: FailureKind.REFUSED,
@@ -41,7 +44,13 @@ _WORDS: Final = {
     FailureKind.TLS: "no trusted TLS connection",
     FailureKind.PROTOCOL: "the answer is not HTTP",
     FailureKind.NETWORK: "no answer",
+    FailureKind.SHORTAGE: "nothing was sent",
 }
+_PROXY_LOGIN: Final = 407
+_HTTP_2_ONLY: Final = "the server speaks HTTP/2 alone: have it, or what is before it, take HTTP/1.1"
+# The start of a connection in HTTP/2 (RFC 9113, 3.4 and 4.1): length, type SETTINGS or GOAWAY, no
+# flags or ACK, stream 0.
+_HTTP_2_FRAME: Final = re.compile(rb"\x00..[\x04\x07][\x00\x01]\x00{4}", re.DOTALL)
 
 
 def failure(error: Exception, seconds: float) -> Failure:
@@ -68,11 +77,22 @@ def _kind(error: Exception) -> FailureKind:
 
 
 def _more(error: Exception) -> str:
-    """Say what a person can act on; only TLS and proxies tell."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "the handshake failed").replace("_", " ").lower()
-    if isinstance(error, TunnelRefusedError):
-        return f"the proxy answered {error.status or 'no HTTP'}"
-    return ""
+    """Say what a person can act on."""
+    more = ""
+    match error:
+        case ssl.SSLCertVerificationError():
+            more = error.verify_message
+        case ssl.SSLError(reason="TLSV1_ALERT_NO_APPLICATION_PROTOCOL"):
+            more = _HTTP_2_ONLY
+        case ssl.SSLError():
+            more = (
+                (getattr(error, "reason", None) or "the handshake failed").replace("_", " ").lower()
+            )
+        case TunnelRefusedError(status=status):
+            login = ": check the login in the proxy's URL" if status == _PROXY_LOGIN else ""
+            more = f"the proxy answered {status or 'no HTTP'}{login}"
+        case NotHttpError(start=start) if _HTTP_2_FRAME.match(start):
+            more = _HTTP_2_ONLY
+        case ShortageError():
+            more = str(error)
+    return more

@@ -74,7 +74,7 @@ def classify(result: Answer | Failure, retry_statuses: frozenset[int] = frozense
         verdict=verdict,
         status=result.status,
         kind=None,
-        detail=describe(result.status, verdict),
+        detail=describe(result.status, verdict, result.hint),
         # A 503 keeps to the schedule; only a status that the connection names may stretch it.
         retry_after=result.retry_after if named else None,
         seconds=result.seconds,
@@ -106,11 +106,13 @@ def _verdict(status: int, retry_statuses: frozenset[int]) -> Verdict:
 
 
 @lru_cache(maxsize=256)
-def describe(status: int, verdict: Verdict) -> str:
+def describe(status: int, verdict: Verdict, hint: str | None = None) -> str:
     """Put an answer into words, with what to change where something can be."""
     answered = f"answered {status} {_phrase(status)}".rstrip()
     if verdict is not Verdict.ERROR:
         return answered
+    if hint:
+        return f"{answered}: {hint}"
     if status < HTTPStatus.BAD_REQUEST:
         return f"{answered}: {_REDIRECT}"
     return f"{answered}: {_REMEDIES.get(status, _ANOTHER_4XX)}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from zbl_provider.delivery.connecting import Connector, TunnelRefusedError
+from zbl_provider import __version__
+from zbl_provider.delivery.destination.extra import proxy_url
 from zbl_provider.delivery.excerpt import Excerpts
 from zbl_provider.delivery.exchange import (
     DEADLINE_SECONDS,
@@ -16,29 +18,36 @@ from zbl_provider.delivery.exchange import (
     Request,
 )
 from zbl_provider.delivery.failures import failure
-from zbl_provider.delivery.head import Head
-from zbl_provider.delivery.reply import NotHttpError
-from zbl_provider.delivery.route import Resolver, Route, system_resolver
+from zbl_provider.delivery.hints import hint
+from zbl_provider.delivery.http.connection import StaleConnectionError
+from zbl_provider.delivery.http.connector import Connector, TunnelRefusedError
+from zbl_provider.delivery.http.limits import room_for_connections
+from zbl_provider.delivery.http.pool import Pool, ShortageError
+from zbl_provider.delivery.http.reply import NotHttpError
+from zbl_provider.delivery.http.request import RequestWriter
+from zbl_provider.delivery.http.resolver import Resolver, system_resolver
+from zbl_provider.delivery.http.route import Route, environment_proxy
+from zbl_provider.delivery.http.tls import tls_context
 from zbl_provider.delivery.signing import Signer
 from zbl_provider.exceptions import BlockedAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zbl_provider.delivery.connection import Connection
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
-    from zbl_provider.delivery.reply import Reply
+    from zbl_provider.delivery.http.reply import Reply
 
-__all__ = ["Answer", "Failure", "FailureKind", "Request", "Transport"]
+__all__ = ["Answer", "Failure", "FailureKind", "Request", "Transport", "static_headers"]
 
-_LOOK_UP_SECONDS: Final = 60.0
+logger = logging.getLogger(__name__)
+
 _RETRY_AFTER_CHARS: Final = 128
 
 
 class Transport:
     """
-    Sends leads to one destination, over connections that are kept alive.
+    Sends leads to one destination, over connections that are kept and used again (Contract 2.6).
 
     It does not bound how many requests are in flight: its caller does. Enter it as an async
     context, and use it from that one event loop.
@@ -60,27 +69,39 @@ class Transport:
         clock: Callable[[], float] = time.time,
         resolver: Resolver | None = None,
     ) -> None:
+        self._max_concurrency = destination.max_concurrency
         self._signer = Signer(destination.signing_secrets)
-        self._head = Head(destination)
+        self._writer = RequestWriter(destination.url, static_headers(destination))
         self._deadline = deadline
         self._clock = clock
         self._excerpts = Excerpts(destination)
-        self._route = Route(destination, guard, resolver or system_resolver)
-        self._connector = Connector(destination, self._route)
-        self._idle: list[Connection] = []
-        self._address: str | None = None
-        self._suspect = False
-        self._look_up_at = 0.0
-        self._looking_up: asyncio.Task[str] | None = None
+        host, port = destination.host, destination.port
+        route = Route(
+            host,
+            port,
+            proxy=_proxy(destination),
+            guard=guard,
+            resolver=resolver or system_resolver,
+        )
+        context = tls_context(destination.verify, destination.cert)
+        connector = Connector(host, port, context, proxy=route.proxy, hop_port=route.port)
+        self._pool = Pool(
+            route, connector, keep_alive=destination.keep_alive, open_seconds=deadline
+        )
 
     async def __aenter__(self) -> Self:
+        room = room_for_connections()
+        if room is not None and room < self._max_concurrency:
+            logger.warning(
+                "max_concurrency is %d, but this process may open only %d more files: raise its "
+                "limit (ulimit -n), or lower max_concurrency. What has no connection waits.",
+                self._max_concurrency,
+                room,
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._looking_up:
-            self._looking_up.cancel()
-        for connection in self._idle:
-            connection.close()
+        await self._pool.close()
 
     async def send(self, request: Request) -> Answer | Failure:
         """
@@ -88,27 +109,48 @@ class Transport:
 
         :param request: what to send
         :returns: the answer, if its headers came within the deadline, or why there is none;
-            nothing that the network or the peer does is raised
+            nothing that the network or the peer does is raised. A failure of the kind SHORTAGE is
+            no attempt: nothing was sent
         """
-        started = time.monotonic()
+        attempt = _Attempt(self._deadline)
         try:
-            known = started < self._look_up_at
-            connection = (self._kept(started) if known else None) or await self._opened()
-            left = self._deadline - (time.monotonic() - started)
-            reply = await connection.exchange(self._written(request), left)
-        except (OSError, BlockedAddress, NotHttpError, TunnelRefusedError) as error:
+            try:
+                reply = await self._exchange(request, attempt)
+            except StaleConnectionError:
+                # The server had ended the connection before it took the request (Contract 2.6).
+                reply = await self._exchange(request, attempt, new=True)
+        except (
+            OSError,
+            BlockedAddress,
+            NotHttpError,
+            ShortageError,
+            TunnelRefusedError,
+        ) as problem:
             # Whatever it was: before the next attempt, see whether the name has moved.
-            self._suspect = True
-            self._look_up_at = 0.0
-            return failure(error, time.monotonic() - started)
-        if not connection.closed:
-            self._idle.append(connection)
-        return self._answer(reply, time.monotonic() - started)
+            self._pool.failed()
+            return failure(problem, attempt.seconds)
+        return self._answer(reply, attempt.seconds)
 
-    def _written(self, request: Request) -> bytes:
-        named = self._signer.headers(request.webhook_id, int(self._clock()), request.body)
-        named.update(request.extra_headers)
-        return self._head.write(named, request.body)
+    async def _exchange(self, request: Request, attempt: _Attempt, *, new: bool = False) -> Reply:
+        connection = None if new else self._pool.take_kept()
+        if connection is None:
+            async with asyncio.timeout(attempt.left):
+                connection = await self._pool.take(new=new)
+            if self._pool.was_short_since(attempt.started):
+                attempt.begin()
+        written = self._written(request, keep=self._pool.keeps)
+        try:
+            reply = await connection.exchange(written, attempt.left)
+        except StaleConnectionError:
+            self._pool.ended(connection)
+            raise
+        self._pool.give_back(connection, reply)
+        return reply
+
+    def _written(self, request: Request, *, keep: bool) -> bytes:
+        headers = self._signer.headers(request.webhook_id, int(self._clock()), request.body)
+        headers.update(request.extra_headers)
+        return self._writer.write(headers, request.body, keep=keep)
 
     def _answer(self, reply: Reply, seconds: float) -> Answer:
         coding = reply.field(b"content-encoding")
@@ -118,35 +160,53 @@ class Transport:
             excerpt = self._excerpts.text(reply.body, whole=reply.whole)
         retry_after = reply.field(b"retry-after")
         return Answer(
-            reply.status, excerpt, retry_after and retry_after[:_RETRY_AFTER_CHARS], seconds
+            reply.status,
+            excerpt,
+            retry_after and retry_after[:_RETRY_AFTER_CHARS],
+            seconds,
+            hint(reply.status, reply.field(b"location"), reply.body),
         )
 
-    def _kept(self, now: float) -> Connection | None:
-        """Take a connection that is open, and leads to where the name does now."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.address != self._address:
-                connection.close()
-            elif connection.usable(now):
-                return connection
-        return None
 
-    async def _opened(self) -> Connection:
-        async with asyncio.timeout(self._deadline):
-            address = await self._looked_up()
-            return self._kept(time.monotonic()) or await self._connector.open(address)
+class _Attempt:
+    """
+    The time of one attempt, which begins when this machine can send at all.
 
-    async def _looked_up(self) -> str:
-        """Share one look-up among all that wait for it; it outlives those that cannot."""
-        if self._address is not None and time.monotonic() < self._look_up_at:
-            return self._address
-        if self._looking_up is None or self._looking_up.done():
-            self._looking_up = asyncio.create_task(self._look_up())
-            self._looking_up.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._looking_up)
+    :param deadline: how long it may take, in seconds
+    """
 
-    async def _look_up(self) -> str:
-        self._address = await self._route.address(None if self._suspect else self._address)
-        self._suspect = False
-        self._look_up_at = time.monotonic() + _LOOK_UP_SECONDS
-        return self._address
+    __slots__ = ("_deadline", "started")
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.begin()
+
+    def begin(self) -> None:
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def left(self) -> float:
+        return self._deadline - self.seconds
+
+
+def static_headers(destination: Destination) -> list[tuple[str, str]]:
+    """Give the headers that all requests to a destination share (Contract 1.4 and 2.1)."""
+    own = {name.lower() for name, _ in destination.headers}
+    ours = [
+        ("Accept", "*/*"),
+        ("Content-Type", "application/json"),
+        ("User-Agent", f"zbl_provider/{__version__}"),
+    ]
+    return [*(pair for pair in ours if pair[0].lower() not in own), *destination.headers]
+
+
+def _proxy(destination: Destination) -> str | None:
+    """Use the connection's proxy, or the environment's if the connection says so (2.5)."""
+    if destination.proxy or not destination.trust_env:
+        return destination.proxy
+    proxy = environment_proxy(destination.url)
+    return proxy_url(proxy, "the environment's proxy") if proxy else None

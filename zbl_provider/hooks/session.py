@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest, Response, Session
@@ -12,8 +11,8 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from zbl_provider.delivery.head import static_headers
-from zbl_provider.delivery.route import look_up
+from zbl_provider.delivery.http.resolver import is_unknown, look_up
+from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +36,8 @@ class WebhookSession(Session):
         self.adapters.clear()
         self.mount("https://", _GuardedAdapter(guard))
         self.headers.update(static_headers(destination))
+        if not destination.keep_alive:
+            self.headers["Connection"] = "close"
         self.trust_env = destination.trust_env
         self.verify = destination.verify
         self.cert = destination.cert
@@ -77,8 +78,7 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
     class GuardedConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             if self._tunnel_host:
-                with suppress(OSError):  # names may be the proxy's business alone
-                    _judged(guard, self._tunnel_host, self._tunnel_port)
+                _judge_behind_proxy(guard, self._tunnel_host, self._tunnel_port)
             name = self._dns_host
             try:
                 return self._connected(_judged(guard, name, self.port))
@@ -100,6 +100,15 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
         ConnectionCls = GuardedConnection
 
     return GuardedPool
+
+
+def _judge_behind_proxy(guard: Guard, host: str, port: int | None) -> None:
+    """Judge the server's own name; one that surely does not exist here is the proxy's business."""
+    try:
+        _judged(guard, host, port)
+    except OSError as problem:
+        if not is_unknown(problem):
+            raise
 
 
 def _judged(guard: Guard, host: str, port: int | None) -> list[str]:

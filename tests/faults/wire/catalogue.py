@@ -125,7 +125,7 @@ HEADERS = [
     Fault("endless garbage", PROTOCOL, do.pour(b"\x00\xff" * 32768)),
     Fault("another protocol", PROTOCOL, raw_then_close(b"SSH-2.0-OpenSSH_9.7\r\n")),
     Fault("HTTP/0.9", PROTOCOL, raw_then_close(b"<html>thank you</html>\r\n\r\n")),
-    Fault("a header with NUL in it", PROTOCOL, raw(HEAD + b"X-Nul: \x00\r\n\r\n")),
+    Fault("a header with NUL in it", DELIVERED, raw(HEAD + b"X-Nul: \x00\r\n\r\n")),
 ]
 
 INFORMATION = [
@@ -142,11 +142,11 @@ LENGTH = [
     Fault("Content-Length too long, then silence", DELIVERED,
           raw_then_silence(HEAD + b"Content-Length: 50\r\n\r\nok")),
     Fault("Content-Length too short", DELIVERED, raw(HEAD + b"Content-Length: 1\r\n\r\nok")),
-    Fault("Content-Length negative", PROTOCOL, raw(HEAD + b"Content-Length: -1\r\n\r\nok")),
-    Fault("Content-Length no number", PROTOCOL, raw(HEAD + b"Content-Length: two\r\n\r\nok")),
-    Fault("Content-Length over 64 bits", PROTOCOL,
+    Fault("Content-Length negative", DELIVERED, raw(HEAD + b"Content-Length: -1\r\n\r\nok")),
+    Fault("Content-Length no number", DELIVERED, raw(HEAD + b"Content-Length: two\r\n\r\nok")),
+    Fault("Content-Length over 64 bits", DELIVERED,
           raw(HEAD + b"Content-Length: 18446744073709551618\r\n\r\nok")),
-    Fault("two different Content-Lengths", PROTOCOL,
+    Fault("two different Content-Lengths", DELIVERED,
           raw(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok!")),
     Fault("Content-Length and chunks", DELIVERED, raw(
           HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")),

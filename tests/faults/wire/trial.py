@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.wire.ailing import AilingReceiver
 from tests.receivers import Authority
-from zbl_provider.delivery.exchange import EXCERPT_BYTES
+from zbl_provider.delivery.http.reply import EXCERPT_BYTES
 
 if TYPE_CHECKING:
     from tests.faults.wire.catalogue import Fault

@@ -12,10 +12,10 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.destination.headers import parse_headers
 from zbl_provider.delivery.exchange import Answer, Failure, FailureKind
 from zbl_provider.delivery.guard import Guard
-from zbl_provider.delivery.head import Head
+from zbl_provider.delivery.http.request import RequestWriter
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.delivery.transport import Transport
+from zbl_provider.delivery.transport import Transport, static_headers
 from zbl_provider.exceptions import BlockedAddress, ConfigurationError, HeaderError, ScheduleError
 
 MARK = "s3cr3t"
@@ -109,7 +109,8 @@ def test_any_headers_are_taken_or_refused_by_name(headers):
     )
     received = []
     parser = HttpRequestParser(Reader(received))
-    parser.feed_data(Head(destination).write({"webhook-id": "msg_1"}, b"{}"))
+    writer = RequestWriter(destination.url, static_headers(destination))
+    parser.feed_data(writer.write({"webhook-id": "msg_1"}, b"{}", keep=True))
     assert [pair for pair in received if pair[0] in dict(taken)] == taken
     assert len(received) == len({name.lower() for name, _ in received})
 

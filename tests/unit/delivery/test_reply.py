@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zbl_provider.delivery.exchange import EXCERPT_BYTES
-from zbl_provider.delivery.reply import MAX_BYTES, NotHttpError, Reply
+from zbl_provider.delivery.http.reply import EXCERPT_BYTES, MAX_BYTES, NotHttpError, Reply
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -69,12 +68,136 @@ def test_a_body_that_breaks_off_is_not_whole(head):
     assert seen(reply) == (200, b"half", False, True, False)
 
 
-@pytest.mark.parametrize("length", [EXCERPT_BYTES, EXCERPT_BYTES + 1, 10 * EXCERPT_BYTES])
-def test_of_a_body_4_kib_are_read(length):
-    """At most 4 KiB of the body are read for the log (Contract 2.4)."""
-    reply = fed(OK + b"Content-Length: %d\r\n\r\n" % length, b"a" * length)
-    whole = length == EXCERPT_BYTES
-    assert seen(reply) == (200, b"a" * EXCERPT_BYTES, whole, True, whole)
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+@pytest.mark.parametrize("length", [0, EXCERPT_BYTES, EXCERPT_BYTES + 1, 64 * 1024])
+def test_of_a_body_whose_end_is_near_4_kib_are_kept(length, framing):
+    """At most 4 KiB of the body are kept, the rest is read for the connection's sake (2.4)."""
+    body = b"a" * length
+    if framing == "length":
+        data = OK + b"Content-Length: %d\r\n\r\n" % length + body
+    else:
+        data = OK + CHUNKED + b"\r\n" + (b"%x\r\n%b\r\n" % (length, body) if length else b"")
+        data += b"0\r\n\r\n"
+    reply = fed(data[:100], data[100:-1], data[-1:])
+    whole = length <= EXCERPT_BYTES
+    assert seen(reply) == (200, b"a" * min(length, EXCERPT_BYTES), whole, True, True)
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 65537\r\n\r\n", CHUNKED + b"\r\n20000\r\n", b"\r\n"]
+)
+def test_of_a_body_whose_end_is_far_no_more_is_read(head):
+    """A body that has more than 64 KiB, or none that is known, ends its connection (2.4, 7.3)."""
+    reply = fed(OK + head)
+    assert not reply.done
+    while not reply.done:
+        reply.feed(b"a" * 4097)
+    assert seen(reply) == (200, b"a" * EXCERPT_BYTES, False, True, False)
+
+
+SLOPPY = {
+    "Content-Length twice": b"Content-Length: 2\r\nContent-Length: 2\r\n",
+    "two different Content-Lengths": b"Content-Length: 2\r\nContent-Length: 3\r\n",
+    "a list of lengths": b"Content-Length: 2, 2\r\n",
+    "a signed length": b"Content-Length: +2\r\n",
+    "a negative length": b"Content-Length: -1\r\n",
+    "a length that is no number": b"Content-Length: two\r\n",
+    "a length over 64 bits": b"Content-Length: 18446744073709551618\r\n",
+    "an empty length": b"Content-Length:\r\n",
+    "an empty coding": b"Transfer-Encoding:\r\n",
+    "an unknown coding": b"Transfer-Encoding: snail\r\n",
+    "chunked twice": b"Transfer-Encoding: chunked, chunked\r\n",
+    "a blank before the colon": b"X-Blank : 1\r\n",
+    "a folded header": b"X-Folded: 1\r\n  2\r\n",
+    "a folded header first": b" folded\r\nX: 1\r\n",
+    "an empty name": b": nameless\r\n",
+    "NUL": b"X-Nul: \0\r\n",
+    "ESC and DEL": b"X-Esc: \x1b[31m\x7f\r\n",
+    "UTF-8 in a value": "X-Utf: é\r\n".encode(),
+    "UTF-8 in a name": "X-é: 1\r\n".encode(),
+    "a bare CR": b"X-Cr: a\rb\r\n",
+    "CR CR LF": b"X-Cr: a\r\r\n",
+    "a PHP warning": b"<br />\n<b>Warning</b>:  Undefined variable in hook.php\r\nX: 1\r\n",
+    "a line without a colon": b"nothing here\r\n",
+    "a blank line of blanks": b"X: 1\r\n \r\n",
+}
+
+
+@pytest.mark.parametrize("headers", SLOPPY.values(), ids=SLOPPY)
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_status_counts_however_sloppy_the_headers_are(headers, status):
+    """The status line has the last word, and the connection is closed (Contract 2.8)."""
+    data = b"HTTP/1.1 %d Whatever\r\n%bRetry-After: 7\r\n\r\nok" % (status, headers)
+    for reply in (fed(data), *(fed(data[:at], data[at:]) for at in range(1, len(data) - 2))):
+        if not reply.done:  # headers that llhttp takes, though no length is among them
+            reply.end(in_order=True)
+        assert (reply.status, reply.done, reply.reusable) == (status, True, False)
+        assert reply.field(b"retry-after") == "7"
+    byte_by_byte = Reply()
+    for at in range(len(data) - 2):
+        byte_by_byte.feed(data[at : at + 1])
+    assert byte_by_byte.status == status
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1  200 OK\r\nX: 1\r\n\r\n", b"HTTP/1.1\t200 OK\r\nX: 1\r\n\r\n",
+     b"HTTP/1.1 200\r\r\nX: 1\r\r\n\r\r\n", b"\r\n\r\nHTTP/1.1 200 OK\r\n: 1\r\n\r\n",
+     b"HTTP/1.1 200 \x1b\xff\r\n\r\n", b"HTTP/1.7 200 OK\r\n\r\n",
+     b"HTTP/1.1 100 Go on\r\n: 1\r\n\r\nHTTP/1.1 200 OK\r\n: 1\r\n\r\n",
+     b"HTTP/1.1 103 Hints\r\nLink: \0\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\n\r\n"],
+)  # fmt: skip
+def test_a_status_line_may_be_sloppy_too(head):
+    """Blanks, CRs and a reason's bytes take nothing from the status (Contract 2.8)."""
+    reply = fed(head)
+    reply.end(in_order=True)
+    assert reply.status == 200
+
+
+def test_a_thousand_sloppy_interim_answers_are_read_one_by_one():
+    """They cost no stack, and the answer behind them counts (Contract 2.8 and 7.3)."""
+    reply = fed(b"HTTP/1.1 100 Go on\r\n: 1\r\n\r\n" * 3000 + OK + b"X: 1\r\n: \r\n\r\n")
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(OK + b"Content-Length: 0\r\n", 200), (OK + b"Content-Length: 0", 200),
+     (b"HTTP/1.1 404 No\r\nDate: today\r\nX: 1\r", 404), (b"HTTP/1.1 200 OK\rX: 1\r\r", 200),
+     (OK, 0), (OK + b"X-", 0), (b"HTTP/1.1 20", 0), (b"", 0),
+     (b"HTTP/1.1 100 Go on\r\nX: 1\r\n", 0)],
+)  # fmt: skip
+def test_a_close_may_end_the_headers(head, status):
+    """A head that lacks its last line end alone counts; one that broke off does not (2.8)."""
+    reply = fed(*([head] if head else []))
+    reply.end(in_order=True)
+    assert (reply.status, reply.reusable) == (status, False)
+    broken = fed(*([head] if head else []))
+    broken.end(in_order=False)
+    assert broken.status == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reusable"),
+    [(b"204 No\r\n\r\n", True), (b"204 No\r\nContent-Length: 0\r\n\r\n", True),
+     (b"204 No\r\nContent-Length: 2\r\n\r\n", False),
+     (b"204 No\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+     (b"304 Same\r\nContent-Length: 9\r\n\r\n", False)],
+)  # fmt: skip
+def test_after_an_answer_without_body_that_announces_one_the_connection_is_closed(data, reusable):
+    """What a server may still send of it must not meet the next lead (Contract 2.6)."""
+    assert fed(b"HTTP/1.1 " + data).reusable is reusable
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [(b"timeout=5", 5), (b"timeout=5, max=100", 5), (b"max=3, Timeout = 2", 2),
+     (b'timeout="7"', 7), (b"max=100", None), (b"timeout=", None)],
+)  # fmt: skip
+def test_how_long_a_server_keeps_the_connection_is_read(said, seconds):
+    """`Keep-Alive: timeout=` is heeded (Contract 2.6)."""
+    reply = fed(OK + b"Content-Length: 0\r\nKeep-Alive: " + said + b"\r\n\r\n")
+    assert reply.keep_alive_seconds == seconds
 
 
 @pytest.mark.parametrize(

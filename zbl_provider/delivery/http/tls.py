@@ -1,44 +1,61 @@
-"""How a destination is trusted, and what it is shown of the sender (Contract 2.5)."""
+"""How a server is trusted, and what it is shown of the sender (Contract 2.5)."""
 
 from __future__ import annotations
 
 import re
 import ssl
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import certifi
 
 from zbl_provider.exceptions import ConfigurationError
 
-if TYPE_CHECKING:
-    from zbl_provider.delivery.destination import Destination
-
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL
 )
+# The largest bundles of public CAs have a quarter of a megabyte.
+_MAX_BYTES: Final = 8 * 2**20
 
 
-def tls_context(destination: Destination) -> ssl.SSLContext:
+def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
     """
-    Read the connection's certificate files, once.
+    Read the certificate files of a connection, once.
 
-    :param destination: with its `verify` and `cert`
-    :returns: a context that verifies certificates unless the connection says otherwise
+    :param verify: whether certificates are verified, or the path of the CAs to trust, a PEM file or
+        a directory of them, in place of the system's
+    :param cert: a PEM file with a client certificate and its key, or the two files
+    :returns: a context that verifies certificates unless `verify` says otherwise
     :raises ConfigurationError: if a file cannot be used
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    _trust(context, destination.verify)
-    if destination.cert is not None:
-        _identify(context, destination.cert)
+    _trust(context, verify)
+    if cert is None:
+        context.options |= ssl.OP_NO_RENEGOTIATION
+    else:
+        # A server may ask for the certificate only when it has seen the path (Apache in a
+        # <Location>, IIS): after the handshake in TLS 1.3, by a second one in TLS 1.2.
+        context.post_handshake_auth = True
+        _identify(context, cert)
     return context
 
 
+def server_name(host: str) -> str:
+    """
+    Give the name that a server's certificate must hold.
+
+    :param host: the server's name or address
+    :returns: the same; of an IPv4 address that is written as an IPv6 one, the IPv4 address, for
+        which certificates are issued
+    """
+    mapped = IPv6Address(host).ipv4_mapped if ":" in host and "%" not in host else None
+    return str(mapped) if mapped else host
+
+
 def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
-    """Trust a private CA alone, as requests does; else the system's CAs and certifi's."""
     if verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -58,7 +75,8 @@ def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
 
 def _identify(context: ssl.SSLContext, cert: str | tuple[str, str]) -> None:
     certificate, key = (cert, None) if isinstance(cert, str) else cert
-    _read(certificate, "cert")
+    for name in filter(None, (certificate, key)):
+        _read(name, "cert")
     try:
         # An empty password, so that nobody is asked for one at a terminal.
         context.load_cert_chain(_path(certificate), _path(key) if key else None, password="")
@@ -69,13 +87,22 @@ def _identify(context: ssl.SSLContext, cert: str | tuple[str, str]) -> None:
 
 
 def _read(name: str, field: str) -> bytes:
-    """Read a file, or all files of a directory; nothing where there is none."""
+    """Read a file, or all files of a directory."""
+    content = b""
     try:
         path = _path(name)
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return b"\n".join(file.read_bytes() for file in files if file.is_file())
+        # Devices and pipes have no end. A path that names nothing raises on opening.
+        alone = [path] if path.is_file() or not path.exists() else []
+        for file in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else alone:
+            with file.open("rb") as opened:
+                content += opened.read(_MAX_BYTES + 1 - len(content)) + b"\n"
+            if len(content) > _MAX_BYTES:
+                raise _unusable(
+                    field, "is larger than 8 MiB", "Name a PEM file with certificates alone"
+                )
     except (OSError, RuntimeError):  # the latter for the home of a user that there is not
         raise _unusable(field, "cannot be read", "Check the path and its permissions") from None
+    return content
 
 
 def _path(name: str) -> Path:

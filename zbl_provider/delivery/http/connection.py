@@ -1,0 +1,214 @@
+"""One connection to a server, which carries one request after another."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+from zbl_provider.delivery.http.reply import NotHttpError, Reply
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Owner(Protocol):
+        """Who keeps connections."""
+
+        def opened(self, connection: Connection) -> None:
+            """Take note of a connection that is open."""
+
+        def lost(self, connection: Connection) -> None:
+            """Take note of a connection whose socket is closed."""
+
+        def strayed(self) -> None:
+            """Take note that something came which no request has asked for."""
+
+
+_LINE_ENDS: Final = b"\r\n"
+
+
+# What a server answers that could not make out a request, before it closes the connection.
+_MISREAD: Final = frozenset({400, 414, 501, 505})
+
+
+class StaleConnectionError(Exception):
+    """A kept connection on which the server took no request: it had ended it, or lost its place."""
+
+
+class Connection(asyncio.Protocol):
+    """
+    An open TLS connection; use it from the event loop that it was made in.
+
+    :param sock: the TCP socket under it
+    :param address: where it leads
+    :param owner: told when it is open, when it is lost, and of what no request has asked for
+    :ivar kept: whether it has waited for its request
+    :ivar closed: whether it can carry no further request
+    :ivar keep_until: when it should be closed, by the clock that never goes back, in seconds
+    """
+
+    __slots__ = ("_answered", "_owner", "_reply", "_sock", "_transport", "_unsent",
+                 "address", "closed", "keep_until", "kept", "opened_at")  # fmt: skip
+
+    def __init__(self, sock: socket.socket, address: str, owner: Owner) -> None:
+        self.address = address
+        self.opened_at = time.monotonic()
+        self.keep_until = 0.0
+        self.kept = False
+        self.closed = False
+        self._sock = sock
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._reply: Reply | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self._unsent = False
+
+    async def exchange(self, request: bytes, seconds: float) -> Reply:
+        """
+        Send a request and read what is answered; the connection is closed unless all went well.
+
+        :param request: head and body
+        :param seconds: until when the headers must be there, and no more is read
+        :returns: the answer, with its final status
+        :raises TimeoutError: if the headers did not come in time
+        :raises StaleConnectionError: if the connection had been kept, and the server has not taken
+            the request
+        :raises OSError: if the connection broke before the headers' end
+        :raises NotHttpError: if what came is not HTTP
+        """
+        loop = asyncio.get_running_loop()
+        reply = self._reply = Reply()
+        self._answered = loop.create_future()
+        timer = loop.call_later(seconds, self._expire)
+        try:
+            if self._transport is None or self.closed:
+                raise self._ending(None)
+            self._transport.write(request)
+            await self._answered
+        finally:
+            timer.cancel()
+            if self._unsent or not reply.complete:
+                self.abort()
+            elif not reply.reusable:
+                self.close()
+            self._reply = self._answered = None
+        if self.kept and reply.status in _MISREAD and not reply.reusable:
+            # A server that does not read a request's body takes it for the start of the next one.
+            raise StaleConnectionError
+        return reply
+
+    def is_quiet(self) -> bool:
+        """
+        Look whether nothing has happened on it since its last answer.
+
+        The event loop may not have looked at the socket for a while: what it would find there is no
+        answer to a request that is still to be sent.
+        """
+        if self.closed:
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close it, with TLS's goodbye; it may be closed already."""
+        self.closed = True
+        if self._transport:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close it at once, whatever is still to be sent."""
+        self.closed = True
+        if self._transport:
+            self._transport.abort()
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: TLS is there."""
+        self._transport = cast("asyncio.Transport", transport)
+        # Told of anything unsent: an answer may come before its request has left.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what nobody has asked for ends the connection."""
+        reply = self._reply
+        if reply is not None and not reply.done:
+            self._read(reply, data)
+        elif (reply is None or reply.reusable) and data.strip(_LINE_ENDS):
+            self._take_stray(data, reply)
+
+    def eof_received(self) -> None:
+        """End the answer as its server has ended it."""
+        self.closed = True
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what there was."""
+        self.closed = True
+        self._end(exc)
+        self._owner.lost(self)
+
+    def pause_writing(self) -> None:
+        """Take note that a part of the request waits for the server."""
+        self._unsent = True
+
+    def resume_writing(self) -> None:
+        """Take note that the whole request has left."""
+        self._unsent = False
+
+    def _read(self, reply: Reply, data: bytes) -> None:
+        try:
+            reply.feed(data)
+        except NotHttpError as problem:
+            left_over = self.kept and not problem.start.lstrip(_LINE_ENDS).startswith(b"HTTP/")
+            if left_over:  # of an earlier answer; this request's own may be behind it
+                self._owner.strayed()
+            self._settle(StaleConnectionError() if left_over else problem)
+        else:
+            if reply.done:
+                self._settle()
+
+    def _take_stray(self, data: bytes, reply: Reply | None) -> None:
+        if reply:
+            reply.reusable = False
+        self.close()
+        # Some servers say 408 before they close an idle connection: that is no answer, either, but
+        # neither a habit of speaking out of turn.
+        if not data.startswith((b"HTTP/1.1 408", b"HTTP/1.0 408")):
+            self._owner.strayed()
+
+    def _end(self, problem: Exception | None) -> None:
+        if self._reply is None or self._reply.done:
+            return
+        self._reply.end(in_order=problem is None)
+        self._settle(None if self._reply.status else self._ending(problem))
+
+    def _ending(self, problem: Exception | None) -> Exception:
+        """Name what ended the connection in the middle of an exchange."""
+        if self.kept and not (self._reply and self._reply.begun):
+            return StaleConnectionError()
+        if problem is None or isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return ConnectionResetError(errno.ECONNRESET, "closed")
+        return problem
+
+    def _expire(self) -> None:
+        if self._reply and not self._reply.done:
+            self._reply.end(in_order=False)
+            self._settle(None if self._reply.status else TimeoutError())
+
+    def _settle(self, problem: Exception | None = None) -> None:
+        if self._answered is None or self._answered.done():
+            return
+        if problem is None:
+            self._answered.set_result(None)
+        else:
+            self._answered.set_exception(problem)

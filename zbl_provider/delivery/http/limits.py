@@ -1,0 +1,62 @@
+"""What this machine itself runs out of: no destination is to blame for it (Contract 2.6)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+_SHORTAGES: Final = {
+    errno.EMFILE: "this process may not open more files: raise its limit (ulimit -n)",
+    errno.ENFILE: "this machine may not open more files: raise its limit (sysctl fs.file-max)",
+    errno.EADDRNOTAVAIL: "this machine has no local port left for a further connection: widen "
+    "net.ipv4.ip_local_port_range, or lower max_concurrency",
+    errno.EAGAIN: "this process may not start more threads: raise its limit (ulimit -u)",
+    errno.ENOBUFS: "this machine has no memory left for a further connection",
+    errno.ENOMEM: "this machine has no memory left for a further connection",
+}
+# What a process opens beside its connections while it sends: logs, databases, threads' pipes.
+_OTHER_FILES: Final = 16
+
+
+def shortage(problem: BaseException) -> str | None:
+    """
+    Tell whether a failure to connect is this machine's own.
+
+    :param problem: what was raised on the way to a connection
+    :returns: the limit that was reached and what to do about it, or None if it is not that
+    """
+    if isinstance(problem, MemoryError):
+        return _SHORTAGES[errno.ENOMEM]
+    if not isinstance(problem, OSError):
+        return None
+    if problem.errno in _SHORTAGES:
+        return _SHORTAGES[problem.errno]
+    # A name server cannot be asked without a socket, and the system's look-up says only "failed".
+    failed_look_up = isinstance(problem, socket.gaierror)
+    return _SHORTAGES[errno.EMFILE] if failed_look_up and not _can_open() else None
+
+
+def room_for_connections() -> int | None:
+    """
+    Count the connections that this process may still open.
+
+    :returns: how many, after what else it needs; None where the system does not tell
+    """
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  names alone, no objects
+    except (ImportError, OSError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else max(0, limit - used - _OTHER_FILES)
+
+
+def _can_open() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as problem:
+        return problem.errno not in {errno.EMFILE, errno.ENFILE}
+    return True

@@ -1,0 +1,370 @@
+"""The connections to one server: when one is opened, kept, reused and closed (Contract 2.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from zbl_provider.delivery.http.limits import shortage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zbl_provider.delivery.http.connection import Connection
+    from zbl_provider.delivery.http.connector import Connector
+    from zbl_provider.delivery.http.reply import Reply
+    from zbl_provider.delivery.http.route import Route
+
+logger = logging.getLogger(__name__)
+
+_LOOK_UP_SECONDS: Final = 60.0
+# Receivers drop idle connections after five seconds and more. Dropping them first spares a lead
+# the race in which both happen at once.
+_IDLE_SECONDS: Final = 4.0
+_MARGIN_SECONDS: Final = 1.0  # of what a server says in `Keep-Alive: timeout=`
+# After a server's first answer, and after each that is no success, its connection rests: a second
+# answer to the same request, or what is left of the first, follows at once if ever.
+_REST_SECONDS: Final = 0.05
+_STALE_IN_A_ROW: Final = 3
+_FORGET_SECONDS: Final = 60.0  # after which a server that ended kept connections gets a new chance
+_SHORTAGE_SECONDS: Final = 3.0  # how long one request waits for this machine's own limits
+_SHORTAGE_PAUSE_SECONDS: Final = 0.25
+_SHORTAGE_WORDS_SECONDS: Final = 30.0
+_CLOSING_SECONDS: Final = 1.0
+_SUCCESS: Final = range(200, 300)
+
+
+class ShortageError(Exception):
+    """No connection, since this machine has reached a limit of its own; the text names it."""
+
+
+class Pool:
+    """
+    Opens connections to one server, and keeps those that can carry another request.
+
+    Whoever needs one takes the first that is there: one that is kept, one that another request has
+    just given back, or one that is opened meanwhile. So a server that serves one connection at a
+    time gets all requests on that one.
+
+    :param route: which addresses may be connected to
+    :param connector: opens the connections
+    :param keep_alive: whether connections are used again at all
+    :param open_seconds: how long it may take to open one
+    """
+
+    def __init__(
+        self, route: Route, connector: Connector, *, keep_alive: bool, open_seconds: float
+    ) -> None:
+        self._route = route
+        self._connector = connector
+        self._open_seconds = open_seconds
+        self._keep_from = 0.0 if keep_alive else math.inf
+        self._idle: list[Connection] = []
+        self._resting: dict[Connection, asyncio.TimerHandle] = {}
+        self._open: set[Connection] = set()
+        self._waiting: deque[_Waiter] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._all_closed: asyncio.Event | None = None
+        self._addresses: Sequence[str] = ()
+        self._good_address: str | None = None
+        self._look_up_at = 0.0
+        self._looking_up: asyncio.Task[None] | None = None
+        self._is_trusted = False
+        self._stale = 0
+        self._stale_at = 0.0
+        self._short_at = -math.inf
+        self._short_said_at = -math.inf
+
+    def was_short_since(self, moment: float) -> bool:
+        """Tell whether this machine has kept requests waiting since then."""
+        return self._short_at >= moment
+
+    @property
+    def keeps(self) -> bool:
+        """Whether connections are kept after their answers now."""
+        return self._keep_from <= 0 or time.monotonic() >= self._keep_from
+
+    async def take(self, *, new: bool = False) -> Connection:
+        """
+        Give a connection for one request; the caller minds the time.
+
+        :param new: whether it must be one that was never kept
+        :raises BlockedAddress: if the name leads where the guard lets nobody go
+        :raises ShortageError: if this machine has had no connection left for three seconds
+        :raises OSError: if none can be opened
+        :raises TunnelRefusedError: if the proxy refuses
+        """
+        if time.monotonic() >= self._look_up_at:
+            await self._look_up()
+        if not new and (connection := self._pop_kept()):
+            return connection
+        waiter = _Waiter(new=new)
+        self._waiting.append(waiter)
+        self._open_more()
+        try:
+            return await waiter.connection
+        except asyncio.CancelledError:
+            waiter.leave(self)
+            raise
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def take_kept(self) -> Connection | None:
+        """
+        Give a kept connection on which nothing has happened, and which leads where the name does.
+
+        :returns: None where there is none, or the name is to be looked up first
+        """
+        return self._pop_kept() if time.monotonic() < self._look_up_at else None
+
+    def _pop_kept(self) -> Connection | None:
+        now = time.monotonic()
+        while self._idle:
+            connection = self._idle.pop()
+            if (
+                connection.keep_until > now
+                and connection.address in self._addresses
+                and connection.is_quiet()
+            ):
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, connection: Connection, reply: Reply) -> None:
+        """
+        Take a connection back after an answer.
+
+        :param connection: as `take` gave it; it may be closed
+        :param reply: what it brought
+        """
+        if connection.kept:
+            self._stale = 0
+        self._good_address = connection.address
+        seconds = _seconds_to_keep(reply.keep_alive_seconds)
+        if connection.closed or not seconds or not self.keeps:
+            connection.close()
+            return
+        connection.kept = True
+        connection.keep_until = time.monotonic() + seconds
+        if self._is_trusted and reply.status in _SUCCESS:
+            self.offer(connection)
+        else:
+            loop = asyncio.get_running_loop()
+            self._resting[connection] = loop.call_later(_REST_SECONDS, self._rested, connection)
+
+    def failed(self) -> None:
+        """Take note that an attempt failed: the name, or what is behind an address, may move."""
+        self._good_address = None
+        self._look_up_at = 0.0
+
+    def ended(self, connection: Connection) -> None:
+        """
+        Take note that a kept connection had ended when it was needed.
+
+        A server that restarts ends all of its connections at once: that counts as once.
+        """
+        if connection.opened_at < self._stale_at:
+            return
+        self._stale_at = time.monotonic()
+        self._stale += 1
+        if self._stale >= _STALE_IN_A_ROW:
+            self._keep_none(_FORGET_SECONDS)
+
+    def offer(self, connection: Connection) -> None:
+        """
+        Hand a connection to whoever has waited longest, or keep it.
+
+        :param connection: which carries no request
+        """
+        for waiter in self._waiting:
+            if waiter.accepts(connection):
+                self._waiting.remove(waiter)
+                waiter.connection.set_result(connection)
+                return
+        if connection.closed or not self.keeps:
+            connection.close()
+            return
+        if not connection.kept:  # it was opened for somebody who has left
+            connection.kept = True
+            connection.keep_until = time.monotonic() + _IDLE_SECONDS
+        self._idle.append(connection)
+        if self._timer is None:
+            self._close_overdue()
+
+    async def close(self) -> None:
+        """Close all connections, and end all that is under way."""
+        for task in (*self._opening, *filter(None, [self._looking_up])):
+            task.cancel()
+        for handle in (*self._resting.values(), *filter(None, [self._timer])):
+            handle.cancel()
+        for connection in self._open:
+            connection.close()
+        if self._open:
+            self._all_closed = asyncio.Event()
+            try:
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await self._all_closed.wait()
+            except TimeoutError:
+                for connection in list(self._open):
+                    connection.abort()
+                await asyncio.sleep(0)
+
+    # What a connection tells.
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a connection that is open."""
+        self._open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """Take note of a connection whose socket is closed."""
+        self._open.discard(connection)
+        if self._all_closed and not self._open:
+            self._all_closed.set()
+
+    def strayed(self) -> None:
+        """Keep no connection of a server that sends what nobody has asked for."""
+        self._keep_none(math.inf)
+
+    def _keep_none(self, seconds: float) -> None:
+        self._stale = 0
+        self._keep_from = max(self._keep_from, time.monotonic() + seconds)
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def _rested(self, connection: Connection) -> None:
+        del self._resting[connection]
+        if connection.closed:
+            self._open_more()
+        else:
+            self._is_trusted = True
+            self.offer(connection)
+
+    def _close_overdue(self) -> None:
+        """Close what has been idle for too long: a server with one thread waits for that."""
+        now = time.monotonic()
+        for connection in self._idle:
+            if connection.keep_until <= now:
+                connection.close()
+        self._idle = [connection for connection in self._idle if not connection.closed]
+        self._timer = None
+        if self._idle:
+            left = min(connection.keep_until for connection in self._idle) - now
+            self._timer = asyncio.get_running_loop().call_later(left, self._close_overdue)
+
+    def _open_more(self) -> None:
+        """Open as many connections as are waited for, beside those that come back soon."""
+        new = sum(waiter.new for waiter in self._waiting)
+        missing = max(new, len(self._waiting) - len(self._resting)) - len(self._opening)
+        for _ in range(missing):
+            self._opening.add(asyncio.create_task(self._open_one()))
+
+    async def _open_one(self) -> None:
+        began = time.monotonic()
+        problem: Exception | None = None
+        try:
+            async with asyncio.timeout(self._open_seconds) as limit:
+                if began - self._short_at < _SHORTAGE_PAUSE_SECONDS:
+                    await asyncio.sleep(_SHORTAGE_PAUSE_SECONDS)
+                self.offer(
+                    await self._connector.open(self._in_order(), self._open_seconds, owner=self)
+                )
+        except Exception as raised:  # noqa: BLE001  whoever waits is told, whatever it is
+            problem = None if limit.expired() else raised  # they mind their own time
+        finally:
+            self._opening.remove(asyncio.current_task())  # type: ignore[arg-type]
+        if problem:
+            self._tell(problem, began)
+        self._open_more()
+
+    def _tell(self, problem: Exception, began: float) -> None:
+        """Tell one who waits; not one who came later, and of whom it says nothing."""
+        words = shortage(problem)
+        if words:
+            self._short_at = time.monotonic()
+            self._warn(words)
+        for waiter in list(self._waiting):
+            if words and time.monotonic() - waiter.since >= _SHORTAGE_SECONDS:
+                waiter.fail(ShortageError(words))
+            elif not words and waiter.since <= began and waiter.fail(problem):
+                return
+
+    def _warn(self, words: str) -> None:
+        if time.monotonic() - self._short_said_at >= _SHORTAGE_WORDS_SECONDS:
+            self._short_said_at = time.monotonic()
+            logger.warning("Sending waits for this machine itself: %s.", words)
+
+    def _in_order(self) -> Sequence[str]:
+        good = self._good_address
+        if good not in self._addresses or good is None:
+            return self._addresses
+        return [good, *(address for address in self._addresses if address != good)]
+
+    async def _look_up(self) -> None:
+        """Share one look-up among all that wait for it; it outlives those that cannot."""
+        if self._looking_up is None or self._looking_up.done():
+            self._looking_up = asyncio.create_task(self._look_up_once())
+            self._looking_up.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._looking_up)
+
+    async def _look_up_once(self) -> None:
+        until = time.monotonic() + _SHORTAGE_SECONDS
+        while True:
+            try:
+                self._addresses = await self._route.addresses()
+                break
+            except OSError as problem:
+                if (words := shortage(problem)) is None:
+                    raise
+                self._short_at = time.monotonic()
+                self._warn(words)
+                if time.monotonic() > until:
+                    raise ShortageError(words) from problem
+            await asyncio.sleep(_SHORTAGE_PAUSE_SECONDS)
+        self._look_up_at = time.monotonic() + _LOOK_UP_SECONDS
+
+
+class _Waiter:
+    """
+    A request that waits for a connection.
+
+    :param new: whether it must be one that was never kept
+    """
+
+    __slots__ = ("connection", "new", "since")
+
+    def __init__(self, *, new: bool) -> None:
+        self.new = new
+        self.since = time.monotonic()
+        self.connection: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+
+    def accepts(self, connection: Connection) -> bool:
+        return not self.connection.done() and not connection.closed and not (
+            self.new and connection.kept
+        )  # fmt: skip
+
+    def fail(self, problem: Exception) -> bool:
+        """Tell the reason; false if there is nobody to be told."""
+        if self.connection.done():
+            return False
+        self.connection.set_exception(problem)
+        return True
+
+    def leave(self, pool: Pool) -> None:
+        """Give back what came in the moment in which its request was given up."""
+        done = self.connection.done() and not self.connection.cancelled()
+        if done and not self.connection.exception():
+            pool.offer(self.connection.result())
+
+
+def _seconds_to_keep(said: float | None) -> float:
+    """Close before the server does: less a margin of what it says, and never long."""
+    if said is None:
+        return _IDLE_SECONDS
+    return min(_IDLE_SECONDS, said - min(_MARGIN_SECONDS, said / 2))

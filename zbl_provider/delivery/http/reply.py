@@ -1,0 +1,270 @@
+"""What comes back on a connection, read as HTTP/1.1 as far as it is needed. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+MAX_BYTES: Final = 256 * 1024
+"""What may come in all: 1xx answers, headers, and how chunks are framed, too (Contract 7.3)."""
+
+EXCERPT_BYTES: Final = 4096
+"""How much of an answer's body is kept, at most (Contract 2.4)."""
+
+_NEAR_BYTES: Final = 64 * 1024
+"""How long a body may be for its rest to be read, so that the connection can be kept (2.4)."""
+
+_LENGTH, _CODING, _KEEP_ALIVE = b"content-length", b"transfer-encoding", b"keep-alive"
+_KEPT: Final = frozenset(
+    {_LENGTH, _CODING, _KEEP_ALIVE, b"content-encoding", b"location", b"retry-after"}
+)
+_INFORMATION: Final = range(100, 200)
+_SWITCHING_PROTOCOLS: Final = 101
+_WITHOUT_BODY: Final = frozenset({204, 304})
+_STATUS_LINE: Final = re.compile(rb"[\r\n]*HTTP/1\.[0-9][ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
+# Lines end with LF, whatever number of CRs stands before it.
+_HEAD_END: Final = re.compile(rb"\r*\n\r*\n")
+_KEEP_ALIVE_SECONDS: Final = re.compile(r"(?:^|[\s,;])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+
+
+_NOTHING: Final = bytearray()  # of which nothing is made
+
+
+class NotHttpError(Exception):
+    """
+    Bytes that are not an HTTP/1.1 answer, or one whose headers do not end.
+
+    :param start: the first bytes that came
+    """
+
+    def __init__(self, start: bytes = b"") -> None:
+        super().__init__()
+        self.start = start
+
+
+class Reply:
+    """
+    One answer, fed as it arrives; llhttp, the parser of Node.js, takes it apart.
+
+    The outcome stands with the headers: what comes after them may be broken, endless or missing
+    (Contract 2.4). Where llhttp finds fault with the headers, the status line has the last word, as
+    it has in browsers and in `requests` (Contract 2.8).
+
+    :ivar status: the final status, once the headers are there; 0 before
+    :ivar body: the start of the body, at most 4 KiB
+    :ivar whole: whether that is all of it
+    :ivar done: whether nothing more is to be read
+    :ivar complete: whether it has come to its own end
+    :ivar reusable: whether the connection can carry another request
+    :ivar begun: whether anything has come at all
+    """
+
+    __slots__ = (
+        "_body_bytes", "_distant", "_fields", "_head", "_impossible", "_parser", "_searched",
+        "_seen", "_sloppy", "begun", "body", "complete", "done", "reusable", "status", "whole",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser = self._new_parser()
+        self._fields: dict[bytes, bytes] = {}
+        self._head = bytearray()  # what has come, as long as the headers are not whole
+        self._searched = 0
+        self._seen = 0
+        self._body_bytes = 0
+        self._distant = False
+        self._impossible = False
+        self._sloppy = False
+        self.begun = False
+        self.status = 0
+        self.body = b""
+        self.whole = False
+        self.done = False
+        self.complete = False
+        self.reusable = False
+
+    def _new_parser(self) -> HttpResponseParser:
+        parser = HttpResponseParser(self)
+        # Where length and chunks are both given, the chunks count (RFC 9112, section 6.3), and
+        # lines may end without CR (section 2.2).
+        parser.set_dangerous_leniencies(
+            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+        )
+        return parser
+
+    def field(self, name: bytes) -> str | None:
+        """
+        Look up a header that matters here.
+
+        :param name: in lower case
+        :returns: its value; None where it is absent, or not ASCII
+        """
+        value = self._fields.get(name)
+        return value.decode() if value is not None and value.isascii() else None
+
+    @property
+    def keep_alive_seconds(self) -> float | None:
+        """How long the server says that it keeps the connection (`Keep-Alive: timeout=`)."""
+        said = _KEEP_ALIVE_SECONDS.search(self.field(_KEEP_ALIVE) or "")
+        return float(said[1]) if said else None
+
+    def feed(self, data: bytes) -> None:
+        """
+        Read on.
+
+        :param data: what has arrived
+        :raises NotHttpError: if it can't become an answer any more
+        """
+        self.begun = True
+        self._seen += len(data)
+        if self._sloppy or not self.status:
+            self._head += data
+        if not self._sloppy:
+            self._parse(data)
+        if self._sloppy and not self.status:
+            self._read_sloppily()
+        if self._seen > MAX_BYTES and not self.done:
+            self._break_off()
+        if self._impossible:
+            raise NotHttpError(bytes(self._head[:64]))
+
+    def end(self, *, in_order: bool) -> None:
+        """
+        Take note that no more will come.
+
+        :param in_order: whether the peer has closed, which ends a body that has no other end, and
+            a head that lacks its last line end
+        """
+        if in_order and not self.status:
+            self._take_cut_head()
+        elif in_order and not self._fields.keys() & {_LENGTH, _CODING}:
+            self.whole = True
+        self.done, self.reusable = True, False
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            pass  # who switches protocols has answered
+        except HttpParserError:
+            if self.status:
+                self._break_off()
+            else:
+                self._sloppy = True
+
+    def _break_off(self) -> None:
+        self._impossible = not self.status
+        self.done, self.reusable = True, False
+
+    def _read_sloppily(self) -> None:
+        """Let the status line decide, once the head is whole; the connection is closed then."""
+        while self._sloppy and not self.status:
+            head = self._head
+            line = _STATUS_LINE.match(head)
+            if line is None:
+                self._impossible = not _may_become_status_line(head)
+                return
+            # Not from the start each time: headers may come byte by byte.
+            end = _HEAD_END.search(head, max(line.end(), head.rfind(b"\n", 0, self._searched)))
+            self._searched = len(head)
+            if end is None:
+                return
+            rest = bytes(head[end.end() :])
+            if self._is_final(int(line[1])):
+                self._take_sloppy(int(line[1]), bytes(head[line.end() : end.start()]), rest)
+            else:
+                self._begin_anew(rest)
+
+    def _begin_anew(self, rest: bytes) -> None:
+        """Read what follows an answer that only informs with a parser that has seen nothing."""
+        self._parser = self._new_parser()
+        self._sloppy, self._searched = False, 0
+        self._head = bytearray(rest)
+        self._parse(rest)
+
+    def _take_cut_head(self) -> None:
+        """
+        Take a head that the server's close has ended, if nothing but its end is missing.
+
+        A status line alone, or half a name, is a head that broke off.
+        """
+        line = _STATUS_LINE.match(self._head)
+        lines = re.split(rb"[\r\n]+", self._head[line.end() :].rstrip(b"\r\n")) if line else []
+        if line and len(lines) > 1 and b":" in lines[-1] and self._is_final(int(line[1])):
+            self._take_sloppy(int(line[1]), b"\n".join(bytes(line) for line in lines[1:]), b"")
+
+    def _take_sloppy(self, status: int, head: bytes, rest: bytes) -> None:
+        self._fields = {
+            name.strip().lower(): value.strip()
+            for name, colon, value in (line.partition(b":") for line in head.split(b"\n"))
+            if colon and name.strip().lower() in _KEPT
+        }
+        self.status = status
+        self.body = rest[:EXCERPT_BYTES]
+        self.done, self.reusable = True, False
+
+    @staticmethod
+    def _is_final(status: int) -> bool:
+        return status not in _INFORMATION or status == _SWITCHING_PROTOCOLS
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin an answer; after the final one nothing should come."""
+        if self.status:
+            self.reusable = False
+        else:
+            self._fields.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep what matters; of the final answer, not of what follows it."""
+        name = name.lower()
+        if name in _KEPT and not self.status:
+            self._fields[name] = value
+
+    def on_headers_complete(self) -> None:
+        """Let the outcome stand, unless this only informs."""
+        status = self._parser.get_status_code()
+        if self.status or not self._is_final(status):
+            return
+        self.status = status if status >= _INFORMATION.start else 0
+        self._impossible = not self.status
+        self.done = status == _SWITCHING_PROTOCOLS
+        self._head = _NOTHING
+        length = self._fields.get(_LENGTH, b"0")
+        self._distant = not length.isdigit() or int(length) > _NEAR_BYTES
+
+    def on_body(self, data: bytes) -> None:
+        """Take the start of the body, and let the rest pass if its end is near."""
+        if self.done:
+            return
+        self._body_bytes += len(data)
+        self.body += data[: EXCERPT_BYTES - len(self.body)]
+        limit = EXCERPT_BYTES if self._distant or self._is_endless else _NEAR_BYTES
+        self.done = self._body_bytes > limit
+
+    @property
+    def _is_endless(self) -> bool:
+        """Whether only the connection's end ends the body."""
+        return not self._fields.keys() & {_LENGTH, _CODING}
+
+    def on_message_complete(self) -> None:
+        """End the answer, if it is the final one."""
+        if self.status and not self.done:
+            self.done = self.complete = True
+            self.whole = self._body_bytes <= EXCERPT_BYTES
+            self.reusable = self._parser.should_keep_alive() and self._end_is_certain
+
+    @property
+    def _end_is_certain(self) -> bool:
+        """Whether nothing of this answer can follow: some servers send a 204 with a body."""
+        if self.status not in _WITHOUT_BODY:
+            return True
+        return _CODING not in self._fields and self._fields.get(_LENGTH, b"0").strip(b"0") == b""
+
+
+def _may_become_status_line(start: bytearray) -> bool:
+    """Tell whether a status line may still come of what has arrived."""
+    line = start.lstrip(b"\r\n")
+    return b"HTTP/1."[: len(line)] == line[:7] and b"\n" not in line
