@@ -93,7 +93,7 @@ def _fill(url: str, finished: int) -> None:
 
 def _enrol(log: DeliveryLog, run: Run, now: datetime) -> None:
     from zbl_provider.delivery.destination import Destination
-    from zbl_provider.intake import candidate, read
+    from zbl_provider.dispatch.intake import candidate, read
 
     host = "https://localhost/hook"
     destination = Destination.parse(integration="bench", host=host, extra=extra())

@@ -115,8 +115,8 @@ def _child(url: str, authority: str, log_url: str, seconds: int) -> None:
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
-    from zbl_provider.dispatcher import Dispatcher, Policy
-    from zbl_provider.intake import read
+    from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
+    from zbl_provider.dispatch.intake import read
     from zbl_provider.log.model import RunKey, Status
 
     offers: dict[str, float] = {}

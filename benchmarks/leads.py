@@ -51,7 +51,7 @@ def read_rows(path: str) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
 
 def bodies(path: str) -> list[bytes]:
     """Return the payloads of all leads, ready to be posted."""
-    from zbl_provider.intake import Unreadable, read
+    from zbl_provider.dispatch.intake import Unreadable, read
     from zbl_provider.leads import payload
 
     found = read(read_rows(path), None)

@@ -19,8 +19,8 @@ from tests.databases import empty_database, running_postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zbl_provider.log.browse.model import Query
     from zbl_provider.log.store import DeliveryLog
-    from zbl_provider.log.views import Query
 
 FEW, MANY = 10_000, 1_000_000
 ROUNDS = 15
@@ -84,8 +84,8 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
 
 def questions(now: datetime) -> Iterator[tuple[str, Query]]:
     """Yield what the page asks for, by name."""
+    from zbl_provider.log.browse.model import Query
     from zbl_provider.log.model import Status
-    from zbl_provider.log.views import Query
 
     week = now - timedelta(days=7)
     yield "the page as it opens: last 7 days", Query(since=week)

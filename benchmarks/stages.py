@@ -36,7 +36,7 @@ def _stage(name: str, count: int) -> Iterator[None]:
 def main(*, quick: bool = False) -> list[Figure]:
     """Print microseconds per lead: by the clock, and of this thread's processor time."""
     from zbl_provider.delivery.destination import Destination
-    from zbl_provider.intake import candidate, read
+    from zbl_provider.dispatch.intake import candidate, read
 
     count = 1_000 if quick else 10_000
     print(f"Stages of one lead, {count} leads, batches of {BATCH}, microseconds")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from requests import Session
 
-    from zbl_provider.dispatcher import Report
+    from zbl_provider.dispatch.dispatcher import Report
 
 THREADS = 16
 JSON = {"Content-Type": "application/json"}
@@ -52,8 +52,8 @@ def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
-    from zbl_provider.dispatcher import Dispatcher, Policy
-    from zbl_provider.intake import read
+    from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
+    from zbl_provider.dispatch.intake import read
     from zbl_provider.log.model import RunKey
     from zbl_provider.log.store import DeliveryLog
 

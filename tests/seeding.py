@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select
 
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import tables
 from zbl_provider.log.model import Status
+from zbl_provider.log.storage import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

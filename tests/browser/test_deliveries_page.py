@@ -14,8 +14,8 @@ from playwright.sync_api import expect
 from demo.receiver import Reply
 from demo.rest import wait_for
 from tests.browser.conftest import SALES, VIEWER
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.log.views import Query
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

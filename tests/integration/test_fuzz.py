@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.dispatch.intake import candidate, read, read_one
 from zbl_provider.exceptions import ConfigurationError
-from zbl_provider.intake import candidate, read, read_one
 from zbl_provider.leads.payload import MAX_BODY_BYTES
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.store import DeliveryLog

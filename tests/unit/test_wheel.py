@@ -26,7 +26,7 @@ def test_the_wheel_has_what_is_not_python_too(wheel):
     assert {f"zbl_provider/plugin/static/{one.name}" for one in STATIC.iterdir()} <= names
     assert "zbl_provider/plugin/static/index.html" in names
     assert "zbl_provider/leads/lead_qualified.schema.json" in names
-    assert "zbl_provider/log/migrations/versions/v0001_delivery_log.py" in names
+    assert "zbl_provider/log/storage/migrations/versions/v0001_delivery_log.py" in names
     assert not [name for name in names if name.startswith(("tests", "demo", "benchmarks"))]
 
 

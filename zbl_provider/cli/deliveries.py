@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from zbl_provider.cli import shell
 from zbl_provider.cli.shell import WRONG_USE, Stop, command, confirm, instant, note, plural, say
-from zbl_provider.dispatcher import utc_now
+from zbl_provider.dispatch.dispatcher import utc_now
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.log.views import Query
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Collection
     from datetime import datetime
 
+    from zbl_provider.log.browse.model import Attempt, Page, Row
     from zbl_provider.log.store import DeliveryLog
-    from zbl_provider.log.views import Attempt, Page, Row
 
 _PAGE = 1000
 _STEP = 1000

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.utils.platform import getuser
 
 from zbl_provider.cli.shell import Stop, command, confirm, instant, say, show, the_log
-from zbl_provider.dispatcher import utc_now
+from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Integration, Status
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from zbl_provider.log.browse.model import Totals
     from zbl_provider.log.store import DeliveryLog
-    from zbl_provider.log.views import Totals
 
 
 @command(recorded=False)

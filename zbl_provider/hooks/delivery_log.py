@@ -17,7 +17,7 @@ from zbl_provider.log.store import DeliveryLog
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from zbl_provider.log.cipher import Cipher
+    from zbl_provider.log.storage.cipher import Cipher
 
 _EMBEDDED = "zbl_delivery_log.db"
 _OF_POSTGRES = (

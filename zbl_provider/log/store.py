@@ -5,26 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from zbl_provider.log import (
-    claims,
-    erasure,
-    integrations,
-    migrate,
-    resending,
-    retention,
-    rotation,
-    runs,
-    settling,
-    waiting,
-)
-from zbl_provider.log.cipher import Seal
-from zbl_provider.log.claims import Lease
-from zbl_provider.log.decision import Rule
-from zbl_provider.log.engine import name_of, open_engine, reading
-from zbl_provider.log.enrolment import Enroller
+from zbl_provider.log.browse.reader import Reader
 from zbl_provider.log.model import Enrolment
-from zbl_provider.log.patience import Patience, patient
-from zbl_provider.log.reading import Reader
+from zbl_provider.log.outbox import claim, holds, resend, runs, settle, standing
+from zbl_provider.log.outbox.claim import Lease
+from zbl_provider.log.outbox.decision import Rule
+from zbl_provider.log.outbox.enrol import Enroller
+from zbl_provider.log.storage import migrate
+from zbl_provider.log.storage.cipher import Seal
+from zbl_provider.log.storage.engine import name_of, open_engine, reading
+from zbl_provider.log.storage.retry import Patience, patient
+from zbl_provider.log.upkeep import erasure, retention, rotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -32,8 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
-    from zbl_provider.log.cipher import Cipher
-    from zbl_provider.log.decision import Known
+    from zbl_provider.log.browse.model import Query, Resent
     from zbl_provider.log.model import (
         Candidate,
         Claimed,
@@ -48,7 +38,8 @@ if TYPE_CHECKING:
         Settlement,
         Status,
     )
-    from zbl_provider.log.views import Query, Resent
+    from zbl_provider.log.outbox.decision import Known
+    from zbl_provider.log.storage.cipher import Cipher
 
 
 _FIRST_COME = Rule()
@@ -183,7 +174,7 @@ class DeliveryLog:
 
         def choose() -> Resent:
             with self._engine.begin() as connection:
-                return resending.resend(connection, chosen, now, limit)
+                return resend.resend(connection, chosen, now, limit)
 
         # Not repeated: what it has opened again it would not find, nor name its runs, once more.
         return self._at_once.call(choose)
@@ -192,13 +183,13 @@ class DeliveryLog:
     def resendable(self, query: Query) -> int:
         """Return how many leads ``resend`` would send again for a query (Contract 8.4)."""
         with reading(self._engine) as connection:
-            return resending.resendable(connection, query)
+            return resend.resendable(connection, query)
 
     @patient
     def forget_choice(self, keys: Collection[RunKey]) -> None:
         """Have the next clear of task instances mean all their leads in error, as it does."""
         with self._engine.begin() as connection:
-            resending.forget_choice(connection, keys)
+            resend.forget_choice(connection, keys)
 
     @patient
     def forget_invalid(self, run: Run, now: datetime) -> None:
@@ -240,7 +231,7 @@ class DeliveryLog:
         """
         held = Lease.begin(now, lease)
         with self._engine.begin() as connection:
-            rows = claims.claim(
+            rows = claim.claim(
                 connection,
                 integration=integration,
                 run_id=run.id,
@@ -250,10 +241,10 @@ class DeliveryLog:
                 only_own=only_own,
                 probe=probe,
             )
-        claimed, unreadable = claims.read(rows, self._seal, held)
+        claimed, unreadable = claim.read(rows, self._seal, held)
         if unreadable:
             with self._engine.begin() as connection:
-                claims.give_up(connection, unreadable, held.token, now)
+                claim.give_up(connection, unreadable, held.token, now)
         return claimed
 
     @patient
@@ -268,7 +259,7 @@ class DeliveryLog:
         if not settlements:
             return []
         with self._engine.begin() as connection:
-            return settling.settle(connection, settlements, run.id, self._seal)
+            return settle.settle(connection, settlements, run.id, self._seal)
 
     @patient
     def release(self, claimed: Sequence[Claimed], now: datetime) -> None:
@@ -280,7 +271,7 @@ class DeliveryLog:
         """
         if claimed:
             with self._engine.begin() as connection:
-                claims.release(connection, claimed, now)
+                claim.release(connection, claimed, now)
 
     @patient
     def counts(self, run: Run) -> dict[Status, int]:
@@ -316,7 +307,7 @@ class DeliveryLog:
             the id it is said that it was delivered, or erased (Contract 6.4)
         """
         with reading(self._engine) as connection:
-            return waiting.known(connection, webhook_ids)
+            return standing.known(connection, webhook_ids)
 
     @patient
     def overdue(self, integration: str, before: datetime, now: datetime) -> int:
@@ -330,7 +321,7 @@ class DeliveryLog:
             to it
         """
         with reading(self._engine) as connection:
-            return waiting.overdue(connection, integration, before, now)
+            return standing.overdue(connection, integration, before, now)
 
     @patient
     def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
@@ -365,13 +356,13 @@ class DeliveryLog:
     def integrations(self) -> list[Integration]:
         """Return every integration that the log has seen or that somebody has held, by name."""
         with reading(self._engine) as connection:
-            return integrations.every(connection)
+            return holds.every(connection)
 
     @patient
     def integration(self, name: str) -> Integration:
         """Return what the log knows of one integration; nothing keeps back one it does not know."""
         with reading(self._engine) as connection:
-            return integrations.find(connection, name)
+            return holds.find(connection, name)
 
     @patient
     def hold(self, name: str, by: str, now: datetime) -> None:
@@ -383,13 +374,13 @@ class DeliveryLog:
         :param now: the present time
         """
         with self._engine.begin() as connection:
-            integrations.hold(connection, name, by, now)
+            holds.hold(connection, name, by, now)
 
     @patient
     def resume(self, name: str) -> None:
         """End whatever keeps an integration's leads back: a hold, and a pause, too (8.4, 8.6)."""
         with self._engine.begin() as connection:
-            integrations.resume(connection, name)
+            holds.resume(connection, name)
 
     @patient
     def pause(self, name: str, status: int, now: datetime) -> bool:
@@ -402,13 +393,13 @@ class DeliveryLog:
         :return: whether it was this call that paused it
         """
         with self._engine.begin() as connection:
-            return integrations.pause(connection, name, status, now)
+            return holds.pause(connection, name, status, now)
 
     @patient
     def unpause(self, name: str) -> None:
         """End a pause, since a lead was delivered; a person's hold stays (Contract 8.6)."""
         with self._engine.begin() as connection:
-            integrations.unpause(connection, name)
+            holds.unpause(connection, name)
 
     @patient
     def erase(self, lead_id: str, now: datetime) -> Erased:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from requests.auth import AuthBase
 
-    from zbl_provider.dispatcher import Dispatcher, Report
-    from zbl_provider.intake import Unreadable
+    from zbl_provider.dispatch.dispatcher import Dispatcher, Report
+    from zbl_provider.dispatch.intake import Unreadable
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.store import DeliveryLog
 
@@ -160,11 +160,11 @@ class _DispatchOperator(BaseOperator):
         return summary | ({"skipped": skipped} if skipped else {})
 
     def _dispatcher(self) -> Dispatcher:
-        from zbl_provider.dispatcher import Dispatcher, Policy
+        from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
         from zbl_provider.hooks.delivery_log import delivery_log
         from zbl_provider.hooks.metrics import metrics
         from zbl_provider.hooks.webhook import WebhookHook
-        from zbl_provider.log.patience import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_PATIENCE
 
         hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
         return Dispatcher(
@@ -226,7 +226,7 @@ def _purge(log: DeliveryLog) -> None:
 
 def _step_by_step(purge: Callable[[datetime, timedelta], int], older_than: timedelta) -> None:
     """Purge more than most tasks add: with a single step, retention could fall behind for ever."""
-    from zbl_provider.dispatcher import utc_now
+    from zbl_provider.dispatch.dispatcher import utc_now
 
     for _ in range(_PURGE_STEPS):
         if not purge(utc_now(), older_than):
@@ -309,8 +309,8 @@ class DispatchLeadsOperator(_DispatchOperator):
         return self.leads_conn_id, self.sql
 
     def _find(self) -> Iterator[Lead | Unreadable]:
+        from zbl_provider.dispatch.intake import read
         from zbl_provider.hooks.rows import Rows
-        from zbl_provider.intake import read
 
         return read(Rows(self.leads_conn_id, self.sql, self.parameters), self.field_map)
 
@@ -357,7 +357,7 @@ class DispatchLeadOperator(_DispatchOperator):
             self.lead = _Hidden(lead)
 
     def _find(self) -> list[Lead | Unreadable]:
-        from zbl_provider.intake import read_one
+        from zbl_provider.dispatch.intake import read_one
 
         lead = self.lead.value if isinstance(self.lead, _Hidden) else self.lead
         return [read_one(_as_object(lead))]

@@ -8,9 +8,9 @@ from fastapi import Depends
 from fastapi import Query as FromUrl
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
-from zbl_provider.log.tables import LARGEST_NUMBER
-from zbl_provider.log.views import Query
+from zbl_provider.log.storage.tables import LARGEST_NUMBER
 from zbl_provider.plugin.access import Readable
 
 MOST_CHOSEN = 1000

@@ -11,7 +11,7 @@ from zbl_provider.plugin.shown import row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from zbl_provider.log.views import Page
+    from zbl_provider.log.browse.model import Page
 
 COLUMNS = (
     "lead_id",

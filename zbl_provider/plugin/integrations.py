@@ -6,9 +6,9 @@ from typing import Any
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter
 
+from zbl_provider.log.browse.model import Query, Totals
 from zbl_provider.log.model import Integration, Status
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.log.views import Query, Totals
 from zbl_provider.plugin.access import Dags, Readable, permitted
 from zbl_provider.plugin.asked import Asked
 from zbl_provider.plugin.shown import moment

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Row
     from zbl_provider.log.model import RunKey
-    from zbl_provider.log.views import Attempt, Bucket, Detail, Page, Row
 
 Json = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseHook, PokeReturnValue
 
-from zbl_provider.awaited import Awaited, IfFiltered
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.sensors.waiting import WaitingSensor
+from zbl_provider.watch.arrivals import Awaited, IfFiltered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,8 @@ class LeadDeliverySensor(WaitingSensor):
     def _ask(self) -> PokeReturnValue:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from zbl_provider.hooks.look import standings, wanted
-        from zbl_provider.log.patience import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_PATIENCE
+        from zbl_provider.watch.query import standings, wanted
 
         BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
         ids = wanted(self.webhook_conn_id, as_lead_ids(self.lead_ids))

@@ -64,8 +64,8 @@ class QualifiedLeadSensor(WaitingSensor):
         self.log_conn_id = log_conn_id
 
     def _ask(self) -> PokeReturnValue:
-        from zbl_provider.hooks.look import LeadsQuery
-        from zbl_provider.log.patience import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_PATIENCE
+        from zbl_provider.watch.query import LeadsQuery
 
         count = LeadsQuery(**self._query()).count(patience=TASK_PATIENCE)
         self.log.info("Leads that wait to be delivered to %s: %d.", self.webhook_conn_id, count)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from zbl_provider.awaited import Awaited
 from zbl_provider.triggers.polling import Poll, in_thread, until
+from zbl_provider.watch.arrivals import Awaited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from zbl_provider.awaited import IfFiltered
-    from zbl_provider.log.decision import Known
+    from zbl_provider.log.outbox.decision import Known
+    from zbl_provider.watch.arrivals import IfFiltered
 
 
 class LeadDeliveryTrigger(BaseTrigger):
@@ -67,12 +67,12 @@ class LeadDeliveryTrigger(BaseTrigger):
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
 
     def _wanted(self) -> dict[str, str]:
-        from zbl_provider.hooks.look import wanted
+        from zbl_provider.watch.query import wanted
 
         return wanted(self.webhook_conn_id, self.lead_ids)
 
 
 def _standings(log_conn_id: str | None, webhook_ids: Collection[str]) -> dict[str, Known]:
-    from zbl_provider.hooks.look import standings
+    from zbl_provider.watch.query import standings
 
     return standings(log_conn_id, webhook_ids)

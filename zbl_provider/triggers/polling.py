@@ -145,7 +145,7 @@ async def until(
                 answer = await poll.next()
             except Exception:  # noqa: BLE001  the task will say what it is
                 # Heavy, but the thread that asked has imported it before.
-                from zbl_provider.log.patience import TASK_PATIENCE
+                from zbl_provider.log.storage.retry import TASK_PATIENCE
 
                 now = time.monotonic()
                 failing_since = failing_since or now

@@ -11,7 +11,7 @@ import pytest
 from tests.databases import log_url, postgres
 from tests.faults.death.servers import Server
 from tests.integration.dispatch.conftest import Bench, receiver
-from zbl_provider.log.patience import TASK_PATIENCE
+from zbl_provider.log.storage.retry import TASK_PATIENCE
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from demo.receiver import Reply
 from tests.faults.death.witness import Tally, held_by, moody, refused
 from tests.faults.death.worker import Job, Step, Worker
-from zbl_provider.dispatcher import utc_now
+from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Status
 
 pytestmark = pytest.mark.timeout(120)

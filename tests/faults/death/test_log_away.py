@@ -83,7 +83,7 @@ def test_a_network_that_is_cut_for_a_while_sends_nothing_twice(bench_on, network
         time.sleep(3)
         network.mend()
 
-    caplog.set_level("INFO", "zbl_provider.log.patience")
+    caplog.set_level("INFO", "zbl_provider.log.storage.retry")
     bench = bench_on(network.url())
     bench.answer(at_request(100, cut))
     assert bench.dispatch_to_the_end("run 1", LEADS).counts == ALL

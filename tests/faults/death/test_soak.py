@@ -16,7 +16,7 @@ import pytest
 from demo.rest import wait_for
 from tests.faults.death.witness import OPEN, Tally, held_by, moody
 from tests.faults.death.worker import Job, Worker
-from zbl_provider.dispatcher import utc_now
+from zbl_provider.dispatch.dispatcher import utc_now
 
 if TYPE_CHECKING:
     from tests.integration.dispatch.conftest import Bench

@@ -13,7 +13,7 @@ from demo.receiver import Reply
 from demo.rest import wait_for
 from tests.faults.death.witness import Tally
 from tests.faults.death.worker import Job, Step, Worker
-from zbl_provider.dispatcher import utc_now
+from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Status
 
 pytestmark = pytest.mark.timeout(120)

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import event
 
-import zbl_provider.drain
-import zbl_provider.log.claims
+import zbl_provider.dispatch.drain
+import zbl_provider.log.outbox.claim
 from tests.integration.dispatch.conftest import LOOPBACK, key, lead
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.delivery.transport import Transport
-from zbl_provider.dispatcher import Dispatcher, Policy, utc_now
-from zbl_provider.log.patience import TASK_PATIENCE
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy, utc_now
+from zbl_provider.log.storage.retry import TASK_PATIENCE
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Worker:
 
 def _work(job: Job, ahead: Synchronized[float]) -> None:
     log = DeliveryLog(job.log_url, patience=TASK_PATIENCE)
-    zbl_provider.log.claims.secrets = _Named(job.name)
+    zbl_provider.log.outbox.claim.secrets = _Named(job.name)
     if job.step:
         _arm(log, job.step)
     extra = {"verify": job.authority, "max_concurrency": job.concurrency}
@@ -147,7 +147,7 @@ class _Named:
 
 def _arm(log: DeliveryLog, step: Step) -> None:
     if step.call == "send":
-        zbl_provider.drain.Transport = _doomed_transport(step)
+        zbl_provider.dispatch.drain.Transport = _doomed_transport(step)
         return
     inside = threading.local()
     numbers = itertools.count(1)

@@ -12,11 +12,11 @@ from tests.receivers import answer, response
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.dispatcher import Dispatcher, Policy
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
 from zbl_provider.leads.lead import read_lead
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.log.views import Query
 
 __all__ = ["log_url", "postgres"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.receivers import LOOPBACK, answer
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.dispatcher import Dispatcher, Policy
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
 from zbl_provider.exceptions import BlockedAddress, ZblError
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads.lead import read_lead

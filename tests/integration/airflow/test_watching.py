@@ -122,7 +122,7 @@ async def main():
     print(waiting.done())
 
 asyncio.run(main())
-senders = {"pyreqwest", "zbl_provider.drain", "zbl_provider.dispatcher"}
+senders = {"pyreqwest", "zbl_provider.dispatch.drain", "zbl_provider.dispatch.dispatcher"}
 print("sends" if senders & {*sys.modules} else "reads")
 """
 

@@ -15,7 +15,7 @@ from tests.databases import log_url, postgres
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.dispatcher import Dispatcher, Policy
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import RunKey
 from zbl_provider.log.store import DeliveryLog

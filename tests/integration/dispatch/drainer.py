@@ -7,7 +7,7 @@ import sys
 from tests.integration.dispatch.conftest import LOOPBACK, key
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.dispatcher import Dispatcher, Policy
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
 from zbl_provider.log.store import DeliveryLog
 
 log_url, url, authority, run = sys.argv[1:]

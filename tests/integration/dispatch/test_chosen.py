@@ -8,8 +8,8 @@ import pytest
 
 from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import Status
-from zbl_provider.log.reading import Query
 
 
 def numbers(bench, *lead_ids):

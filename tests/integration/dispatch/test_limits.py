@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from demo.receiver import Reply
-from zbl_provider import drain
+from zbl_provider.dispatch import drain
 from zbl_provider.log.model import Status
 
 

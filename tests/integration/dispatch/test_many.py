@@ -14,8 +14,8 @@ from tests.databases import empty_database
 from tests.integration.dispatch.conftest import LOOPBACK, Clock, key, lead
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.dispatcher import Dispatcher, Policy
-from zbl_provider.intake import read
+from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
+from zbl_provider.dispatch.intake import read
 from zbl_provider.log.model import Status
 from zbl_provider.log.store import DeliveryLog
 
@@ -118,8 +118,8 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(bench):
 
 def test_a_task_that_runs_long_says_what_is_left(bench, caplog, monkeypatch):
     """Every few seconds its log tells what was sent, and how many leads are still to go."""
-    caplog.set_level("INFO", logger="zbl_provider.progress")
-    monkeypatch.setattr("zbl_provider.progress._EVERY_SECONDS", 0.0)
+    caplog.set_level("INFO", logger="zbl_provider.dispatch.progress")
+    monkeypatch.setattr("zbl_provider.dispatch.progress._EVERY_SECONDS", 0.0)
     bench.dispatch("run 1", list(range(600)))
     left = [int(found[1]) for found in re.finditer(r"; (\d+) left\.", caplog.text)]
     assert any(left)

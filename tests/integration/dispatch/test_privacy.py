@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 
 from demo.receiver import Reply
 from tests.integration.dispatch.conftest import Bench, lead
-from zbl_provider.log import tables
+from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 MARK, SECRET = "mqz7", "mkx9"  # in every value of the leads, and in every secret

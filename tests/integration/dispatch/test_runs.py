@@ -11,8 +11,8 @@ import pytest
 
 from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from zbl_provider.dispatch.intake import read_one
 from zbl_provider.exceptions import DispatchStopped
-from zbl_provider.intake import read_one
 from zbl_provider.log.model import Status
 
 
@@ -280,7 +280,7 @@ def test_what_a_signal_raises_ends_the_task_and_loses_nothing(bench, timeout):
 
 def test_who_observes_is_told_of_each_attempt_once(bench, timeout, monkeypatch):
     """The last ones count, too, when Airflow ends the task before they are settled (8.3)."""
-    monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
+    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
     observed = []
 
     def answer(request):
@@ -301,7 +301,7 @@ def test_who_observes_is_told_of_each_attempt_once(bench, timeout, monkeypatch):
 
 def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(bench, timeout, monkeypatch):
     """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
-    monkeypatch.setattr("zbl_provider.settler._LONELY_SECONDS", 60)
+    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
 
     first = threading.Lock()
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from zbl_provider.delivery.outcome import Outcome, Verdict
-from zbl_provider.log import tables
-from zbl_provider.log.decision import Rule
 from zbl_provider.log.model import Candidate, Run, RunKey, Settlement, Status
+from zbl_provider.log.outbox.decision import Rule
+from zbl_provider.log.storage import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from tests.integration.log.bench import NOON, ZAPIER, delivered, failed, lead
-from zbl_provider.log import tables
 from zbl_provider.log.model import Candidate, Status
+from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 from random import Random
 
 from tests.integration.log.bench import Bench, delivered, failed, lead
-from zbl_provider.log import tables
+from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import OPEN, Settlement
-from zbl_provider.log.reading import Query
+from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 WORKERS = 6

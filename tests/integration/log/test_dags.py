@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import insert
 
 from tests.integration.log.bench import NOON, lead
-from zbl_provider.log import tables
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.log.views import Query
+from zbl_provider.log.storage import tables
 
 SENDS = {"daily": "zapier", "hourly": "make", "nightly": "zapier"}
 

@@ -11,8 +11,8 @@ import pytest
 from tests.integration.log.bench import LEASE, ZAPIER, delivered, failed, lead
 from zbl_provider.exceptions import DeliveryLogFault
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import tables
 from zbl_provider.log.model import Erased, RunKey, Status
+from zbl_provider.log.storage import tables
 
 MARK = "mqz7"
 

@@ -20,8 +20,8 @@ from sqlalchemy import delete
 
 from tests.databases import empty_database
 from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
-from zbl_provider.log import tables
 from zbl_provider.log.model import OPEN, Reopened, Settlement, Status
+from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 ATTEMPTS = 3

@@ -15,14 +15,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, inspect, select, text
 
-import zbl_provider.log
+import zbl_provider.log.storage
 from tests.databases import empty_database
 from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
-from zbl_provider.log import engine as log_engine
-from zbl_provider.log import migrate
-from zbl_provider.log.engine import open_engine
+from zbl_provider.log.storage import engine as log_engine
+from zbl_provider.log.storage import migrate
+from zbl_provider.log.storage.engine import open_engine
+from zbl_provider.log.storage.tables import VERSION_TABLE, integration, metadata, run
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.log.tables import VERSION_TABLE, integration, metadata, run
 
 TABLES = {*metadata.tables, VERSION_TABLE}
 ONLY = {  # what tables.py has for other databases alone
@@ -117,7 +117,7 @@ def checks(connection):
 
 def scripts(**attributes):
     config = Config(attributes=attributes)
-    folder = Path(zbl_provider.log.__file__).parent / "migrations"
+    folder = Path(zbl_provider.log.storage.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
     return config

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import event, insert, text
 
 from tests.integration.log.bench import LEASE, NOON, ZAPIER
-from zbl_provider.log import reading, tables
+from zbl_provider.log.browse import reader
+from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import Status
-from zbl_provider.log.reading import Query
+from zbl_provider.log.storage import tables
 
 SETTLED = 3000
 DUE = 20
@@ -155,7 +156,7 @@ def skewed(crowded, monkeypatch):
         )
     with log._engine.begin() as connection:
         connection.execute(text("ANALYZE"))
-    monkeypatch.setattr(reading, "_NEAR", 100)
+    monkeypatch.setattr(reader, "_NEAR", 100)
     return crowded
 
 

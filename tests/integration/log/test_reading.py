@@ -11,9 +11,9 @@ from sqlalchemy import create_engine
 from tests.integration.log.bench import LEASE, NOON, delivered, failed, lead
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import reading
+from zbl_provider.log.browse import reader as reader_module
+from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import RunKey, Settlement, Status
-from zbl_provider.log.reading import Query
 
 ZAPIER, MAKE = "zapier", "make"
 
@@ -109,8 +109,8 @@ def test_leads_come_newest_first(told, reader):
 )
 def test_each_filter_shows_what_it_says(told, reader, monkeypatch, query, expected, near, rare):
     """Every filter, alone and together, shows its leads, whichever way they are found (8.4)."""
-    monkeypatch.setattr(reading, "_NEAR", near)
-    monkeypatch.setattr(reading, "_RARE", rare)
+    monkeypatch.setattr(reader_module, "_NEAR", near)
+    monkeypatch.setattr(reader_module, "_RARE", rare)
     assert ids(reader.deliveries(query)) == expected
     assert sum(reader.funnel(query).values()) == len(expected)
 
@@ -127,7 +127,7 @@ def test_a_lead_taken_on_is_shown_for_both_runs(told, reader):
 @pytest.mark.parametrize("near", [10_000, 2])
 def test_pages_follow_on_each_other(told, reader, monkeypatch, near):
     """Each page begins where the last one ended, though leads are enrolled meanwhile (8.4)."""
-    monkeypatch.setattr(reading, "_NEAR", near)
+    monkeypatch.setattr(reader_module, "_NEAR", near)
     whole = ids(reader.deliveries(Query()))
     seen, before = [], None
     while True:

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.log.bench import ZAPIER, delivered, failed, lead
-from zbl_provider.log import tables
+from zbl_provider.log.browse.model import Resent
+from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import Reopened, RunKey, Status
-from zbl_provider.log.reading import Query
-from zbl_provider.log.views import Resent
+from zbl_provider.log.storage import tables
 
 RUN = RunKey("dag", "task", "run")
 

@@ -12,10 +12,12 @@ from sqlalchemy import update
 
 from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log import retention, runs, tables
-from zbl_provider.log.enrolment import Enroller
 from zbl_provider.log.model import Enrolment, Status
+from zbl_provider.log.outbox import runs
+from zbl_provider.log.outbox.enrol import Enroller
+from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
+from zbl_provider.log.upkeep import retention
 
 MONTH = timedelta(days=30)
 OLD, NEW = (Fernet(Fernet.generate_key()) for _ in range(2))

@@ -8,9 +8,9 @@ import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
 from tests.integration.log.bench import Bench, delivered, lead
-from zbl_provider.log import tables
-from zbl_provider.log.cipher import Seal, UnreadableError
 from zbl_provider.log.model import Rotated
+from zbl_provider.log.storage import tables
+from zbl_provider.log.storage.cipher import Seal, UnreadableError
 from zbl_provider.log.store import DeliveryLog
 
 OLD, NEW, FOREIGN = (Fernet(Fernet.generate_key()) for _ in range(3))

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.log.bench import NOON, delivered, failed, lead
-from zbl_provider.log import tables
 from zbl_provider.log.model import Delivery, Failed, Reopened, RunKey, Status
+from zbl_provider.log.storage import tables
 
 
 def test_a_run_is_one_task_instance(bench):

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.log.bench import LEASE, NOON, delivered, failed
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.intake import candidate
+from zbl_provider.dispatch.intake import candidate
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.waiting import Need, waiting
+from zbl_provider.watch.backlog import Need, waiting
 
 ZAPIER = Destination.parse(
     integration="zapier", host="https://hooks.example.com/", extra={"min_score": 70}

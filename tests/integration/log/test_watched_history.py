@@ -17,11 +17,11 @@ from hypothesis.stateful import (
 
 from tests.integration.log.bench import LEASE, NOON, delivered, failed
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.intake import candidate, read
+from zbl_provider.dispatch.intake import candidate, read
 from zbl_provider.log.model import RunKey, Settlement
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.triggers.announcing import Announcements
-from zbl_provider.waiting import watch
+from zbl_provider.watch.backlog import watch
 
 ZAPIER = Destination.parse(
     integration="zapier", host="https://hooks.example.com/", extra={"min_score": 70}

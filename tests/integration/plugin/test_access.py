@@ -4,8 +4,8 @@ import pytest
 from starlette.routing import Route
 
 from tests.integration.plugin.conftest import DAGS, NOW
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.log.views import Query
 
 CHANGES = {
     "/zbl/api/resend": {"filter": {}},

@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 
 from tests.integration.plugin.conftest import COUNT, NOW
 from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
-from zbl_provider.log import tables
+from zbl_provider.log.browse.model import Page, Query, Row
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.log.views import Page, Query, Row
+from zbl_provider.log.storage import tables
 from zbl_provider.plugin import export, source
 from zbl_provider.plugin.source import the_log
 

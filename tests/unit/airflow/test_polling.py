@@ -7,7 +7,7 @@ import time
 import pytest
 
 from zbl_provider.exceptions import LeadsDatabaseError
-from zbl_provider.log import patience
+from zbl_provider.log.storage import retry
 from zbl_provider.triggers import polling
 from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 
@@ -79,7 +79,7 @@ async def test_who_is_cancelled_takes_nothing_from_the_others():
 
 async def test_a_question_without_an_answer_is_given_up_after_a_while(monkeypatch):
     """Then the task looks itself, and fails with the reason (Contract 8.1 and 3.2)."""
-    monkeypatch.setattr(patience, "TASK_PATIENCE", patience.timedelta(seconds=0.2))
+    monkeypatch.setattr(retry, "TASK_PATIENCE", retry.timedelta(seconds=0.2))
     monkeypatch.setattr(polling, "_SOON_SECONDS", 0.01)
     question = Question(OSError("away"))
     poll = Poll.shared("key", question, 60)

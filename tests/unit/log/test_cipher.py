@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
-from zbl_provider.log.cipher import Seal, UnreadableError
+from zbl_provider.log.storage.cipher import Seal, UnreadableError
 
 OLD, NEW = (Fernet(Fernet.generate_key()) for _ in range(2))
 

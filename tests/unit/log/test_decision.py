@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zbl_provider.log.decision import Change, Decision, Known, Rule
 from zbl_provider.log.model import OPEN, Candidate, Status
+from zbl_provider.log.outbox.decision import Change, Decision, Known, Rule
 
 SKIP = Decision(skipped=True)
 LEAVE = Decision()

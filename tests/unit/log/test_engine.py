@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from zbl_provider.exceptions import DeliveryLogError
-from zbl_provider.log.engine import open_engine
+from zbl_provider.log.storage.engine import open_engine
 from zbl_provider.log.store import DeliveryLog
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError
 
 from zbl_provider.exceptions import DeliveryLogUnavailable
-from zbl_provider.log.engine import name_of
-from zbl_provider.log.patience import Patience
+from zbl_provider.log.storage.engine import name_of
+from zbl_provider.log.storage.retry import Patience
 from zbl_provider.log.store import DeliveryLog
 
 

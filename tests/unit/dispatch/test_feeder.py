@@ -1,0 +1,32 @@
+"""How what was found is cut into batches, before any of it is written (Contract 4.2)."""
+
+from datetime import UTC, datetime
+
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.dispatch.feeder import Enrolling
+from zbl_provider.leads.lead import read_lead
+from zbl_provider.log.model import Run, Status
+from zbl_provider.log.outbox.decision import Rule
+
+MIB = 2**20
+DESTINATION = Destination.parse(integration="zapier", host="https://hooks.example/")
+
+
+def test_a_batch_of_large_leads_is_small(monkeypatch):
+    """However large leads are, a write of the log has some megabytes at most, and none is lost."""
+    monkeypatch.setattr("zbl_provider.dispatch.feeder._BATCH_SECONDS", 600)
+    notes = "x" * (MIB - 10_000)
+    leads = [read_lead({"id": number, "notes": notes}) for number in range(30)]
+    enrolling = Enrolling(
+        log=None,
+        run=Run(1, cleared=False),
+        destination=DESTINATION,
+        rule=Rule(),
+        found=leads,
+        clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    batches = list(iter(enrolling.read, []))
+    assert all(sum(len(one.body) for one in batch) < 9 * MIB for batch in batches)
+    found = [one for batch in batches for one in batch]
+    assert [one.lead_id for one in found] == [str(number) for number in range(30)]
+    assert {one.status for one in found} == {Status.PENDING}

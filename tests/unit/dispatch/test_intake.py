@@ -1,0 +1,117 @@
+"""Rows and leads that cannot be read are candidates, too (Contract 4.2 and 5.5)."""
+
+import math
+
+import pytest
+
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.dispatch import intake
+from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.leads.lead import Lead
+from zbl_provider.log.model import Status
+
+DESTINATION = Destination.parse(integration="zapier", host="https://hooks.example/")
+
+
+def _read(*values, columns=("id", "email", "score"), field_map=None):
+    return list(intake.read(((columns, row) for row in values), field_map))
+
+
+def _nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_an_unreadable_row_stops_no_other():
+    """A row that cannot be read comes out with its id and the rule, between the others (4.2)."""
+    first, bad, last = _read((1, "a@b", 1), (2, "a@b", math.nan), (3, "a@b", 3))
+    assert (first.id, last.id) == ("1", "3")
+    assert isinstance(bad, intake.Unreadable)
+    assert bad.id == "2"
+    assert bad.problem.path == "lead.score"
+
+
+def test_a_query_without_an_id_is_refused():
+    """Without a column for the id no row can be a lead, and the message says so (4.2)."""
+    with pytest.raises(ConfigurationError, match="no column id"):
+        _read(("a@b", 1), columns=("email", "score"))
+
+
+def test_a_field_map_may_name_the_id():
+    """A column that `field_map` makes the id is one (4.2)."""
+    (lead,) = _read((7, "a@b"), columns=("number", "email"), field_map={"number": "id"})
+    assert lead.id == "7"
+
+
+@pytest.mark.parametrize(
+    "bad", ["a\0b", "\ud800", {"email": "marker@example.com"}, "marker" * 60, True, None, ""]
+)
+def test_an_unusable_id_makes_the_lead_invalid_and_shows_nothing(bad):
+    """Half a character, an object or no id at all is invalid, under a made-up id (5.5)."""
+    found = intake.read_one({"id": bad, "email": "marker@example.com"})
+    judged = intake.candidate(found, DESTINATION)
+    assert judged.status is Status.INVALID
+    assert judged.lead_id.startswith("row-")
+    assert judged.body is None
+    assert "marker" not in f"{judged.lead_id} {judged.reason}"
+
+
+def test_an_unreadable_lead_keeps_its_id():
+    """The id says which lead is invalid, as text whatever its type (2.2 and 5.5)."""
+    assert intake.read_one({"id": 42, "score": math.inf}).id == "42"
+
+
+@pytest.mark.parametrize(
+    "value", [memoryview(b"a"), object(), b"a"], ids=["memoryview", "object", "bytes"]
+)
+def test_the_same_unreadable_row_is_known_again(value):
+    """What a driver makes anew at each read does not make the row a changed one (5.5)."""
+
+    def anew(found):
+        return type(found)(b"a") if isinstance(found, memoryview) else type(found)()
+
+    other = value if isinstance(value, bytes) else anew(value)
+    first, again = (
+        _read((1, each, math.nan), columns=("id", "blob", "score"))[0] for each in (value, other)
+    )
+    assert first.fingerprint == again.fingerprint
+
+
+def test_an_unreadable_row_that_changed_is_seen_to_have_changed():
+    """It is looked at again when the row has changed (5.5)."""
+    first, again = (_read((1, email, math.nan))[0] for email in ("a@b", "c@d"))
+    assert first.fingerprint != again.fingerprint
+
+
+def test_a_value_nested_without_end_makes_one_lead_invalid():
+    """However deep a value is nested, it is the lead that is invalid, not the task (4.2, 5.5)."""
+    bad, good = _read((1, _nested(5000)), (2, []), columns=("id", "tags"))
+    assert intake.candidate(bad, DESTINATION).status is Status.INVALID
+    assert isinstance(good, Lead)
+    found = intake.read_one({"id": 1, "tags": _nested(5000)})
+    assert intake.candidate(found, DESTINATION).reason
+
+
+def test_filters_come_before_the_schema():
+    """A lead that no one wants is filtered, not invalid: it fails no task (5.4)."""
+    lead = intake.read_one({"id": 1, "status": "new", "email": "no-address"})
+    judged = intake.candidate(lead, DESTINATION)
+    assert (judged.status, judged.reason) == (Status.FILTERED, "status is 'new'")
+
+
+def test_text_that_is_no_unicode_makes_the_lead_invalid():
+    """Half a surrogate pair cannot be sent, and that is said without it (5.5)."""
+    judged = intake.candidate(intake.read_one({"id": 1, "name": "a\ud800"}), DESTINATION)
+    assert judged.status is Status.INVALID
+    assert judged.body is None
+    assert "Unicode" in judged.reason
+
+
+def test_a_body_over_one_mebibyte_is_invalid():
+    """A body over 1 MiB is invalid (5.5)."""
+    lead = intake.read_one({"id": 1, "notes": "x" * 1_048_576})
+    judged = intake.candidate(lead, DESTINATION)
+    assert (judged.status, judged.body) == (Status.INVALID, None)
+    assert "1048576" in judged.reason

@@ -1,0 +1,236 @@
+"""
+The order of things, and the only file that knows it.
+
+     row ──► Lead ──► Payload ──► filter, schema ──► enrol ─┐            (once per lead)
+                                                            ▼
+       ┌────────────────────────────── claim (due, leased, fenced) ◄──┐
+       ▼                                                              │
+     Request ──► transport ──► Answer | Failure ──► Outcome ──► settle ──► defer until the next
+
+All that must survive is in the delivery log: a dispatcher can be killed at any moment, and the next
+one goes on from there (Contract 6.2). Nothing here knows Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from zbl_provider.dispatch.breaker import Gate
+from zbl_provider.dispatch.drain import Drain
+from zbl_provider.dispatch.feeder import Enrolling
+from zbl_provider.log.model import OPEN, Status
+from zbl_provider.log.outbox.decision import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.delivery.guard import Guard
+    from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.outcome_writer import Observer
+    from zbl_provider.exceptions import IntegrationPaused
+    from zbl_provider.leads.lead import Lead
+    from zbl_provider.log.model import Failed, Run, RunKey
+    from zbl_provider.log.store import DeliveryLog
+
+logger = logging.getLogger(__name__)
+
+_RECHECK = timedelta(seconds=5)  # while another task holds what this one waits for
+_HELD_RECHECK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """
+    What an operator decides about its leads.
+
+    :param schedule: waits between attempts (Contract 3.1)
+    :param resend_delivered: send again what an earlier run delivered (Contract 4.4)
+    :param resend_all: a clear sends delivered leads again, too (Contract 4.5)
+    :param wait_for_retries: stay until every lead is settled (Contract 4.7)
+    :param only_own: mind this run's leads alone, not all that is due (Contract 4.6)
+    """
+
+    schedule: Schedule
+    resend_delivered: bool = False
+    resend_all: bool = False
+    wait_for_retries: bool = True
+    only_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    Where a run stands once its leads were dispatched as far as is possible now.
+
+    :param counts: the run's own leads by status
+    :param skipped: leads found now that an earlier run has settled
+    :param held: who keeps the leads back, and how they are let go; None when nobody does
+    :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
+    :param due_at: when to dispatch again; None when the run has no more to do
+    :param failed: the first of its leads in ``error`` or ``invalid``
+    """
+
+    counts: Mapping[Status, int]
+    skipped: int
+    held: str | None
+    paused: IntegrationPaused | None
+    due_at: datetime | None
+    failed: tuple[Failed, ...]
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Dispatcher:
+    """
+    Dispatches the leads of a run to one integration.
+
+    :param log: the delivery log
+    :param destination: where to send
+    :param guard: which addresses may be reached
+    :param policy: the operator's decisions
+    :param clock: gives the present time; a parameter so that tests can set it
+    :param observe: told of each group of attempts that is settled, such as for metrics
+    """
+
+    def __init__(
+        self,
+        *,
+        log: DeliveryLog,
+        destination: Destination,
+        guard: Guard,
+        policy: Policy,
+        clock: Callable[[], datetime] = utc_now,
+        observe: Observer | None = None,
+    ) -> None:
+        self.log = log
+        self.destination = destination
+        self.guard = guard
+        self.policy = policy
+        self.clock = clock
+        self.observe = observe
+        self._draining: Drain | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
+        self._stopping = True
+        if self._draining:
+            self._draining.stop()
+
+    def dispatch(self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] = ()) -> Report:
+        """
+        Enrol what was found, send all that is due, and say what is left.
+
+        :param key: the Airflow task instance
+        :param epoch: changes when the task instance is cleared, and only then (Contract 4.5)
+        :param found: leads to enrol; none when the run has enrolled them before
+        :return: where the run stands
+        """
+        run = self.log.begin(key, self.destination.integration, epoch, self.clock())
+        if run.cleared and not run.chosen:
+            self.log.forget_invalid(run, self.clock())
+        enrolling = self._enrolling(run, found)
+        if run.cleared:
+            # The leads get their present payloads before they may go out again: the other way
+            # round, another task could resend what the clear was meant to correct.
+            enrolling.finish()
+            self._reopen(run, epoch)
+        gate = Gate(self.log, self.destination, self.clock)
+        if not gate.closed:
+            self._draining = self._drain(run, gate)
+            if self._stopping:
+                self._draining.stop()
+            self._draining.run(enrolling)
+            gate.look()
+        else:
+            enrolling.finish()
+        return self._report(run, enrolling.skipped, gate)
+
+    def _enrolling(self, run: Run, found: Iterable[Lead | Unreadable]) -> Enrolling:
+        rule = Rule(
+            resend_delivered=self.policy.resend_delivered or self._asked_again(run),
+            # Who asks for one lead means it; a query that looks back finds old errors each time.
+            resend_errors=self.policy.only_own,
+            refresh_delivered=self._meant_anew(run),
+        )
+        return Enrolling(
+            log=self.log,
+            run=run,
+            destination=self.destination,
+            rule=rule,
+            found=found,
+            clock=self.clock,
+        )
+
+    def _asked_again(self, run: Run) -> bool:
+        """Tell whether a clear asks for one lead again, whichever run delivered it (4.5)."""
+        return self._meant_anew(run) and self.policy.only_own
+
+    def _meant_anew(self, run: Run) -> bool:
+        """Tell whether a clear means all that the run has sent, not just some chosen leads."""
+        return run.cleared and self.policy.resend_all and not run.chosen
+
+    def _drain(self, run: Run, gate: Gate) -> Drain:
+        return Drain(
+            log=self.log,
+            run=run,
+            destination=self.destination,
+            guard=self.guard,
+            schedule=self.policy.schedule,
+            only_own=self.policy.only_own,
+            gate=gate,
+            clock=self.clock,
+            observe=self.observe,
+        )
+
+    def _reopen(self, run: Run, epoch: int) -> None:
+        reopened = self.log.reopen(run, epoch, self.clock(), everything=self.policy.resend_all)
+        if run.chosen:
+            logger.info(
+                "This task was cleared to resend leads chosen in the delivery log: just those are "
+                "sent again. Clear it once more for all of its leads in error."
+            )
+            return
+        logger.info("This task was cleared: %d leads are sent again.", reopened.reopened)
+        if reopened.unsendable:
+            logger.warning(
+                "%d leads can't be sent again: the delivery log has cleared their data "
+                "([zbl] payload_retention_days), and the query no longer finds them.",
+                reopened.unsendable,
+            )
+
+    def _report(self, run: Run, skipped: int, gate: Gate) -> Report:
+        counts = self.log.counts(run)
+        paused = gate.paused(sum(counts.get(status, 0) for status in OPEN))
+        refused = paused and gate.closed
+        due_at = gate.probe_due_at if refused else self._due_at(run, counts, gate)
+        return Report(
+            counts=counts,
+            skipped=skipped,
+            held=gate.held,
+            paused=paused,
+            due_at=due_at if self.policy.wait_for_retries else None,
+            failed=tuple(self.log.first_failed(run)),
+        )
+
+    def _due_at(self, run: Run, counts: Mapping[Status, int], gate: Gate) -> datetime | None:
+        due_at = self.log.next_due(run)
+        if due_at is None:
+            return None
+        now = self.clock()
+        if gate.held:
+            # The integration's next run sends what is held; a single lead has only its own task.
+            return now + _HELD_RECHECK if self.policy.only_own else None
+        if counts.get(Status.SENDING) or due_at <= now:
+            # Another task has claimed it: the outcome comes long before its lease runs out. Or it
+            # was held, and resumed while the query was still being read.
+            return now + _RECHECK
+        return due_at

@@ -1,0 +1,271 @@
+"""
+What people ask of the log: which leads, what became of one, and how many (Contract 8.4).
+
+Read-only. The newest leads are found at once, however many there are: pages are cut by the leads'
+numbers, and what is rare is looked up by an index rather than sought among all the others.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from zbl_provider.log.browse import statistics, visibility
+from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Query, Row, Totals
+from zbl_provider.log.browse.selection import CLOCKS_DIFFER, by_index, conditions, first_since
+from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.storage.bulk import among
+from zbl_provider.log.storage.cipher import UnreadableError
+from zbl_provider.log.storage.engine import name_of, reading
+from zbl_provider.log.storage.retry import Patience, patient
+from zbl_provider.log.storage.tables import LARGEST_NUMBER, attempt, delivery, run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Select
+    from sqlalchemy import Row as Found
+
+    from zbl_provider.log.storage.cipher import Seal
+
+__all__ = ["Attempt", "Bucket", "Detail", "Page", "Query", "Reader", "Row", "Totals"]
+
+_NEAR = 10_000  # leads looked through first: they have a page of whatever is common
+_RARE = 10_000  # so few can be gathered and sorted
+_SOME = 500  # and read at once
+
+_RUN = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+_ROW = (
+    delivery.c.id,
+    delivery.c.webhook_id,
+    delivery.c.lead_id,
+    delivery.c.integration,
+    delivery.c.status,
+    delivery.c.reason,
+    delivery.c.attempts,
+    delivery.c.resend,
+    delivery.c.last_status,
+    delivery.c.last_kind,
+    delivery.c.due_at,
+    delivery.c.created_at,
+    delivery.c.updated_at,
+    delivery.c.delivered_at,
+)
+_WAITING = {Status.PENDING, Status.RETRYING}
+
+
+class Reader:
+    """
+    Answers questions about the log; each answer sees one state of it.
+
+    While the log is away each method raises DeliveryLogUnavailable.
+
+    :param engine: of the log's database
+    :param seal: opens what rests sealed
+    """
+
+    def __init__(self, engine: Engine, seal: Seal) -> None:
+        self._engine = engine
+        self._seal = seal
+        self._patience = Patience(name_of(engine.url), timedelta(0))  # a person waits
+
+    @patient
+    def deliveries(self, query: Query, limit: int = 50, before: int | None = None) -> Page:
+        """
+        Return leads, the newest first.
+
+        :param query: which ones
+        :param limit: how many at most, 1 or more
+        :param before: ``next`` of the page before; None for the first page
+        """
+        with reading(self._engine) as connection:
+            rows = _Search(connection, query).newest(limit + 1, before)
+        more = len(rows) > limit
+        return Page(tuple(rows[:limit]), rows[limit - 1].delivery_id if more else None)
+
+    @patient
+    def delivery(self, delivery_id: int) -> Detail | None:
+        """Return one lead and its attempts; None if there is no such number."""
+        wanted = delivery.c.id == min(delivery_id, LARGEST_NUMBER)
+        with reading(self._engine) as connection:
+            found = connection.execute(_rows(wanted)).one_or_none()
+            if found is None:
+                return None
+            attempts = connection.execute(_attempts(delivery_id)).all()
+            rests = select(delivery.c.payload.is_not(None)).where(wanted)
+            sendable = bool(connection.scalar(rests))
+        return Detail(_row(found), tuple(map(self._attempt, attempts)), sendable)
+
+    @patient
+    def funnel(self, query: Query) -> dict[Status, int]:
+        """Return how many of the leads have which status; absent means none."""
+        with reading(self._engine) as connection:
+            return statistics.funnel(connection, query)
+
+    @patient
+    def activity(self, query: Query, *, now: datetime, buckets: int = 60) -> tuple[Bucket, ...]:
+        """
+        Return what the attempts of a period came to, stretch by stretch, the empty ones too.
+
+        :param query: whose attempts; its period is when they began, the last seven days by default
+        :param now: the present time, aware
+        :param buckets: how many stretches at most; they are some minutes, hours or days long
+        """
+        with reading(self._engine) as connection:
+            return statistics.activity(connection, query, now, buckets)
+
+    @patient
+    def integrations(self, since: datetime) -> list[Totals]:
+        """
+        Return what became of each integration's leads.
+
+        :param since: of leads enrolled, and attempts begun, then or later, aware
+        :return: all that are known, by name; those without leads in the period, too
+        """
+        with reading(self._engine) as connection:
+            return statistics.integrations(connection, since)
+
+    def dags(self, integration: str | None = None) -> frozenset[str]:
+        """
+        Return the ids of the Dags that have enrolled leads (Contract 7.2).
+
+        :param integration: only those that have sent to this connection id
+        """
+        with reading(self._engine) as connection:
+            return visibility.known(connection, integration)
+
+    def dags_of(self, delivery_ids: Collection[int]) -> frozenset[str]:
+        """Return the ids of the Dags that enrolled these leads."""
+        with reading(self._engine) as connection:
+            return visibility.of(connection, delivery_ids)
+
+    def _attempt(self, found: Found[*tuple[Any, ...]]) -> Attempt:
+        number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found
+        return Attempt(
+            number=number,
+            resend=resend,
+            started_at=started_at,
+            duration_ms=duration_ms,
+            status_code=status_code,
+            kind=kind,
+            detail=detail,
+            excerpt=self._text(excerpt),
+            run=RunKey(*key),
+        )
+
+    def _text(self, excerpt: bytes | None) -> str | None:
+        if excerpt is None:
+            return None
+        try:
+            return self._seal.open(excerpt).decode("utf-8", "replace")
+        except UnreadableError:  # another key's: the attempt can be shown without it
+            return None
+
+
+class _Search:
+    """Finds the newest rows of a query, by the way that is short for it."""
+
+    def __init__(self, connection: Connection, query: Query) -> None:
+        self._connection = connection
+        self._query = query
+        self._where = conditions(connection, query)
+
+    def newest(self, limit: int, before: int | None) -> list[Row]:
+        """Return the newest rows under a number, at most so many."""
+        if self._query.lead_id is not None:
+            return self._fetch(limit, *([] if before is None else [delivery.c.id < before]))
+        end = self._end(before)
+        near = end - _NEAR
+        found = self._fetch(limit, delivery.c.id < end, delivery.c.id >= near)
+        if len(found) < limit and near > 0:
+            found += self._farther(limit - len(found), near)
+        return found
+
+    def _end(self, before: int | None) -> int:
+        """Return a number above all that can be meant."""
+        top = self._connection.scalar(select(func.max(delivery.c.id))) or 0
+        end = top + 1 if before is None else min(before, top + 1)
+        if self._query.until is None:
+            return end
+        return min(end, self._first_since(self._query.until + CLOCKS_DIFFER))
+
+    def _farther(self, limit: int, end: int) -> list[Row]:
+        few = self._few()
+        if few is not None:
+            return self._among(sorted((one for one in few if one < end), reverse=True), limit)
+        start = 0
+        if self._query.since is not None:
+            start = self._first_since(self._query.since - CLOCKS_DIFFER)
+        return self._fetch(limit, delivery.c.id < end, delivery.c.id >= start)
+
+    def _among(self, numbers: Sequence[int], limit: int) -> list[Row]:
+        """Return the first rows of these numbers, of which not all need be meant."""
+        found: list[Row] = []
+        for first in range(0, len(numbers), _SOME):
+            some = among(self._connection, numbers[first : first + _SOME])
+            found += self._fetch(limit - len(found), delivery.c.id.in_(some))
+            if len(found) == limit:
+                break
+        return found
+
+    def _few(self) -> Sequence[int] | None:
+        """Return numbers that have all that is meant, if an index finds them and they are few."""
+        selected = by_index(self._connection, self._query)
+        if selected is None:
+            return None
+        numbers = self._connection.scalars(selected.limit(_RARE + 1)).all()
+        return numbers if len(numbers) <= _RARE else None
+
+    def _first_since(self, moment: datetime) -> int:
+        return first_since(self._connection, delivery.c.id, delivery.c.created_at, moment)
+
+    def _fetch(self, limit: int, *within: ColumnElement[bool]) -> list[Row]:
+        newest = _rows(*self._where, *within).order_by(delivery.c.id.desc()).limit(limit)
+        return [_row(found) for found in self._connection.execute(newest)]
+
+
+def _rows(*where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    return select(*_ROW, *_RUN).join(run, run.c.id == delivery.c.run_id).where(*where)
+
+
+def _attempts(delivery_id: int) -> Select[*tuple[Any, ...]]:
+    columns = (
+        attempt.c.number,
+        attempt.c.resend,
+        attempt.c.started_at,
+        attempt.c.duration_ms,
+        attempt.c.status_code,
+        attempt.c.kind,
+        attempt.c.detail,
+        attempt.c.excerpt,
+    )
+    return (
+        select(*columns, *_RUN)
+        .join(run, run.c.id == attempt.c.run_id)
+        .where(attempt.c.delivery_id == delivery_id)
+        .order_by(attempt.c.resend, attempt.c.number)
+    )
+
+
+def _row(found: Found[*tuple[Any, ...]]) -> Row:
+    status = Status(found.status)
+    return Row(
+        delivery_id=found.id,
+        webhook_id=found.webhook_id,
+        lead_id=found.lead_id,
+        integration=found.integration,
+        status=status,
+        reason=found.reason,
+        attempts=found.attempts,
+        resend=found.resend,
+        last_status=found.last_status,
+        last_kind=found.last_kind,
+        due_at=found.due_at if status in _WAITING else None,
+        created_at=found.created_at,
+        updated_at=found.updated_at,
+        delivered_at=found.delivered_at,
+        run=RunKey(found.dag_id, found.task_id, found.run_id, found.map_index),
+    )

@@ -1,0 +1,165 @@
+"""A query's meaning in SQL: conditions, and the ways to what they mean that an index offers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, true, union
+
+from zbl_provider.leads.payload import webhook_id
+from zbl_provider.log.model import OPEN
+from zbl_provider.log.storage.tables import (
+    TROUBLED,
+    TROUBLED_SQL,
+    delivery,
+    integration,
+    run,
+    run_delivery,
+    storable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Select
+
+    from zbl_provider.log.browse.model import Query
+
+_LARGEST_INDEX = 2**31 - 1
+
+# Rows are numbered as they are written, and dated by the clock of the worker that writes them.
+CLOCKS_DIFFER = timedelta(hours=1)
+
+
+def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
+    """Return what holds for each delivery that the query means."""
+    found: list[ColumnElement[bool]] = []
+    if query.status:
+        found.append(delivery.c.status == query.status.value)
+        if query.status in OPEN:
+            found.append(delivery.c.due_at.is_not(None))  # which the index of what is due wants
+        if query.status in TROUBLED:
+            found.append(TROUBLED_SQL)
+    if query.integration is not None:
+        found.append(delivery.c.integration == storable(query.integration))
+    if query.since:
+        found.append(delivery.c.created_at >= query.since)
+    if query.until:
+        found.append(delivery.c.created_at < query.until)
+    if query.lead_id is not None:
+        found.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
+    if query.dags is not None:
+        found.append(delivery.c.run_id.in_(runs_of(query.dags)))
+    if of_runs(query):
+        found.append(delivery.c.run_id.in_(runs(query)) | delivery.c.id.in_(_taken_on(query)))
+    return found
+
+
+def of_runs(query: Query) -> bool:
+    """Tell whether the query names task instances."""
+    named = (query.dag_id, query.task_id, query.run_id, query.map_index)
+    return any(value is not None for value in named)
+
+
+def runs(query: Query) -> Select[tuple[int]]:
+    """Select the numbers of the runs that may have leads the query means."""
+    wanted = {
+        "dag_id": storable(query.dag_id),
+        "task_id": storable(query.task_id),
+        "run_id": storable(query.run_id),
+        "map_index": None if query.map_index is None else min(query.map_index, _LARGEST_INDEX),
+        "integration": storable(query.integration),
+    }
+    named = {name: value for name, value in wanted.items() if value is not None}
+    return select(run.c.id).filter_by(**named)
+
+
+def runs_of(dags: Collection[str]) -> Select[tuple[int]]:
+    """Select the numbers of the runs of some Dags."""
+    return select(run.c.id).where(run.c.dag_id.in_(sorted(dags)))
+
+
+def by_index(
+    connection: Connection, query: Query
+) -> Select[tuple[int]] | CompoundSelect[int] | None:
+    """
+    Select a set of numbers, found by an index, that has all that the query means, and more.
+
+    :return: None where walking through all leads is the only way, or finds them at once
+    """
+    number = select(delivery.c.id)
+    if query.status:
+        number = number.where(delivery.c.status == query.status.value)
+    if of_runs(query):
+        taken_on = number.where(delivery.c.id.in_(_taken_on(query)))
+        return union(number.where(delivery.c.run_id.in_(runs(query))), taken_on)
+    if query.integration is not None:
+        # A lead's first run is of its own integration, and runs are far fewer than leads.
+        return _by_run(connection, number, runs(query))
+    if query.status in OPEN:
+        return number.where(delivery.c.due_at.is_not(None))
+    if query.dags is not None:
+        return _by_run(connection, number, runs_of(query.dags))
+    return None
+
+
+def _by_run(
+    connection: Connection, number: Select[tuple[int]], chosen: Select[tuple[int]]
+) -> Select[tuple[int]]:
+    """
+    Select leads run by run, so that whoever wants a few has them soon.
+
+    PostgreSQL takes all runs for equally full, and would rather read every lead than look up those
+    of runs that have next to none.
+    """
+    if connection.dialect.name == "sqlite":
+        return number.where(delivery.c.run_id.in_(chosen))
+    each = chosen.subquery("each")
+    own = number.where(delivery.c.run_id == each.c.id).offset(0).lateral("own")
+    return select(own.c.id).select_from(each).join(own, true())
+
+
+def first_since(
+    connection: Connection, number: Column[Any], instant: Column[Any], moment: datetime
+) -> int:
+    """
+    Return the number from which on rows are as young as a moment.
+
+    Numbers grow with time, so a few looks at the primary key tell what else every row, or one more
+    index that every lead would pay for, would have to tell.
+    """
+    ends = select(
+        select(func.min(number)).scalar_subquery(), select(func.max(number) + 1).scalar_subquery()
+    )
+    low, high = connection.execute(ends).one()
+    while low is not None and low < high:
+        middle = (low + high) // 2
+        next_one = (
+            select(number, instant).where(number >= middle, number < high).order_by(number).limit(1)
+        )
+        row = connection.execute(next_one).one_or_none()
+        if row is None or row[1] >= moment:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low or 0
+
+
+def known_integrations(connection: Connection) -> list[str]:
+    """Return the connection ids that leads were enrolled for."""
+    return list(
+        connection.scalars(select(integration.c.integration).order_by(integration.c.integration))
+    )
+
+
+def _taken_on(query: Query) -> Select[tuple[int]]:
+    return select(run_delivery.c.delivery_id).where(run_delivery.c.run_id.in_(runs(query)))
+
+
+def _webhook_ids(connection: Connection, query: Query) -> list[str]:
+    # The lead's id has no index: what it became for each integration has one.
+    given = storable(query.integration)
+    integrations = known_integrations(connection) if given is None else [given]
+    return [webhook_id(name, storable(query.lead_id) or "") for name in integrations]

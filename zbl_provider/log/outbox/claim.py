@@ -1,0 +1,155 @@
+"""Takes what is due, so that one worker at a time has it: leased, and fenced by a token."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from sqlalchemy import bindparam, case, select, update
+
+from zbl_provider.log.model import Claimed, Status
+from zbl_provider.log.outbox import holds
+from zbl_provider.log.outbox.runs import join, own_ids
+from zbl_provider.log.storage.cipher import UnreadableError
+from zbl_provider.log.storage.engine import take_turns
+from zbl_provider.log.storage.tables import delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection, Row
+
+    from zbl_provider.log.storage.cipher import Seal
+
+_HELD = update(delivery).where(
+    delivery.c.id == bindparam("row"),
+    delivery.c.claim == bindparam("token"),
+    delivery.c.status == Status.SENDING,
+)
+_RELEASE = _HELD.values(
+    status=case((delivery.c.attempts > 0, Status.RETRYING.value), else_=Status.PENDING.value),
+    claim=None,
+)
+_GIVE_UP = _HELD.values(status=Status.ERROR, claim=None, due_at=None)
+
+
+class Lease(NamedTuple):
+    """
+    What a claim holds its leads by.
+
+    :param token: no other claim ever has it
+    :param until: when others may claim them, aware
+    """
+
+    token: str
+    until: datetime
+
+    @classmethod
+    def begin(cls, now: datetime, duration: timedelta) -> Self:
+        """Return a lease that begins now."""
+        return cls(secrets.token_hex(8), now + duration)
+
+
+def claim(
+    connection: Connection,
+    *,
+    integration: str,
+    run_id: int,
+    lease: Lease,
+    limit: int,
+    now: datetime,
+    only_own: bool,
+    probe: bool,
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return the rows that this lease holds from now on."""
+    state = holds.find(connection, integration)
+    if state.held or (state.paused and not (probe and _idle(connection, integration, now))):
+        return ()
+    due = (
+        select(delivery.c.id)
+        .where(delivery.c.integration == integration, delivery.c.due_at <= now)
+        .order_by(delivery.c.due_at, delivery.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if state.paused:
+        # A lead that was the probe before goes on to be it: else each would wait for its retries.
+        due = due.order_by(None).order_by(
+            delivery.c.attempts == 0, delivery.c.due_at, delivery.c.id
+        )
+        due = due.limit(1)
+    if only_own:
+        due = due.where(delivery.c.id.in_(own_ids(run_id)))
+    # As a common table expression PostgreSQL runs it once; inside IN it may run, and lock, anew.
+    found = due.cte("due")
+    rows = connection.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(select(found.c.id)))
+        .values(status=Status.SENDING, claim=lease.token, due_at=lease.until, updated_at=now)
+        .returning(
+            delivery.c.id,
+            delivery.c.webhook_id,
+            delivery.c.lead_id,
+            delivery.c.payload,
+            delivery.c.attempts,
+            delivery.c.run_id,
+        )
+    ).all()
+    join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
+    return sorted(rows, key=lambda row: row.id)
+
+
+def _idle(connection: Connection, integration: str, now: datetime) -> bool:
+    """Tell whether no other probe, and nothing from before the pause, is under way."""
+    take_turns(connection, f"zbl probe {integration}")
+    under_way = select(delivery.c.id).where(
+        delivery.c.integration == integration,
+        delivery.c.due_at > now,
+        delivery.c.status == Status.SENDING,
+    )
+    return connection.execute(under_way.limit(1)).first() is None
+
+
+def read(
+    rows: Iterable[Row[*tuple[Any, ...]]], seal: Seal, lease: Lease
+) -> tuple[list[Claimed], dict[int, str]]:
+    """Return the claimed leads, and of those whose payload cannot be had the reason."""
+    claimed: list[Claimed] = []
+    unreadable: dict[int, str] = {}
+    for number, webhook_id, lead_id, payload, attempts, _ in rows:
+        try:
+            body = _body(payload, seal)
+        except UnreadableError as problem:
+            unreadable[number] = f"the payload cannot be read: {problem}"
+        else:
+            claimed.append(
+                Claimed(number, webhook_id, lead_id, body, attempts + 1, lease.until, lease.token)
+            )
+    return claimed, unreadable
+
+
+def release(connection: Connection, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Give back what was not sent; what another worker has claimed since stays with that one."""
+    rows = [
+        {"row": one.delivery_id, "token": one.claim, "due_at": now, "updated_at": now}
+        for one in sorted(claimed, key=lambda one: one.delivery_id)
+    ]
+    connection.execute(_RELEASE, rows)
+
+
+def give_up(connection: Connection, reasons: dict[int, str], token: str, now: datetime) -> None:
+    """Settle claimed leads that can never be sent as errors."""
+    connection.execute(
+        _GIVE_UP,
+        [
+            {"row": number, "token": token, "reason": reason, "updated_at": now}
+            for number, reason in sorted(reasons.items())
+        ],
+    )
+
+
+def _body(payload: bytes | None, seal: Seal) -> bytes:
+    if payload is None:
+        raise UnreadableError("it was cleared from the delivery log")
+    return seal.open(payload)

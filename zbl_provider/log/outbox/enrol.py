@@ -1,0 +1,201 @@
+"""Writes found leads into the log, before anything is sent (Contract 6.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import literal, select
+
+from zbl_provider.log.model import Claimed, Enrolment, Status
+from zbl_provider.log.outbox.decision import Change, Known
+from zbl_provider.log.outbox.runs import join
+from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.engine import take_turns
+from zbl_provider.log.storage.tables import delivery, run_delivery
+from zbl_provider.log.upkeep.retention import forgotten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from zbl_provider.log.model import Candidate
+    from zbl_provider.log.outbox.claim import Lease
+    from zbl_provider.log.outbox.decision import Decision, Rule
+    from zbl_provider.log.storage.cipher import Seal
+
+_REFRESHED = ("id", "fingerprint", "payload", "updated_at")
+
+
+class Enroller:
+    """
+    Enrols the leads that one run has found for one integration.
+
+    :param connection: in a transaction of its own
+    :param seal: how payloads rest
+    :param run_id: the run that found them
+    :param now: the present time, aware
+    :param lease: claims what is new and to be sent in the same write; None leaves it to be claimed
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        seal: Seal,
+        run_id: int,
+        now: datetime,
+        lease: Lease | None = None,
+    ) -> None:
+        self._connection = connection
+        self._seal = seal
+        self._run_id = run_id
+        self._now = now
+        self._lease = lease
+
+    def enrol(self, integration: str, found: Sequence[Candidate], rule: Rule) -> Enrolment:
+        """Write the candidates down; of two with one id the first counts."""
+        first: dict[str, Candidate] = {}
+        for candidate in found:
+            first.setdefault(candidate.webhook_id, candidate)
+        # Nobody else enrols for this integration meanwhile: what is unknown now stays so until
+        # it is inserted, and two runs that found the same leads never wait for each other.
+        take_turns(self._connection, f"zbl enrol {integration}")
+        decisions = self._apply(first, rule)
+        unknown = [key for key in first if key not in decisions]
+        # A lead that was delivered so long ago that only its id is left is sent again to order.
+        past = forgotten(self._connection, unknown, only_erased=rule.resend_delivered)
+        new = [first[key] for key in unknown if key not in past]
+        self._insert(integration, new)
+        joined = sum(decision.join for decision in decisions.values())
+        skipped = sum(decision.skipped for decision in decisions.values())
+        return Enrolment(
+            new=len(new),
+            joined=joined,
+            skipped=skipped + len(past),
+            unchanged=len(decisions) - joined - skipped,
+            repeated=len(found) - len(first),
+            claimed=self._claimed(new),
+        )
+
+    def _known(self, keys: Iterable[str], *, lock: bool = False) -> dict[str, Known]:
+        joined = (
+            select(literal(1))
+            .where(
+                run_delivery.c.run_id == self._run_id, run_delivery.c.delivery_id == delivery.c.id
+            )
+            .exists()
+        )
+        query = select(
+            delivery.c.webhook_id,
+            delivery.c.id,
+            delivery.c.status,
+            delivery.c.reason,
+            delivery.c.fingerprint,
+            delivery.c.attempts,
+            delivery.c.resend,
+            ((delivery.c.run_id == self._run_id) | joined).label("own"),
+            delivery.c.payload.is_not(None).label("has_payload"),
+        ).where(delivery.c.webhook_id.in_(among(self._connection, keys)))
+        if lock:
+            query = query.order_by(delivery.c.id).with_for_update()
+        return {
+            key: Known(number, Status(status), *facts)
+            for key, number, status, *facts in self._connection.execute(query)
+        }
+
+    def _insert(self, integration: str, candidates: Sequence[Candidate]) -> None:
+        if not candidates:
+            return
+        shared = {
+            "integration": integration,
+            "attempts": 0,
+            "resend": 0,
+            "run_id": self._run_id,
+            "created_at": self._now,
+        }
+        rows = [
+            {
+                **shared,
+                "webhook_id": candidate.webhook_id,
+                "lead_id": candidate.lead_id,
+                **self._verdict(candidate),
+                **self._claim(candidate),
+            }
+            for candidate in candidates
+        ]
+        insert_rows(self._connection, delivery, rows)
+
+    def _claim(self, candidate: Candidate) -> dict[str, Any]:
+        if self._lease is None:
+            return {}
+        if candidate.status is not Status.PENDING:
+            return {"claim": None}
+        return {
+            "status": Status.SENDING.value,
+            "claim": self._lease.token,
+            "due_at": self._lease.until,
+        }
+
+    def _claimed(self, new: Sequence[Candidate]) -> tuple[Claimed, ...]:
+        to_send = [candidate for candidate in new if candidate.status is Status.PENDING]
+        if self._lease is None or not to_send:
+            return ()
+        keys = [candidate.webhook_id for candidate in to_send]
+        query = select(delivery.c.webhook_id, delivery.c.id).where(
+            delivery.c.webhook_id.in_(among(self._connection, keys))
+        )
+        numbers = dict(self._connection.execute(query).all())
+        token, until = self._lease
+        return tuple(
+            Claimed(numbers[one.webhook_id], one.webhook_id, one.lead_id, one.body, 1, until, token)
+            for one in to_send
+            if one.body is not None  # without one it is given up when its lease has run out
+        )
+
+    def _apply(self, found: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
+        """Do what is to be done with those that the log knows."""
+        known = self._known(found)
+        decisions = {key: rule.decide(known[key], found[key]) for key in known}
+        # Nearly every lead of a look-back needs nothing. Those that do may have been claimed, or
+        # deleted, since they were read: only behind their locks is the decision final.
+        touched = [key for key, decision in decisions.items() if decision.writes]
+        if touched:
+            locked = self._known(touched, lock=True)
+            for key in touched:
+                del decisions[key]
+            decisions |= {key: rule.decide(locked[key], found[key]) for key in locked}
+            self._write(found, locked, decisions)
+        return decisions
+
+    def _write(
+        self, found: dict[str, Candidate], locked: dict[str, Known], decisions: dict[str, Decision]
+    ) -> None:
+        changes: dict[Change, list[dict[str, Any]]] = {}
+        for key, known in locked.items():
+            if (change := decisions[key].change) is not Change.NOTHING:
+                row = {"id": known.id, **self._verdict(found[key])}
+                if change is Change.REFRESH:
+                    row = {name: row[name] for name in _REFRESHED}
+                elif change is Change.RESEND:
+                    row |= {"attempts": 0, "resend": known.resend + 1, "delivered_at": None}
+                changes.setdefault(change, []).append(row)
+        for rows in changes.values():
+            update_rows(self._connection, delivery, rows)
+        join(
+            self._connection,
+            self._run_id,
+            [known.id for key, known in locked.items() if decisions[key].join],
+        )
+
+    def _verdict(self, candidate: Candidate) -> dict[str, Any]:
+        to_send = candidate.status is Status.PENDING
+        return {
+            "status": candidate.status.value,
+            "reason": candidate.reason,
+            "fingerprint": candidate.fingerprint,
+            # What is kept back is sent from its row, if ever: its data need not rest here.
+            "payload": self._seal.close(candidate.body) if to_send and candidate.body else None,
+            "due_at": self._now if to_send else None,
+            "updated_at": self._now,
+        }

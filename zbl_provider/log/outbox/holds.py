@@ -1,0 +1,71 @@
+"""What the log knows of the integrations themselves: who holds one, and what paused it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, true, update
+
+from zbl_provider.log.model import Integration
+from zbl_provider.log.outbox.runs import add_missing
+from zbl_provider.log.storage.tables import integration
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+_FREE = {"held_at": None, "held_by": None, "paused_at": None, "paused_status": None}
+
+
+def every(connection: Connection) -> list[Integration]:
+    """Return all that the log has seen or that somebody has held, by name."""
+    rows = connection.execute(select(integration).order_by(integration.c.integration))
+    return [Integration(*row) for row in rows]
+
+
+def find(connection: Connection, name: str) -> Integration:
+    """Return one; of a name that the log does not know nothing is held or paused."""
+    row = connection.execute(select(integration).where(_named(name))).one_or_none()
+    return Integration(name) if row is None else Integration(*row)
+
+
+def add(connection: Connection, name: str) -> None:
+    """Write an integration down, unless it is known."""
+    add_missing(connection, integration, [{"integration": name}])
+
+
+def hold(connection: Connection, name: str, by: str, now: datetime) -> None:
+    """Hold it; who held it first stays named."""
+    add(connection, name)
+    _write(connection, name, held_at=now, held_by=by, where=integration.c.held_at.is_(None))
+
+
+def resume(connection: Connection, name: str) -> None:
+    """End whatever keeps its leads back."""
+    _write(connection, name, **_FREE)
+
+
+def pause(connection: Connection, name: str, status: int, now: datetime) -> bool:
+    """Pause it; tell whether it was not paused before."""
+    add(connection, name)
+    running = integration.c.paused_at.is_(None)
+    return bool(_write(connection, name, paused_at=now, paused_status=status, where=running))
+
+
+def unpause(connection: Connection, name: str) -> None:
+    """End a pause, and leave a person's hold."""
+    _write(connection, name, paused_at=None, paused_status=None)
+
+
+def _write(
+    connection: Connection, name: str, *, where: ColumnElement[bool] | None = None, **values: object
+) -> int:
+    changed = (
+        update(integration).where(_named(name), true() if where is None else where).values(**values)
+    )
+    return connection.execute(changed).rowcount
+
+
+def _named(name: str) -> ColumnElement[bool]:
+    return integration.c.integration == name

@@ -1,0 +1,116 @@
+"""
+Resends of chosen leads (Contract 8.4): marked in the log first, and sent by the clear that follows.
+
+What is marked is pending: if nobody clears the task, the integration's next run sends it (4.6). The
+run is marked, too, so that its clear sends just the chosen leads rather than all in error. That
+mark must not outlive its clear, or the next one, meant for all in error, would send none of them.
+So who cannot clear takes it back (``forget_choice``); and where even that does not happen, as when
+a browser is closed between the two steps, the mark counts only while one of the run's leads is
+open, or was settled within the hour: another run may send the chosen ones before the clear comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import false, func, select, update
+
+from zbl_provider.log.browse.model import Query, Resent
+from zbl_provider.log.browse.selection import conditions
+from zbl_provider.log.model import OPEN, RunKey, Status
+from zbl_provider.log.outbox.runs import open_again
+from zbl_provider.log.storage.bulk import among
+from zbl_provider.log.storage.tables import TROUBLED_SQL, attempt, delivery, run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+_SENDABLE = delivery.c.payload.is_not(None)
+
+
+def resend(
+    connection: Connection, chosen: Query | Collection[int], now: datetime, limit: int
+) -> Resent:
+    """Open the chosen leads again, and mark the runs whose clear is to send them."""
+    meant = _meant(connection, chosen)
+    numbers = connection.scalars(
+        select(delivery.c.id).where(*meant, _SENDABLE).order_by(delivery.c.id).limit(limit)
+    ).all()
+    unsendable = connection.scalar(select(func.count()).where(*meant, ~_SENDABLE))
+    # Runs before leads, as a clear locks them; the leads are looked at again behind the locks.
+    owners = _owners(connection, numbers)
+    _lock(connection, set(owners.values()))
+    still = [delivery.c.id.in_(among(connection, numbers)), _SENDABLE, *meant]
+    opened = open_again(connection, still, now) if numbers else ()
+    return Resent(len(opened), unsendable or 0, _mark(connection, {owners[one] for one in opened}))
+
+
+def resendable(connection: Connection, query: Query) -> int:
+    """Return how many leads ``resend`` would open again for a query."""
+    meant = _meant(connection, query)
+    return connection.scalar(select(func.count()).where(*meant, _SENDABLE)) or 0
+
+
+def forget_choice(connection: Connection, keys: Collection[RunKey]) -> None:
+    """Have the next clear of these task instances be an ordinary one."""
+    chosen = {number for key in keys for number in _numbers(connection, key)}
+    if chosen:
+        _lock(connection, chosen)
+        of_them = run.c.id.in_(among(connection, chosen))
+        connection.execute(update(run).where(of_them).values(chosen=False))
+
+
+def _numbers(connection: Connection, key: RunKey) -> Sequence[int]:
+    """Return what a task instance is known by: a number for each integration that it had."""
+    known = select(run.c.id).where(
+        run.c.dag_id == key.dag_id,
+        run.c.task_id == key.task_id,
+        run.c.run_id == key.run_id,
+        run.c.map_index == key.map_index,
+    )
+    return connection.scalars(known).all()
+
+
+def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:
+    if isinstance(chosen, Query):
+        # Of many, those that failed: who wants delivered ones sent again says which.
+        in_error = delivery.c.status == Status.ERROR.value
+        return [*conditions(connection, chosen), in_error, TROUBLED_SQL]
+    settled = delivery.c.status.in_(sorted(set(Status) - OPEN))
+    return [delivery.c.id.in_(among(connection, chosen)), settled] if chosen else [false()]
+
+
+def _owners(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
+    """Return the run of each lead that made its last attempt: the one that it failed."""
+    if not numbers:
+        return {}
+    last = (
+        select(attempt.c.run_id)
+        .where(attempt.c.delivery_id == delivery.c.id)
+        .order_by(attempt.c.resend.desc(), attempt.c.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    owners = select(delivery.c.id, func.coalesce(last, delivery.c.run_id).label("owner")).where(
+        delivery.c.id.in_(among(connection, numbers))
+    )
+    return {row.id: row.owner for row in connection.execute(owners)}
+
+
+def _lock(connection: Connection, run_ids: set[int]) -> None:
+    # By number, as everyone who locks more than one run.
+    if run_ids:
+        owned = select(run.c.id).where(run.c.id.in_(among(connection, run_ids)))
+        connection.execute(owned.order_by(run.c.id).with_for_update()).all()
+
+
+def _mark(connection: Connection, run_ids: set[int]) -> tuple[RunKey, ...]:
+    if not run_ids:
+        return ()
+    marked = run.c.id.in_(among(connection, run_ids))
+    connection.execute(update(run).where(marked).values(chosen=True))
+    keys = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+    return tuple(RunKey(*key) for key in connection.execute(select(*keys).where(marked).distinct()))

@@ -1,0 +1,204 @@
+"""A run and its own leads: begin, count, and open again after a clear."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, union_all, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from zbl_provider.log.model import FAILED, OPEN, Delivery, Failed, Reopened, Run, Status
+from zbl_provider.log.storage.tables import delivery, run, run_delivery
+from zbl_provider.log.storage.tables import integration as integrations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Subquery, Table
+
+    from zbl_provider.log.model import RunKey
+
+# How long after the last of its leads was settled a run's choice still counts (see ``resending``).
+_CLEAR_FOLLOWS = timedelta(hours=1)
+_NOT_FOUND = "it was invalid, and was not found again when its task was cleared"
+
+
+def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now: datetime) -> Run:
+    """Return the run of a task instance towards an integration, written down when it is new."""
+    columns = {
+        "dag_id": key.dag_id,
+        "task_id": key.task_id,
+        "run_id": key.run_id,
+        "map_index": key.map_index,
+        "integration": integration,
+    }
+    # Begun anew each time: retention must not take a run for an old one while it finds its leads.
+    begun = _upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
+    begun = begun.on_conflict_do_update(index_elements=[*columns], set_={"created_at": now})
+    known = connection.execute(begun.returning(run.c.id, run.c.epoch, run.c.chosen)).one()
+    add_missing(connection, integrations, [{"integration": integration}])
+    cleared = known.epoch != epoch
+    chosen = cleared and known.chosen and _still_chosen(connection, known.id, now)
+    return Run(id=known.id, cleared=cleared, chosen=chosen)
+
+
+def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> None:
+    """Make leads that another run enrolled this run's own, too."""
+    add_missing(
+        connection,
+        run_delivery,
+        [{"run_id": run_id, "delivery_id": delivery_id} for delivery_id in delivery_ids],
+    )
+
+
+def add_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that are not there yet."""
+    if rows:
+        connection.execute(_upsert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401  each dialect has its own
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
+
+
+def counts(connection: Connection, run_id: int) -> dict[Status, int]:
+    """Return how many of the run's own leads stand where."""
+    own = _own(run_id, delivery.c.status)
+    rows = connection.execute(select(own.c.status, func.count()).group_by(own.c.status))
+    return {Status(status): count for status, count in rows}
+
+
+def first_failed(connection: Connection, run_id: int, limit: int) -> list[Failed]:
+    """Return the first of the run's own leads that make its task fail."""
+    own = _own(
+        run_id,
+        delivery.c.id,
+        delivery.c.lead_id,
+        delivery.c.status,
+        delivery.c.reason,
+        where=delivery.c.status.in_(sorted(FAILED)),
+    )
+    rows = connection.execute(
+        select(own.c.lead_id, own.c.status, own.c.reason).order_by(own.c.id).limit(limit)
+    )
+    return [Failed(lead_id, Status(status), reason) for lead_id, status, reason in rows]
+
+
+def next_due(connection: Connection, run_id: int) -> datetime | None:
+    """Return when the first of the run's own unsettled leads needs somebody."""
+    own = _own(run_id, delivery.c.due_at, where=delivery.c.status.in_(sorted(OPEN)))
+    due_at: datetime | None = connection.execute(select(func.min(own.c.due_at))).scalar()
+    return due_at
+
+
+def find(connection: Connection, webhook_id: str) -> Delivery | None:
+    """Return where one lead stands."""
+    row = connection.execute(
+        select(
+            delivery.c.status, delivery.c.reason, delivery.c.attempts, delivery.c.last_status
+        ).where(delivery.c.webhook_id == webhook_id)
+    ).one_or_none()
+    return None if row is None else Delivery(Status(row[0]), *row[1:])
+
+
+def reopen(
+    connection: Connection, task: Run, epoch: int, now: datetime, *, everything: bool
+) -> Reopened:
+    """Give the run's failed leads, or all that were sent, a new set of attempts: once an epoch."""
+    if not _act(connection, task, epoch):
+        return Reopened(0, 0)
+    if task.chosen:  # and opened again when they were
+        return Reopened(0, 0)
+    closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
+    chosen = delivery.c.id.in_(own_ids(task.id)) & delivery.c.status.in_(closed)
+    sendable = delivery.c.payload.is_not(None)
+    reopened = len(open_again(connection, [chosen & sendable], now))
+    left = connection.scalar(select(func.count()).where(chosen, ~sendable))
+    return Reopened(reopened, left or 0)
+
+
+def forget_invalid(connection: Connection, run_id: int, now: datetime) -> None:
+    """Keep the run's invalid leads back, as the filters do, until a row is found for them."""
+    invalid = _locked(delivery.c.id.in_(own_ids(run_id)), delivery.c.status == Status.INVALID)
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(invalid))
+        .values(status=Status.FILTERED, reason=_NOT_FOUND, updated_at=now)
+    )
+
+
+def open_again(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]], now: datetime
+) -> Sequence[int]:
+    """Give settled leads a new set of attempts, due now; return their numbers."""
+    opened = (
+        update(delivery)
+        .where(delivery.c.id.in_(_locked(*chosen)))
+        .values(
+            status=Status.PENDING,
+            reason=None,
+            attempts=0,
+            resend=delivery.c.resend + 1,
+            due_at=now,
+            delivered_at=None,
+            updated_at=now,
+        )
+        # Counted by what comes back: SQLite's driver does not count behind a WITH.
+        .returning(delivery.c.id)
+    )
+    return connection.scalars(opened).all()
+
+
+def _locked(*chosen: ColumnElement[bool]) -> Select[tuple[int]]:
+    """
+    Select the numbers of leads, locked by number as everyone locks them: so no two wait in a ring.
+
+    Those that are changed are just these, though a worker may settle others meanwhile.
+    """
+    leads = select(delivery.c.id).where(*chosen).order_by(delivery.c.id).with_for_update()
+    return select(leads.cte("locked").c.id)
+
+
+def _act(connection: Connection, task: Run, epoch: int) -> bool:
+    """Tell whether this call is the one that acts on the epoch."""
+    values: dict[str, Any] = {"epoch": epoch}
+    if task.chosen:  # a choice made since the task began is left to the clear that follows it
+        values["chosen"] = False
+    acted = update(run).where(run.c.id == task.id, run.c.epoch != epoch).values(values)
+    return bool(connection.execute(acted).rowcount)
+
+
+def _still_chosen(connection: Connection, run_id: int, now: datetime) -> bool:
+    """Tell whether a clear means the leads chosen before; if not, that is forgotten."""
+    recent = delivery.c.due_at.is_not(None) | (delivery.c.updated_at > now - _CLEAR_FOLLOWS)
+    own = select(delivery.c.id).where(delivery.c.id.in_(own_ids(run_id)), recent)
+    if connection.scalar(select(own.exists())):
+        return True
+    connection.execute(update(run).where(run.c.id == run_id).values(chosen=False))
+    return False
+
+
+def own_ids(run_id: int) -> CompoundSelect[int]:
+    """Select the numbers of the run's own leads: those it enrolled and those it took on."""
+    return union_all(
+        select(delivery.c.id).where(delivery.c.run_id == run_id),
+        select(run_delivery.c.delivery_id).where(run_delivery.c.run_id == run_id),
+    )
+
+
+def _own(
+    run_id: int, *columns: ColumnElement[Any], where: ColumnElement[bool] | None = None
+) -> Subquery:
+    # Two branches, each with an index of its own: an OR over both would read the whole table.
+    branches = [
+        select(*columns).where(delivery.c.run_id == run_id),
+        select(*columns)
+        .join(run_delivery, run_delivery.c.delivery_id == delivery.c.id)
+        .where(run_delivery.c.run_id == run_id),
+    ]
+    if where is not None:
+        branches = [branch.where(where) for branch in branches]
+    return union_all(*branches).subquery("own")

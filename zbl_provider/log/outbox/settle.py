@@ -1,0 +1,104 @@
+"""Writes down what became of attempts, unless the claim they were made under is lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from zbl_provider.delivery.outcome import Verdict
+from zbl_provider.log.model import Status
+from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.tables import attempt, delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from zbl_provider.log.model import Settlement
+    from zbl_provider.log.storage.cipher import Seal
+
+
+def settle(
+    connection: Connection, settlements: Sequence[Settlement], run_id: int, seal: Seal
+) -> list[Settlement]:
+    """Write the settlements down; return those whose lead another worker has claimed since."""
+    held = _lock(connection, [one.claimed.delivery_id for one in settlements])
+    fenced: list[Settlement] = []
+    rows: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
+    # Most answers of a destination are alike: each is sealed once a group.
+    excerpts = {text: _sealed(text, seal) for text in {one.outcome.excerpt for one in settlements}}
+    for one in settlements:
+        # Popped: of two settlements of one claim the second comes too late, like any other.
+        row = held.get(one.claimed.delivery_id)
+        if row is None or row.claim != one.claimed.claim:
+            fenced.append(one)
+            continue
+        del held[one.claimed.delivery_id]
+        rows.append(_delivery_row(one, row.attempts + 1))
+        attempts.append(_attempt_row(one, row, run_id, excerpts[one.outcome.excerpt]))
+    if rows:
+        update_rows(connection, delivery, rows)
+        insert_rows(connection, attempt, attempts)
+    return fenced
+
+
+def _lock(connection: Connection, numbers: list[int]) -> dict[int, Row[*tuple[Any, ...]]]:
+    # By number, as everyone locks leads: so two never wait for each other.
+    rows = connection.execute(
+        select(delivery.c.id, delivery.c.claim, delivery.c.attempts, delivery.c.resend)
+        .where(delivery.c.id.in_(among(connection, numbers)), delivery.c.status == Status.SENDING)
+        .order_by(delivery.c.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
+    outcome = settlement.outcome
+    status = _status(settlement)
+    ended_at = settlement.started_at + timedelta(seconds=outcome.seconds)
+    return {
+        "id": settlement.claimed.delivery_id,
+        "status": status.value,
+        "reason": None if status is Status.DELIVERED else outcome.detail,
+        "attempts": attempts,
+        "due_at": settlement.due_at,
+        "claim": None,
+        "last_status": outcome.status,
+        "last_kind": outcome.kind,
+        "updated_at": ended_at,
+        "delivered_at": ended_at if status is Status.DELIVERED else None,
+    }
+
+
+def _status(settlement: Settlement) -> Status:
+    if settlement.due_at is not None:
+        return Status.RETRYING
+    delivered = settlement.outcome.verdict is Verdict.DELIVERED
+    return Status.DELIVERED if delivered else Status.ERROR
+
+
+def _attempt_row(
+    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, excerpt: bytes | None
+) -> dict[str, Any]:
+    outcome = settlement.outcome
+    return {
+        "delivery_id": row.id,
+        "resend": row.resend,
+        "number": row.attempts + 1,
+        "run_id": run_id,
+        "started_at": settlement.started_at,
+        "duration_ms": round(outcome.seconds * 1000),
+        "status_code": outcome.status,
+        "kind": outcome.kind,
+        "detail": outcome.detail,
+        "excerpt": excerpt,
+    }
+
+
+def _sealed(text: str, seal: Seal) -> bytes | None:
+    return seal.close(text.encode("utf-8", "replace")) if text else None

@@ -1,0 +1,1 @@
+"""Where the delivery log rests: engine, tables, migrations, encryption, bulk statements."""

@@ -1,0 +1,57 @@
+"""Many rows in one statement: one for each would cost more than the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
+from sqlalchemy.dialects.postgresql import JSON
+
+from zbl_provider.log.storage import bulk_postgresql, bulk_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Select, Table
+
+_KINDS = {"postgresql": bulk_postgresql, "sqlite": bulk_sqlite}
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """
+    Insert rows that all have the same columns.
+
+    :param connection: in a transaction
+    :param table: where to
+    :param rows: column names and values; at least one row
+    """
+    _KINDS[connection.dialect.name].insert_rows(connection, table, rows)
+
+
+def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """
+    Write new values over rows that this transaction has locked.
+
+    :param connection: in a transaction
+    :param table: has an ``id``
+    :param rows: the same column names in all, and values; the ``id`` says which row; at least one
+    """
+    _KINDS[connection.dialect.name].update_rows(connection, table, rows)
+
+
+def among(connection: Connection, values: Iterable[str | int]) -> Select[tuple[Any]]:
+    """
+    Select the given values, for an IN.
+
+    As one JSON text they make the same statement however many they are, which drivers and servers
+    prepare once; a list of parameters would be compiled and planned anew each time.
+    """
+    values = list(values)
+    text = bindparam(None, orjson.dumps(values).decode(), type_=Text)
+    kind = BigInteger() if values and isinstance(values[0], int) else Text()
+    if connection.dialect.name == "sqlite":
+        return select(cast(func.json_each(text).table_valued("value").c.value, kind))
+    return select(
+        cast(func.json_array_elements_text(cast(text, JSON)).column_valued("value"), kind)
+    )

@@ -1,0 +1,1 @@
+"""What keeps the delivery log small and private: retention, erasure, a new key."""

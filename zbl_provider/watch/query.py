@@ -1,0 +1,93 @@
+"""What sensors and triggers ask, through Airflow's connections; they read, and never send (3.4)."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from zbl_provider.hooks.delivery_log import delivery_log
+from zbl_provider.hooks.rows import Rows
+from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.leads.payload import webhook_id
+from zbl_provider.watch.backlog import MANY, waiting, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from zbl_provider.log.outbox.decision import Known
+    from zbl_provider.watch.backlog import Found
+
+_AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadsQuery:
+    """
+    A query of leads, and the integration that they are for.
+
+    :param sql: the query
+    :param leads_conn_id: connection of its database
+    :param webhook_conn_id: connection of the integration
+    :param parameters: bound to the query by the driver
+    :param field_map: names of columns that are to be other fields than their names say
+    :param log_conn_id: connection of the delivery log's database; None as the operators have it
+    """
+
+    sql: str
+    leads_conn_id: str
+    webhook_conn_id: str
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    field_map: Mapping[str, str] | None = None
+    log_conn_id: str | None = None
+
+    def count(self, *, up_to: int = MANY, patience: timedelta = _AT_ONCE) -> int:
+        """
+        Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
+
+        :param up_to: counted no further, and the query is read no further
+        :param patience: how long the delivery log is waited for
+        :raises ZblError: for a setting that cannot work, or a database that is away
+        """
+        destination = WebhookHook(self.webhook_conn_id).destination
+        with (
+            closing(delivery_log(self.log_conn_id, patience=patience)) as log,
+            closing(waiting(self._rows(), self.field_map, destination, log)) as found,
+        ):
+            return sum(1 for _ in islice(found, up_to))
+
+    def watch(self) -> Found:
+        """
+        See what is to be done for the integration and is done by nobody (Contract 8.2).
+
+        :raises ZblError: for a setting that cannot work, or a database that is away
+        """
+        destination = WebhookHook(self.webhook_conn_id).destination
+        with closing(delivery_log(self.log_conn_id)) as log:
+            return watch(self._rows(), self.field_map, destination, log, datetime.now(UTC))
+
+    def _rows(self) -> Rows:
+        return Rows(self.leads_conn_id, self.sql, self.parameters)
+
+
+def wanted(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
+    """Return leads' ids by the webhook ids that the log knows them by."""
+    return {webhook_id(integration, one): one for one in lead_ids}
+
+
+def standings(
+    log_conn_id: str | None, webhook_ids: Collection[str], *, patience: timedelta = _AT_ONCE
+) -> dict[str, Known]:
+    """
+    Look up where leads stand (Contract 8.1).
+
+    :param log_conn_id: connection of the delivery log's database; None as the operators have it
+    :param webhook_ids: of the leads
+    :param patience: how long the delivery log is waited for
+    :return: by webhook id; what the log does not know is absent
+    :raises ZblError: if the log cannot be used
+    """
+    with closing(delivery_log(log_conn_id, patience=patience)) as log:
+        return log.known(webhook_ids)
