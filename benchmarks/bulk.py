@@ -17,7 +17,7 @@ from benchmarks.leads import IN_FLIGHT, write_leads
 from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
 from benchmarks.ways import THREADS, measure
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 POSTGRES, SQLITE = "ours, PostgreSQL log", "ours, SQLite log"
 AIOHTTP = "bare aiohttp"

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from benchmarks.figures import Figure
 from benchmarks.leads import NAMES, extra, rows
 from benchmarks.running import run_benchmarks
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from zbl_provider.log.model import Run

@@ -13,14 +13,14 @@ from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.leads import IN_FLIGHT, bodies, extra, write_leads
 from benchmarks.nginx import running_nginx
-from demo.airflow import Airflow
-from tests.databases import empty_database, running_postgres
+from tests.support.airflow import Airflow
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from benchmarks.nginx import Nginx
-    from demo.rest import Json, Rest
+    from tests.support.rest import Json, Rest
 
 DAGS = Path(__file__).parent / "dags"
 

@@ -16,7 +16,7 @@ from benchmarks.leads import NAMES, extra, rows
 from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
 from benchmarks.ways import environment
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from benchmarks.figures import Figure
 from benchmarks.running import run_benchmarks
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from benchmarks.leads import IN_FLIGHT, write_leads
 from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
 from benchmarks.ways import measure
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 Runs = dict[int, list[dict[str, float]]]
 

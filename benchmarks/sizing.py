@@ -21,7 +21,7 @@ from benchmarks.leads import write_leads
 from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
 from benchmarks.ways import dispatching, environment
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

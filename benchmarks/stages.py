@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.leads import IN_FLIGHT, extra, read_rows, write_leads
 from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
-from tests.databases import empty_database, running_postgres
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

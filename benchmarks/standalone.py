@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.figures import Figure
 from benchmarks.installation import running_installation
 from benchmarks.running import run_benchmarks
-from demo.rest import wait_for
+from tests.support.rest import wait_for
 
 if TYPE_CHECKING:
     from benchmarks.installation import Installation
-    from demo.rest import Json
+    from tests.support.rest import Json
 
 WHERE = "one Airflow, LocalExecutor, PostgreSQL"
 

@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 from demo import leads, world
-from demo.airflow import USER, Airflow, AirflowDidNotStart
-from demo.receiver import Receiver
 from demo.report import Clock, console
-from demo.rest import ApiError
 from demo.show import DAG_ID, Show
+from tests.support.airflow import USER, Airflow, AirflowDidNotStart
+from tests.support.receiver import Receiver
+from tests.support.rest import ApiError
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.0/8, ::1/128"

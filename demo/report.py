@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from demo.receiver import Received
+    from tests.support.receiver import Received
 
 console = Console(highlight=False)
 STATUSES = ("delivered", "retrying", "sending", "pending", "error", "filtered", "invalid")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from demo import report, world
 from demo.report import Clock, DeliveryLog, console
-from demo.rest import FINAL_STATES, Rest
+from tests.support.rest import FINAL_STATES, Rest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.airflow import Airflow
-    from demo.receiver import Receiver
+    from tests.support.airflow import Airflow
+    from tests.support.receiver import Receiver
 
 DAG_ID = "leads_to_three_integrations"
 CORRECTED = "call_center"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from demo import leads
-from demo.receiver import Received, Reply, is_signed
+from tests.support.receiver import Received, Reply, is_signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

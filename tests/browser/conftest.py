@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.airflow import USER, Airflow
-from demo.receiver import Received, Receiver, Reply
-from tests.seeding import INTEGRATIONS, seed
+from tests.support.airflow import USER, Airflow
+from tests.support.receiver import Received, Receiver, Reply
+from tests.support.seeding import INTEGRATIONS, seed
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import FloatRect, Page
 
-    from demo.rest import Rest
+    from tests.support.rest import Rest
 
 DAGS = (Path(__file__).parents[2] / "dags", Path(__file__).parent / "dags")
 CRM = "/crm"

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from demo.receiver import is_signed
+from tests.support.receiver import is_signed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

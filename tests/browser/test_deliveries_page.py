@@ -11,9 +11,9 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from playwright.sync_api import expect
 
-from demo.receiver import Reply
-from demo.rest import wait_for
 from tests.browser.conftest import SALES, VIEWER
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.store import DeliveryLog
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from demo.airflow import Airflow
-from demo.receiver import Receiver
 from tests.browser.conftest import Site, pictures
-from tests.commands import EXAMPLES, ROOT
-from tests.databases import postgres
-from tests.examples import Examples
+from tests.support.airflow import Airflow
+from tests.support.commands import EXAMPLES, ROOT
+from tests.support.databases import postgres
+from tests.support.examples import Examples
+from tests.support.receiver import Receiver
 
 __all__ = ["postgres"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import wait_for
 from tests.browser.conftest import CRM, REFUSED
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -15,8 +15,8 @@ import psutil
 import psycopg
 from sqlalchemy import make_url
 
-from demo.airflow import Airflow, free_ports
-from demo.rest import wait_for
+from tests.support.airflow import Airflow, free_ports
+from tests.support.rest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import make_url
 
 from benchmarks.nginx import running_nginx
-from demo.airflow import Airflow
-from tests.databases import empty_database, running_postgres
 from tests.machines.cluster import SLOTS, Cluster, running_redis, wait
+from tests.support.airflow import Airflow
+from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

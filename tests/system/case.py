@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from sqlalchemy import Column, MetaData, String, Table, create_engine, inspect, text
 
-from demo.receiver import Received, Receiver, Reply
-from demo.rest import Json, Rest, wait_for
+from tests.support.receiver import Received, Receiver, Reply
+from tests.support.rest import Json, Rest, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from demo.airflow import Airflow
-    from tests.statsd import Statsd
+    from tests.support.airflow import Airflow
+    from tests.support.statsd import Statsd
 
 COLUMNS = ("id", "name", "email", "phone", "company", "score", "status", "list_id", "list_name")
 COLUMNS += ("segment", "qualified_at", "created_at", "custom_fields", "verifications")

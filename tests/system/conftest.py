@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import make_url
 
-from demo.airflow import Airflow
-from demo.receiver import Received, Receiver, Reply
-from tests.commands import ROOT
-from tests.databases import empty_database, postgres
-from tests.examples import Examples
-from tests.statsd import Statsd
+from tests.support.airflow import Airflow
+from tests.support.commands import ROOT
+from tests.support.databases import empty_database, postgres
+from tests.support.examples import Examples
+from tests.support.receiver import Received, Receiver, Reply
+from tests.support.statsd import Statsd
 from tests.system.case import Case, Scenario, Stage
 
 if TYPE_CHECKING:

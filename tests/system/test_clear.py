@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from tests.system.case import Scenario, lead
 
 RECEIVER = SimpleNamespace(mended=False)

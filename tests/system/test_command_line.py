@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import wait_for
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
 RECEIVER = SimpleNamespace(mended=False)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from demo.receiver import is_signed
+from tests.support.receiver import is_signed
 from tests.system.case import Scenario
 
 SECRET = "whsec_" + base64.b64encode(b"qz7-signing-secret-0123456789").decode()

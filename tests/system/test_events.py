@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from demo.receiver import Received, Reply
-from demo.rest import wait_for
+from tests.support.receiver import Received, Reply
+from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
 

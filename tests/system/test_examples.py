@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.rest import ApiError, wait_for
-from tests.commands import ROOT, blocks
+from tests.support.commands import ROOT, blocks
+from tests.support.rest import ApiError, wait_for
 
 TABLE = ["1042", "1043", "1044"]
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from tests.system.case import Scenario, lead
 
 IN_FLIGHT = threading.Event()

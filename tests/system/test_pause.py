@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from tests.system.case import Scenario, lead
 
 ROWS = [lead(f"paused-{number:02}") for number in range(60)]

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import ApiError
+from tests.support.receiver import Reply
+from tests.support.rest import ApiError
 from tests.system.case import Scenario, lead, tables
 
 MARK, OTHER_MARK = "mqz7", "mkx9"  # in every personal value of a test, and in every secret

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import wait_for
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
 MANY = [lead(f"lead-{number:03}") for number in range(120)]

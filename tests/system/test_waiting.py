@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import wait_for
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from tests.system.case import Scenario, always, lead
 
 

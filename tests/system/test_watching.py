@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import create_engine, text
 
-from demo.receiver import Reply
-from demo.rest import wait_for
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
 UNWANTED = lead("unwanted", status="new")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.commands import EXAMPLES
+from tests.support.commands import EXAMPLES
 
 HEAVY = {"httptools", "sqlalchemy", "alembic", "jsonschema_rs", "orjson", "requests", "aiohttp"}
 HEAVY |= {"openlineage"}

@@ -30,7 +30,7 @@ class LeadDeliveriesPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         """The application behind the page."""
-        from zbl_provider.plugin.app import create_app
+        from zbl_provider.plugin.api.app import create_app
 
         return [{"app": create_app(), "url_prefix": PREFIX, "name": "ZBL lead deliveries"}]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.databases import log_url, postgres
 from tests.faults.death.servers import Server
 from tests.integration.dispatch.conftest import Bench, receiver
+from tests.support.databases import log_url, postgres
 from zbl_provider.log.storage.retry import TASK_PATIENCE
 from zbl_provider.log.store import DeliveryLog
 

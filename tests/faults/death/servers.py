@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import make_url
 
-from tests.databases import running_postgres
+from tests.support.databases import running_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path

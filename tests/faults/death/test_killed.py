@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from demo.receiver import Reply
 from tests.faults.death.witness import Tally, held_by, moody, refused
 from tests.faults.death.worker import Job, Step, Worker
+from tests.support.receiver import Reply
 from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Status
 

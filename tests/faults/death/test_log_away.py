@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from demo.receiver import Reply
-from tests.databases import empty_database
 from tests.faults.death.servers import Network
+from tests.support.databases import empty_database
+from tests.support.receiver import Reply
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import Status
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import Status
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.rest import wait_for
 from tests.faults.death.witness import OPEN, Tally, held_by, moody
 from tests.faults.death.worker import Job, Worker
+from tests.support.rest import wait_for
 from zbl_provider.dispatch.dispatcher import utc_now
 
 if TYPE_CHECKING:

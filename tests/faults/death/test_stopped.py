@@ -9,10 +9,10 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from demo.receiver import Reply
-from demo.rest import wait_for
 from tests.faults.death.witness import Tally
 from tests.faults.death.worker import Job, Step, Worker
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Status
 

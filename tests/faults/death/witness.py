@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from demo.receiver import Received, Reply
-from demo.rest import wait_for
+from tests.support.receiver import Received, Reply
+from tests.support.rest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING
 
-from tests.receivers import LOOPBACK, Authority, Receiver, response
+from tests.support.peers import LOOPBACK, Authority, Receiver, response
 
 if TYPE_CHECKING:
     from tests.faults.wire.catalogue import Fault

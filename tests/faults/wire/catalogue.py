@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.faults.wire import misdeeds as do
-from tests.receivers import (
+from tests.support.peers import (
     Authority,
     Behaviour,
     answer,

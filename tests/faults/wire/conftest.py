@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.receivers import Authority, Receiver
+from tests.support.peers import Authority, Receiver
 
 
 @pytest.fixture(scope="session")

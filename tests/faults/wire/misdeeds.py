@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable
 
-from tests.receivers import Behaviour, Peer, response
+from tests.support.peers import Behaviour, Peer, response
 
 Connection = Callable[[socket.socket, ssl.SSLContext, threading.Event], None]
 """Treats one new connection, until the event is set; TLS, if there is any, is its own business."""

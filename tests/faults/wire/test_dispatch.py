@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.databases import log_url, postgres
 from tests.faults.wire.catalogue import FAULTS
-from tests.receivers import answer, response
+from tests.support.databases import log_url, postgres
+from tests.support.peers import answer, response
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.schedule import Schedule

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.receivers import Receiver, raw, response
+from tests.support.peers import Receiver, raw, response
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.exchange import Answer, Failure
 from zbl_provider.delivery.guard import Guard

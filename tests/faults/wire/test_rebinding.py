@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from tests.receivers import LOOPBACK, answer
+from tests.support.peers import LOOPBACK, answer
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
 from zbl_provider.exceptions import BlockedAddress, ZblError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.wire.ailing import AilingReceiver
-from tests.receivers import Authority
+from tests.support.peers import Authority
 from zbl_provider.delivery.http.reply import EXCERPT_BYTES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.receiver import Receiver
+from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from airflow.cli import cli_parser
 
-from tests.databases import log_url, postgres
 from tests.integration.log.bench import NOON, ZAPIER, Bench, delivered
+from tests.support.databases import log_url, postgres
 from zbl_provider.cli import definition, deliveries, integrations, shell, upkeep
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Candidate, RunKey, Status

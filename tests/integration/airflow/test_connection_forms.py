@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from tests.commands import ROOT, blocks
+from tests.support.commands import ROOT, blocks
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.head import Head
 from zbl_provider.delivery.signing import Signer

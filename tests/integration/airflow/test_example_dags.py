@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from tests.commands import EXAMPLES, ROOT, commands, documentation
-from tests.databases import postgres
-from tests.examples import TABLE
+from tests.support.commands import EXAMPLES, ROOT, commands, documentation
+from tests.support.databases import postgres
+from tests.support.examples import TABLE
 
 __all__ = ["postgres"]
 

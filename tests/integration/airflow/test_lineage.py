@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from sqlalchemy import make_url
 
-from tests.databases import postgres
+from tests.support.databases import postgres
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
 
 __all__ = ["postgres"]

@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-from demo.receiver import Reply
-from tests.statsd import Statsd
+from tests.support.receiver import Reply
+from tests.support.statsd import Statsd
 from zbl_provider.delivery.outcome import Outcome, Verdict
 from zbl_provider.hooks.metrics import Metrics, metrics
 from zbl_provider.operators.dispatch import DispatchLeadsOperator

@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.callback_supervisor import execute_callback
 from airflow.triggers.callback import CallbackTrigger
 from requests.auth import AuthBase
 
-from demo.receiver import Reply, is_signed
+from tests.support.receiver import Reply, is_signed
 from zbl_provider.exceptions import ConfigurationError, NotificationFailed
 from zbl_provider.notifications.webhook import WebhookNotifier
 

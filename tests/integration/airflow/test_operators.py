@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from jinja2 import UndefinedError
 from requests.auth import AuthBase
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.webhook import WebhookHook

@@ -6,7 +6,7 @@ import traceback
 import pytest
 from sqlalchemy import make_url
 
-from tests.databases import postgres
+from tests.support.databases import postgres
 from zbl_provider.exceptions import LeadsDatabaseError
 from zbl_provider.hooks.rows import Rows
 

@@ -17,8 +17,8 @@ from airflow.sdk.exceptions import (
 )
 from sqlalchemy import make_url
 
-from demo.receiver import Reply
-from tests.databases import log_url, postgres
+from tests.support.databases import log_url, postgres
+from tests.support.receiver import Reply
 from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable, LeadsDatabaseError
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.sensors import waiting

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from structlog.testing import capture_logs
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.triggers.leads import QualifiedLeadTrigger
 

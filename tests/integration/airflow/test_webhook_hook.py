@@ -8,8 +8,8 @@ import requests
 from airflow.sdk.log import redact
 from requests.auth import AuthBase
 
-from demo.receiver import Reply
-from tests.receivers import proxy
+from tests.support.peers import proxy
+from tests.support.receiver import Reply
 from zbl_provider.exceptions import BlockedAddress, ConfigurationError, ZblError
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads import schema

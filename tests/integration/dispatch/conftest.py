@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, text
 
-from demo.receiver import Received, Receiver, Reply
-from tests.databases import log_url, postgres
+from tests.support.databases import log_url, postgres
+from tests.support.receiver import Received, Receiver, Reply
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.schedule import Schedule

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from zbl_provider.log.model import Status
 
 MINUTES = "SELECT number, started_at FROM zbl_attempt ORDER BY resend, number"

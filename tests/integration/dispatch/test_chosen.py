@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from tests.support.receiver import Reply
 from zbl_provider.log.browse.reader import Query
 from zbl_provider.log.model import Status
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from tests.support.receiver import Reply
 from zbl_provider.log.model import Status
 
 

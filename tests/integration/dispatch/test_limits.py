@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from demo.receiver import Reply
+from tests.support.receiver import Reply
 from zbl_provider.dispatch import drain
 from zbl_provider.log.model import Status
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.databases import empty_database
 from tests.integration.dispatch.conftest import LOOPBACK, Clock, key, lead
+from tests.support.databases import empty_database
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.dispatch.dispatcher import Dispatcher, Policy

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key
+from tests.support.receiver import Reply
 from zbl_provider.log.model import Status
 
 MANY = list(range(200))

@@ -5,8 +5,8 @@ import json
 import pytest
 from cryptography.fernet import Fernet
 
-from demo.receiver import Reply
 from tests.integration.dispatch.conftest import Bench, lead
+from tests.support.receiver import Reply
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from demo.receiver import Reply
 from tests.integration.dispatch.conftest import key, lead
+from tests.support.receiver import Reply
 from zbl_provider.dispatch.intake import read_one
 from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.log.model import Status

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.databases import empty_url, log_url, postgres
 from tests.integration.log.bench import Bench
+from tests.support.databases import empty_url, log_url, postgres
 from zbl_provider.log.store import DeliveryLog
 
 __all__ = ["bench", "empty_url", "log", "log_url", "postgres"]

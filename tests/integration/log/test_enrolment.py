@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from tests.databases import empty_database
 from tests.integration.log.bench import LEASE, NOON, ZAPIER, Bench, delivered, failed, lead
+from tests.support.databases import empty_database
 from zbl_provider.log.model import Enrolment, Status
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog

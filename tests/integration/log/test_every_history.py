@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete
 
-from tests.databases import empty_database
 from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
+from tests.support.databases import empty_database
 from zbl_provider.log.model import OPEN, Reopened, Settlement, Status
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, inspect, select, text
 
 import zbl_provider.log.storage
-from tests.databases import empty_database
+from tests.support.databases import empty_database
 from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
 from zbl_provider.log.storage import engine as log_engine
 from zbl_provider.log.storage import migrate

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.databases import log_url, postgres
-from tests.seeding import INTEGRATIONS, seed
+from tests.support.databases import log_url, postgres
+from tests.support.seeding import INTEGRATIONS, seed
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def airflow() -> FastAPI:
 @pytest.fixture
 def site(airflow, log_url) -> Site:
     """Give the page on a log with some hundreds of leads."""
-    from zbl_provider.plugin.asked import now
-    from zbl_provider.plugin.source import the_log
+    from zbl_provider.plugin.api.deps import the_log
+    from zbl_provider.plugin.api.query import now
 
     (page,) = [route.app for route in airflow.routes if getattr(route, "path", "") == "/zbl"]
     log = DeliveryLog(log_url)

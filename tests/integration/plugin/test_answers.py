@@ -18,8 +18,8 @@ from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
 from zbl_provider.log.browse.model import Page, Query, Row
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage import tables
-from zbl_provider.plugin import export, source
-from zbl_provider.plugin.source import the_log
+from zbl_provider.plugin.api import deps, export
+from zbl_provider.plugin.api.deps import the_log
 
 
 def test_pages_are_walked_through_newest_first_without_a_gap_or_a_repeat(site):
@@ -231,7 +231,7 @@ def test_the_log_is_opened_once_and_by_the_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log")
     with ThreadPoolExecutor(8) as threads:
         logs = set(threads.map(lambda _: the_log(), range(8)))
-    source._opened.cache_clear()
+    deps._opened.cache_clear()
     assert len(logs) == 1
     assert (tmp_path / "log.db").exists()
 

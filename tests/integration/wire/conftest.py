@@ -4,7 +4,7 @@ from ipaddress import ip_network
 import pytest
 import uvloop
 
-from tests.receivers import Authority, Receiver
+from tests.support.peers import Authority, Receiver
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.transport import Request, Transport

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.receivers import (
+from tests.support.peers import (
     answer,
     delayed,
     drip,

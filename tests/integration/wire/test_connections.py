@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.receivers import (
+from tests.support.peers import (
     Authority,
     answer,
     closed_port,

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.receivers import (
+from tests.support.peers import (
     LOOPBACK,
     Authority,
     Receiver,

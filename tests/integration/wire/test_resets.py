@@ -4,7 +4,7 @@ import threading
 import pytest
 import uvloop
 
-from tests.receivers import response
+from tests.support.peers import response
 from zbl_provider.delivery.exchange import Answer, Failure, FailureKind, Request
 
 ANSWER = response(200, b"taken")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.receivers import answer, in_turn, raw, raw_then_close, raw_then_reset, response
+from tests.support.peers import answer, in_turn, raw, raw_then_close, raw_then_reset, response
 from zbl_provider.delivery.exchange import Answer, FailureKind, Request
 from zbl_provider.delivery.http import pool
 

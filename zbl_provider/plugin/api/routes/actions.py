@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, HTTPException
 
 from zbl_provider.log.model import RunKey
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.plugin import shown
-from zbl_provider.plugin.access import Dags, Editor, Keeper, from_this_page
-from zbl_provider.plugin.asked import Chosen, NotCleared, Now, in_error
-from zbl_provider.plugin.source import Log
+from zbl_provider.plugin.api import serialize
+from zbl_provider.plugin.api.access import Dags, Editor, Keeper, from_this_page
+from zbl_provider.plugin.api.deps import Log
+from zbl_provider.plugin.api.query import Chosen, NotCleared, Now, in_error
 
 routes = APIRouter(dependencies=[Depends(from_this_page)])
 
@@ -32,7 +32,7 @@ def resend(chosen: Chosen, dags: Editor, log: Log, now: Now) -> dict[str, Any]:
         "count": found.count,
         "left": 0 if query is None else log.resendable(query),
         "unsendable": found.unsendable,
-        "runs": [shown.run(key) for key in found.runs],
+        "runs": [serialize.run(key) for key in found.runs],
     }
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.tables import LARGEST_NUMBER
-from zbl_provider.plugin.access import Readable
+from zbl_provider.plugin.api.access import Readable
 
 MOST_CHOSEN = 1000
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]

@@ -12,7 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
 from zbl_provider.exceptions import ZblError
-from zbl_provider.plugin import acting, assets, integrations, reading
+from zbl_provider.plugin.api import assets
+from zbl_provider.plugin.api.routes import actions, deliveries, integrations
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +35,7 @@ def create_app() -> FastAPI:
     """Return the application; each of its routes asks for a user of Airflow (Contract 7.2)."""
     # Without a schema or its pages, which FastAPI serves to everybody.
     app = FastAPI(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(get_user)])
-    for part in (reading, integrations, acting):
+    for part in (deliveries, integrations, actions):
         app.include_router(part.routes, prefix="/api")
     app.include_router(assets.routes)
     app.add_middleware(Headers)

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, make_url, text
 
-from demo.receiver import Reply
-from demo.rest import wait_for
-from tests.commands import EXAMPLES, commands, documentation
+from tests.support.commands import EXAMPLES, commands, documentation
+from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 
 if TYPE_CHECKING:
-    from demo.airflow import Airflow
-    from demo.receiver import Received, Receiver
-    from demo.rest import Rest
+    from tests.support.airflow import Airflow
+    from tests.support.receiver import Received, Receiver
+    from tests.support.rest import Rest
 
 PATH = "/examples/"
 # One process for all of them: each would spend seconds on importing Airflow. It takes the commands

@@ -10,10 +10,10 @@ from fastapi import Query as FromUrl
 from fastapi.responses import StreamingResponse
 
 from zbl_provider.log.model import Status
-from zbl_provider.plugin import export, shown
-from zbl_provider.plugin.access import Editable, Readable
-from zbl_provider.plugin.asked import Asked, Now, in_error
-from zbl_provider.plugin.source import Log
+from zbl_provider.plugin.api import export, serialize
+from zbl_provider.plugin.api.access import Editable, Readable
+from zbl_provider.plugin.api.deps import Log
+from zbl_provider.plugin.api.query import Asked, Now, in_error
 
 routes = APIRouter()
 
@@ -30,7 +30,7 @@ def deliveries(
     before: int | None = None,
 ) -> dict[str, Any]:
     """Return the newest leads that the filters find, or those before a number."""
-    return shown.page(log.reader.deliveries(query, limit=limit, before=before), editable)
+    return serialize.page(log.reader.deliveries(query, limit=limit, before=before), editable)
 
 
 @routes.get("/deliveries.csv")
@@ -47,7 +47,7 @@ def delivery(delivery_id: int, dags: Readable, editable: Editable, log: Log) -> 
     found = log.reader.delivery(delivery_id)
     if found is None or not (dags is None or found.row.run.dag_id in dags):
         raise HTTPException(404, "There is no such lead in the log.")
-    return shown.detail(found, editable)
+    return serialize.detail(found, editable)
 
 
 @routes.get("/funnel")
@@ -64,7 +64,7 @@ def activity(
     """Return attempts over time, of the last year where no period is asked for."""
     query = replace(query, status=None, since=query.since or now - _LONG)
     found = log.reader.activity(query, now=now, buckets=buckets)
-    return [shown.bucket(one) for one in found]
+    return [serialize.bucket(one) for one in found]
 
 
 @routes.get("/resendable")

@@ -19,7 +19,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request
 
-from zbl_provider.plugin.source import Log
+from zbl_provider.plugin.api.deps import Log
 
 Dags = frozenset[str]
 

@@ -3,7 +3,7 @@ Real databases for the delivery log, one of its own for each test.
 
 A conftest makes the fixtures known to the tests beside it::
 
-    from tests.databases import log_url, postgres
+    from tests.support.databases import log_url, postgres
 
     __all__ = ["log_url", "postgres"]
 """

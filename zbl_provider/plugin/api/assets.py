@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 routes = APIRouter()
 
-_FILES = StaticFiles(directory=Path(__file__).parent / "static")
+_FILES = StaticFiles(directory=Path(__file__).parents[1] / "static")
 
 _SIGN_IN = """<!doctype html>
 <html lang="en">

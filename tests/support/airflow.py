@@ -22,7 +22,7 @@ from urllib.error import URLError
 import psutil
 from sqlalchemy import make_url
 
-from demo.rest import ApiError, Rest, wait_for
+from tests.support.rest import ApiError, Rest, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def _bind(stack: ExitStack, favourite: int | None) -> int:
             continue
         bound = stack.enter_context(socket.socket())
         try:
-            bound.bind(("0.0.0.0" if port else "127.0.0.1", port))  # noqa: S104 (busy on any address is busy)
+            bound.bind(("0.0.0.0" if port else "127.0.0.1", port))
         except OSError:
             continue
         return int(bound.getsockname()[1])

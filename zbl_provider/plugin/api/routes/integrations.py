@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from zbl_provider.log.browse.model import Query, Totals
 from zbl_provider.log.model import Integration, Status
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.plugin.access import Dags, Readable, permitted
-from zbl_provider.plugin.asked import Asked
-from zbl_provider.plugin.shown import moment
-from zbl_provider.plugin.source import Log
+from zbl_provider.plugin.api.access import Dags, Readable, permitted
+from zbl_provider.plugin.api.deps import Log
+from zbl_provider.plugin.api.query import Asked
+from zbl_provider.plugin.api.serialize import moment
 
 routes = APIRouter()
 

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from zbl_provider.plugin.shown import row
+from zbl_provider.plugin.api.serialize import row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
