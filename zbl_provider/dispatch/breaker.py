@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.outcome import Outcome
+    from zbl_provider.log.model import Integration
     from zbl_provider.log.store import DeliveryLog
 
 logger = logging.getLogger(__name__)
@@ -31,13 +33,29 @@ CONFIGURATION_ERRORS = frozenset(
 IN_A_ROW = 10
 
 
-class Gate:
+@dataclass(frozen=True, slots=True)
+class Decision:
     """
-    Closes for a hold, and after ten leads in a row that met one configuration error (8.6).
+    What the answers of an integration mean for all tasks that send to it.
 
-    The gate of a paused integration lets one lead through, the probe: it opens when that is
-    delivered, and closes otherwise. What it decides is written to the log by `record`, so that
-    every task finds it.
+    :param paused_status: the status that pauses it; None when it is paused no longer
+    :param answer: the answer that decided, in words
+    """
+
+    paused_status: int | None
+    answer: str
+
+
+class Breaker:
+    """
+    Opens for a hold, and after ten leads in a row that met one configuration error (8.6).
+
+    The breaker of a paused integration is half-open: it lets one lead through, the probe, closes
+    when that is delivered, and opens otherwise. What it decides is written to the log by `record`,
+    so that every task finds it.
+
+    Its state has one owner, the thread of the event loop. The log is read and written in other
+    threads; they return what they found, and only the owner draws conclusions from that.
 
     :param log: the delivery log
     :param destination: the integration
@@ -50,14 +68,14 @@ class Gate:
         self._log = log
         self._destination = destination
         self._clock = clock
-        self._state = log.integration(destination.integration)
+        self._integration = self._read()
         self._refusals = 0
         self._refused: int | None = None  # with this status
         self._answer: str | None = None
-        self.unrecorded = False
-        self._turn = threading.Lock()
-        self.probing = self._state.paused
-        self.closed = self.held is not None
+        self._unrecorded: Decision | None = None
+        self._version = 0  # counts what this task decided and wrote
+        self.half_open = self._integration.paused
+        self.open = self.held is not None
         self.probe_due_at: datetime | None = None
 
     @property
@@ -65,10 +83,11 @@ class Gate:
         """Who keeps the leads back, and what lets them go; None when nobody does."""
         if not self._destination.active:
             return "Its connection is not active: set Active there"
-        if self._state.held:
+        if self._integration.held:
             name = self._destination.integration
             return (
-                f"{self._state.held_by} holds it since {self._state.held_at:%Y-%m-%d %H:%M} UTC: "
+                f"{self._integration.held_by} holds it since "
+                f"{self._integration.held_at:%Y-%m-%d %H:%M} UTC: "
                 f"resume it on the page Lead deliveries, or with "
                 f"`airflow zbl integrations resume {name}`"
             )
@@ -80,28 +99,28 @@ class Gate:
 
         :param waiting: how many leads of the task are not settled
         """
-        status = self._state.paused_status
+        status = self._integration.paused_status
         answer = self._answer or (describe(status, Verdict.ERROR) if status else None)
         if self.held or answer is None or not (self._answer or waiting):
             return None
         return IntegrationPaused(self._destination.integration, answer, waiting)
 
-    def heed(self, outcome: Outcome, due_at: datetime | None) -> None:
+    def attempted(self, outcome: Outcome, due_at: datetime | None) -> None:
         """
         Draw the conclusions from one attempt; they come in the order in which attempts end.
 
         :param outcome: how it ended
         :param due_at: when it is tried again, if it is
         """
-        if self.closed:
+        if self.open:
             return
         if outcome.verdict is Verdict.DELIVERED:
             self._refusals = 0
-            # In this order: whoever looks meanwhile must not take the old pause for a new one.
-            self.unrecorded = self.unrecorded or self.probing
-            self.probing = False
-        elif self.probing:
-            self._answer, self.probe_due_at, self.closed = outcome.detail, due_at, True
+            if self.half_open:
+                self.half_open = False
+                self._decide(Decision(None, outcome.detail))
+        elif self.half_open:
+            self._answer, self.probe_due_at, self.open = outcome.detail, due_at, True
         elif outcome.verdict is Verdict.ERROR:
             self._refuse(outcome)
 
@@ -112,29 +131,55 @@ class Gate:
         self._refusals = self._refusals + 1 if outcome.status == self._refused else 1
         self._refused = outcome.status
         if self._refusals == IN_A_ROW:
-            self._answer, self.unrecorded, self.closed = outcome.detail, True, True
+            self._answer, self.open = outcome.detail, True
+            self._decide(Decision(outcome.status, outcome.detail))
 
-    def record(self) -> None:
-        """Write to the log what the outcomes have decided, if anything; it may be called often."""
-        if self.unrecorded:
-            with self._turn:
-                self._record()
-                self.unrecorded = False
+    def _decide(self, decision: Decision) -> None:
+        self._unrecorded = decision
+        self._version += 1
 
-    def _record(self) -> None:
+    async def record(self) -> None:
+        """Write to the log what the outcomes have decided, if anything; one call at a time."""
+        while decision := self._unrecorded:
+            await asyncio.to_thread(self._write, decision)
+            self._version += 1
+            if self._unrecorded is decision:
+                self._unrecorded = None
+
+    def _write(self, decision: Decision) -> None:
         name = self._destination.integration
-        if self.closed and self._refused:
-            self._log.pause(name, self._refused, self._clock())
-            logger.warning("%d leads in a row: %s. %s is paused.", IN_A_ROW, self._answer, name)
+        if decision.paused_status:
+            self._log.pause(name, decision.paused_status, self._clock())
+            logger.warning("%d leads in a row: %s. %s is paused.", IN_A_ROW, decision.answer, name)
         else:
             self._log.unpause(name)
             logger.info("%s has taken a lead: it is no longer paused.", name)
 
+    async def watch(self) -> None:
+        """See once whether somebody else has held, paused or resumed the integration."""
+        version = self._version
+        integration = await asyncio.to_thread(self._read)
+        self._apply(integration, is_current=version == self._version)
+
     def look(self) -> None:
-        """See whether the integration was held, paused or resumed meanwhile by somebody else."""
-        with self._turn:
-            self._state = self._log.integration(self._destination.integration)
-            if not self._state.paused:
-                self.probing = False
-            paused = self._state.paused and not self.probing and not self.unrecorded
-            self.closed = self.closed or paused or self.held is not None
+        """See the same where no event loop runs."""
+        self._apply(self._read(), is_current=True)
+
+    def _read(self) -> Integration:
+        return self._log.integration(self._destination.integration)
+
+    def _apply(self, integration: Integration, *, is_current: bool) -> None:
+        if not is_current or self._unrecorded:
+            # It may have been read before this task's own decision was written: that stands, and
+            # the next look tells of later ones. A hold is another person's, and always counts.
+            integration = replace(
+                integration,
+                paused_at=self._integration.paused_at,
+                paused_status=self._integration.paused_status,
+            )
+        elif not integration.paused:
+            self.half_open = False
+        elif not self.half_open:
+            self.open = True
+        self._integration = integration
+        self.open = self.open or self.held is not None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from zbl_provider.dispatch.breaker import Gate
+from zbl_provider.dispatch.breaker import Breaker
 from zbl_provider.dispatch.drain import Drain
 from zbl_provider.dispatch.feeder import Enrolling
 from zbl_provider.log.model import OPEN, Status
@@ -143,16 +143,16 @@ class Dispatcher:
             # round, another task could resend what the clear was meant to correct.
             enrolling.finish()
             self._reopen(run, epoch)
-        gate = Gate(self.log, self.destination, self.clock)
-        if not gate.closed:
-            self._draining = self._drain(run, gate)
+        breaker = Breaker(self.log, self.destination, self.clock)
+        if not breaker.open:
+            self._draining = self._drain(run, breaker)
             if self._stopping:
                 self._draining.stop()
             self._draining.run(enrolling)
-            gate.look()
+            breaker.look()
         else:
             enrolling.finish()
-        return self._report(run, enrolling.skipped, gate)
+        return self._report(run, enrolling.skipped, breaker)
 
     def _enrolling(self, run: Run, found: Iterable[Lead | Unreadable]) -> Enrolling:
         rule = Rule(
@@ -178,7 +178,7 @@ class Dispatcher:
         """Tell whether a clear means all that the run has sent, not just some chosen leads."""
         return run.cleared and self.policy.resend_all and not run.chosen
 
-    def _drain(self, run: Run, gate: Gate) -> Drain:
+    def _drain(self, run: Run, breaker: Breaker) -> Drain:
         return Drain(
             log=self.log,
             run=run,
@@ -186,7 +186,7 @@ class Dispatcher:
             guard=self.guard,
             schedule=self.policy.schedule,
             only_own=self.policy.only_own,
-            gate=gate,
+            breaker=breaker,
             clock=self.clock,
             observe=self.observe,
         )
@@ -207,26 +207,26 @@ class Dispatcher:
                 reopened.unsendable,
             )
 
-    def _report(self, run: Run, skipped: int, gate: Gate) -> Report:
+    def _report(self, run: Run, skipped: int, breaker: Breaker) -> Report:
         counts = self.log.counts(run)
-        paused = gate.paused(sum(counts.get(status, 0) for status in OPEN))
-        refused = paused and gate.closed
-        due_at = gate.probe_due_at if refused else self._due_at(run, counts, gate)
+        paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
+        refused = paused and breaker.open
+        due_at = breaker.probe_due_at if refused else self._due_at(run, counts, breaker)
         return Report(
             counts=counts,
             skipped=skipped,
-            held=gate.held,
+            held=breaker.held,
             paused=paused,
             due_at=due_at if self.policy.wait_for_retries else None,
             failed=tuple(self.log.first_failed(run)),
         )
 
-    def _due_at(self, run: Run, counts: Mapping[Status, int], gate: Gate) -> datetime | None:
+    def _due_at(self, run: Run, counts: Mapping[Status, int], breaker: Breaker) -> datetime | None:
         due_at = self.log.next_due(run)
         if due_at is None:
             return None
         now = self.clock()
-        if gate.held:
+        if breaker.held:
             # The integration's next run sends what is held; a single lead has only its own task.
             return now + _HELD_RECHECK if self.policy.only_own else None
         if counts.get(Status.SENDING) or due_at <= now:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
-    from zbl_provider.dispatch.breaker import Gate
+    from zbl_provider.dispatch.breaker import Breaker
     from zbl_provider.dispatch.feeder import Enrolling
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Claimed, Run
@@ -59,7 +59,7 @@ class Drain:
     :param guard: which addresses may be reached
     :param schedule: waits between attempts
     :param only_own: claim this run's leads alone
-    :param gate: closes when nothing more may be sent
+    :param breaker: opens when nothing more may be sent
     :param clock: gives the present time
     :param observe: told of each group of attempts that is settled
     """
@@ -73,7 +73,7 @@ class Drain:
         guard: Guard,
         schedule: Schedule,
         only_own: bool,
-        gate: Gate,
+        breaker: Breaker,
         clock: Callable[[], datetime],
         observe: Observer | None = None,
     ) -> None:
@@ -83,11 +83,11 @@ class Drain:
         self._guard = guard
         self._schedule = schedule
         self._only_own = only_own
-        self._gate = gate
+        self._breaker = breaker
         self._clock = clock
         self._lease = timedelta(seconds=_LEASE_SECONDS + 2 / (destination.max_rate or 1))
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
-        self._settler = Settler(log, run, gate, lambda: self._in_flight, observe)
+        self._settler = Settler(log, run, breaker, lambda: self._in_flight, observe)
         self._observe = observe
         self._changed = asyncio.Event()
         self._enrolling = True
@@ -127,7 +127,7 @@ class Drain:
     @property
     def _over(self) -> bool:
         """Whether nothing more is to be sent, though more may be found."""
-        return self._stopping or self._gate.closed
+        return self._stopping or self._breaker.open
 
     async def _drain(self, enrolling: Enrolling) -> None:
         self._heed_interruptions()
@@ -168,7 +168,7 @@ class Drain:
         """Notice what others do to the integration; the leads in hand are given back at once."""
         while not self._over:
             await asyncio.sleep(_WATCH_SECONDS)
-            await asyncio.to_thread(self._gate.look)
+            await self._breaker.watch()
         self._changed.set()
 
     async def _enrol(self, enrolling: Enrolling) -> Exception | None:
@@ -195,7 +195,7 @@ class Drain:
 
     async def _spare_lease(self) -> timedelta | None:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
-        if self._destination.max_rate is not None or self._gate.probing:
+        if self._destination.max_rate is not None or self._breaker.half_open:
             return None
         for _ in range(_LOOKS):
             if self._over:
@@ -244,7 +244,7 @@ class Drain:
                 self._lease,
                 run=self._run,
                 only_own=self._only_own,
-                probe=self._gate.probing,
+                probe=self._breaker.half_open,
             )
             if claimed:
                 self._take(claimed)
@@ -333,7 +333,7 @@ class Drain:
         due_at = None
         if outcome.verdict is Verdict.RETRY:
             due_at = self._schedule.next_attempt(claimed.attempt, outcome, self._clock())
-        self._gate.heed(outcome, due_at)
+        self._breaker.attempted(outcome, due_at)
         self._progress.attempted(claimed, outcome, due_at)
         return Settlement(claimed=claimed, outcome=outcome, started_at=started_at, due_at=due_at)
 

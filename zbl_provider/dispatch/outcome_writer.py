@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from zbl_provider.dispatch.breaker import Gate
+    from zbl_provider.dispatch.breaker import Breaker
     from zbl_provider.log.model import Run, Settlement
     from zbl_provider.log.store import DeliveryLog
 
@@ -32,7 +32,7 @@ class Settler:
 
     :param log: the delivery log
     :param run: the run that makes the attempts
-    :param gate: has its decisions written down after the outcomes that led to them
+    :param breaker: has its decisions written down after the outcomes that led to them
     :param in_flight: tells how many leads are out, those whose outcomes wait here included
     :param observe: told of each group that is settled
     """
@@ -41,13 +41,13 @@ class Settler:
         self,
         log: DeliveryLog,
         run: Run,
-        gate: Gate,
+        breaker: Breaker,
         in_flight: Callable[[], int],
         observe: Observer | None = None,
     ) -> None:
         self._log = log
         self._run = run
-        self._gate = gate
+        self._breaker = breaker
         self._in_flight = in_flight
         self._observe = observe
         self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
@@ -84,8 +84,7 @@ class Settler:
             self._since, self._hand = None, []
             if self._observe:
                 self._observe(group)
-            if self._gate.unrecorded:
-                await asyncio.to_thread(self._gate.record)
+            await self._breaker.record()
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             await settled(len(group))

@@ -1,0 +1,140 @@
+"""The breaker's state has one owner, whatever a thread reads meanwhile (Contract 8.6)."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from zbl_provider.delivery.outcome import Outcome, Verdict
+from zbl_provider.dispatch.breaker import IN_A_ROW, Breaker
+
+REFUSED = Outcome(Verdict.ERROR, 401, None, "it answered 401", None, 0.1, "")
+DELIVERED = Outcome(Verdict.DELIVERED, 200, None, "it answered 200", None, 0.1, "")
+SECONDS = 10
+
+
+@dataclass
+class Held:
+    """Holds back any other thread than the owner's, from where it has read until it may go on."""
+
+    owner: threading.Thread = field(default_factory=threading.current_thread)
+    armed: bool = False
+    reached: threading.Event = field(default_factory=threading.Event)
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+
+    def here(self) -> None:
+        if self.armed and threading.current_thread() is not self.owner:
+            self.reached.set()
+            self.may_go_on.wait(SECONDS)
+
+
+class Overtaken:
+    """Passes all on; whoever reads one attribute in another thread is overtaken."""
+
+    def __init__(self, behind, name, held):
+        self._behind, self._name, self._held = behind, name, held
+
+    def __getattr__(self, name):
+        value = getattr(self._behind, name)
+        if name != self._name:
+            return value
+        if not callable(value):
+            self._held.here()
+            return value
+
+        def call(*arguments):
+            answer = value(*arguments)
+            self._held.here()
+            return answer
+
+        return call
+
+
+@pytest.fixture
+def held():
+    return Held()
+
+
+async def overtake(look, held, meanwhile):
+    """Look, and do something else between what the look has read and what it makes of that."""
+    held.armed = True
+    looking = asyncio.ensure_future(look)
+    await asyncio.to_thread(held.reached.wait, 1)
+    await meanwhile()
+    held.may_go_on.set()
+    await looking
+    held.armed = False
+
+
+@pytest.mark.parametrize("place", ["log", "destination"])
+async def test_a_look_does_not_undo_a_pause_that_it_did_not_see(bench, held, place):
+    """Ten 401 while a look is under way open the breaker, and the log says so (8.6)."""
+    log, destination = bench.log, bench.dispatcher().destination
+    if place == "log":
+        log = Overtaken(log, "integration", held)
+    else:
+        destination = Overtaken(destination, "active", held)
+    breaker = Breaker(log, destination, bench.clock)
+
+    async def refuse():
+        for _ in range(IN_A_ROW):
+            breaker.attempted(REFUSED, None)
+
+    await overtake(breaker.watch(), held, refuse)
+    assert breaker.open
+    await breaker.record()
+    await breaker.watch()
+    assert breaker.open
+    assert bench.log.integration("zapier").paused_status == REFUSED.status
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_a_look_does_not_take_an_old_pause_for_a_new_one(bench, held, recorded):
+    """The delivered probe closes the breaker, though a look still saw the pause (8.6)."""
+    bench.log.pause("zapier", REFUSED.status, bench.clock())
+    log = Overtaken(bench.log, "integration", held)
+    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
+    assert breaker.half_open
+
+    async def deliver():
+        breaker.attempted(DELIVERED, None)
+        if recorded:
+            await breaker.record()
+
+    await overtake(breaker.watch(), held, deliver)
+    assert (breaker.open, breaker.half_open) == (False, False)
+    await breaker.record()
+    await breaker.watch()
+    assert not breaker.open
+    assert bench.log.integration("zapier").paused_status is None
+
+
+async def test_a_look_that_was_overtaken_still_sees_a_hold(bench, held):
+    """A person's hold counts, whatever the task decided meanwhile (8.4)."""
+    bench.log.pause("zapier", REFUSED.status, bench.clock())
+    log = Overtaken(bench.log, "integration", held)
+    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
+    bench.log.hold("zapier", "Ana", bench.clock())
+
+    async def deliver():
+        breaker.attempted(DELIVERED, None)
+
+    await overtake(breaker.watch(), held, deliver)
+    assert breaker.open
+    assert "Ana" in breaker.held
+
+
+async def test_a_decision_made_while_another_is_written_is_written_too(bench, held):
+    """A probe that is delivered, and ten 401 at once after it, leave a pause in the log (8.6)."""
+    bench.log.pause("zapier", 403, bench.clock())
+    log = Overtaken(bench.log, "unpause", held)
+    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
+    breaker.attempted(DELIVERED, None)
+
+    async def refuse():
+        for _ in range(IN_A_ROW):
+            breaker.attempted(REFUSED, None)
+
+    await overtake(breaker.record(), held, refuse)
+    assert bench.log.integration("zapier").paused_status == REFUSED.status
