@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.dispatch.intake import candidate
+from zbl_provider.exceptions import DispatchStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,10 +17,13 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.supply import Supply
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Candidate, Claimed, Run
     from zbl_provider.log.outbox.decision import Rule
     from zbl_provider.log.store import DeliveryLog
+
+_Item = TypeVar("_Item")
 
 _FIRST_BATCH = 50  # leads of the first write of the log, so that sending begins soon;
 _LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
@@ -118,3 +124,57 @@ class Enrolling:
         """Let go of a source that was not read to its end; in the thread that read it."""
         if isinstance(self._found, Generator):
             self._found.close()
+
+
+class Feeder:
+    """
+    Enrols while the senders send.
+
+    :param enrolling: reads what was found and writes it to the log
+    :param supply: takes what is claimed in the same write
+    :param is_stopping: tells whether Airflow ends the task
+    """
+
+    def __init__(
+        self, enrolling: Enrolling, supply: Supply, is_stopping: Callable[[], bool]
+    ) -> None:
+        self._enrolling = enrolling
+        self._supply = supply
+        self._is_stopping = is_stopping
+        # One thread reads the source: some databases' connections demand it.
+        self._source = ThreadPoolExecutor(1, "zbl-source")
+
+    async def run(self) -> Exception | None:
+        """
+        Enrol until there is no more.
+
+        :return: what the source or the log raised, to be raised again when the rest is sent
+        """
+        reading = self._in_source(self._enrolling.read)
+        try:
+            while batch := await reading:
+                if self._is_stopping():
+                    return DispatchStopped()
+                reading = self._in_source(self._enrolling.read)
+                lease = await self._supply.spare_lease()
+                claimed = await asyncio.to_thread(self._enrolling.write, batch, lease)
+                await self._supply.take_or_release(claimed)
+        except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
+            return problem
+        finally:
+            reading.cancel()
+            self._supply.end_of_feed()
+            self._source.submit(self._enrolling.close)
+        return None
+
+    def shut_down(self, *, wait: bool) -> None:
+        """
+        Let go of the source.
+
+        :param wait: for the thread that reads it; a query may hang, and what ends the task does
+            not wait for that
+        """
+        self._source.shutdown(wait=wait)
+
+    def _in_source(self, call: Callable[[], _Item]) -> asyncio.Future[_Item]:
+        return asyncio.get_running_loop().run_in_executor(self._source, call)

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.support.receiver import Reply
-from zbl_provider.dispatch import drain
+from zbl_provider.dispatch import rate, supply
 from zbl_provider.log.model import Status
 
 
@@ -69,8 +69,9 @@ def test_a_slow_rate_sends_every_lead(bench, monkeypatch):
 
     hurried = ModuleType("asyncio")
     hurried.__dict__.update(asyncio.__dict__, sleep=sleep)
-    monkeypatch.setattr(drain, "asyncio", hurried)
-    monkeypatch.setattr(drain, "time", SimpleNamespace(sleep=time.sleep, monotonic=fast))
+    for module in (rate, supply):
+        monkeypatch.setattr(module, "asyncio", hurried)
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=time.sleep, monotonic=fast))
     bench.clock = lambda: start + timedelta(seconds=fast())
     bench.extra = {"max_rate": 0.1}
     assert bench.dispatch("run 1", list(range(24))).counts == {Status.DELIVERED: 24}

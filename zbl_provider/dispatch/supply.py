@@ -1,0 +1,200 @@
+"""Leads that are claimed and wait for a sender: never too few, and no more than can be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from typing import TYPE_CHECKING
+
+from zbl_provider.dispatch.loop import moment
+from zbl_provider.dispatch.rate import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.dispatch.breaker import Breaker
+    from zbl_provider.log.model import Claimed, Run
+    from zbl_provider.log.store import DeliveryLog
+
+_LARGEST_CLAIM = 500
+_SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
+_POLL_SECONDS = 0.25
+# How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
+_LOOKS, _PAUSE_SECONDS = 50, 0.01
+
+
+class Supply:
+    """
+    Claims what is due, and hands it to the senders.
+
+    :param log: the delivery log
+    :param run: the run that claims
+    :param destination: how much at once (``max_concurrency``) and how fast (``max_rate``)
+    :param only_own: claim this run's leads alone
+    :param breaker: half-open, it lets one lead through
+    :param clock: gives the present time
+    :param is_over: tells whether nothing more is to be sent, though more may be found
+    """
+
+    def __init__(
+        self,
+        *,
+        log: DeliveryLog,
+        run: Run,
+        destination: Destination,
+        only_own: bool,
+        breaker: Breaker,
+        clock: Callable[[], datetime],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._log = log
+        self._run = run
+        self._destination = destination
+        self._only_own = only_own
+        self._breaker = breaker
+        self._clock = clock
+        self._is_over = is_over
+        self._rate = Rate(destination.max_rate)
+        self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
+        self._changed = asyncio.Event()
+        self.in_flight = 0  # claimed, and neither settled nor released
+        self.fed = True  # more may still be enrolled
+
+    async def run(self) -> None:
+        """Keep the senders supplied; return when nothing is due and nothing can become due."""
+        limit = self._first_limit()
+        while not self._is_over():
+            # Looked at before the claim: a lead enrolled or released after it is not overlooked.
+            quiet = not self.fed and self.in_flight == 0
+            self._changed.clear()
+            claimed = await asyncio.to_thread(
+                self._log.claim,
+                self._destination.integration,
+                limit,
+                self._clock(),
+                self._rate.lease,
+                run=self._run,
+                only_own=self._only_own,
+                probe=self._breaker.half_open,
+            )
+            if claimed:
+                self._take(claimed)
+                limit = self._next_limit(limit, await self._until_low(limit))
+            elif quiet:
+                return
+            else:
+                await self._until_changed()
+                if self.fed or self.in_flight:
+                    # Much can change in a moment, and each look costs a query.
+                    await moment()
+                await self._until_low(limit, _SHORT_SUPPLY_SECONDS)
+
+    async def next(self) -> Claimed | None:
+        """Take a lead when it may leave; None when there are no more."""
+        return await self._rate.paced(self._ready.get, self._is_over)
+
+    def put_back(self, claimed: Claimed) -> None:
+        """Let a lead be given back with the rest."""
+        self._ready.put_nowait(claimed)
+
+    def close(self) -> None:
+        """Give each sender a None, once."""
+        for _ in range(self._destination.max_concurrency):
+            self._ready.put_nowait(None)
+
+    def wake(self) -> None:
+        """Look again: something has changed."""
+        self._changed.set()
+
+    def wake_if_empty(self) -> None:
+        """Look again if the senders have nothing left to take."""
+        if self._ready.empty():
+            self._changed.set()
+
+    def end_of_feed(self) -> None:
+        """Nothing more is enrolled."""
+        self.fed = False
+        self._changed.set()
+
+    def settled(self, count: int) -> None:
+        """So many leads are out of hand."""
+        self.in_flight -= count
+        self._changed.set()
+
+    async def spare_lease(self) -> timedelta | None:
+        """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
+        if self._rate.limited or self._breaker.half_open:
+            return None
+        for _ in range(_LOOKS):
+            if self._is_over():
+                return None
+            if self._ready.qsize() < _LARGEST_CLAIM:
+                return self._rate.lease
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return None
+
+    async def take_or_release(self, claimed: Sequence[Claimed]) -> None:
+        """
+        Take what was claimed as it was enrolled.
+
+        :param claimed: released where nothing more is to be sent
+        """
+        if claimed and self._is_over():
+            self.in_flight += len(claimed)
+            await self.release(claimed)
+        else:
+            self._take(claimed)
+
+    def _take(self, claimed: Sequence[Claimed]) -> None:
+        self.in_flight += len(claimed)
+        for lead in claimed:
+            self._ready.put_nowait(lead)
+        self._changed.set()
+
+    async def release(self, claimed: Sequence[Claimed]) -> None:
+        """Give claimed leads back unsent; it is no attempt."""
+        await asyncio.to_thread(self._log.release, claimed, self._clock())
+        self.settled(len(claimed))
+
+    async def release_unsent(self) -> None:
+        """Give back all that no sender took."""
+        if unsent := self.unsent():
+            await self.release(unsent)
+
+    def unsent(self) -> list[Claimed]:
+        """Take all that no sender took."""
+        unsent = []
+        while not self._ready.empty():
+            if (claimed := self._ready.get_nowait()) is not None:
+                unsent.append(claimed)
+        return unsent
+
+    def _first_limit(self) -> int:
+        return self._rate.largest_claim(2 * self._destination.max_concurrency)
+
+    def _next_limit(self, limit: int, took: float) -> int:
+        """Claim more at once where the senders are fast, and less where they are slow."""
+        if self._rate.limited:
+            return limit
+        if took < _SHORT_SUPPLY_SECONDS:
+            return min(2 * limit, max(_LARGEST_CLAIM, self._first_limit()))
+        return max(limit // 2, self._first_limit()) if took > _LONG_SUPPLY_SECONDS else limit
+
+    async def _until_low(self, limit: int, seconds: float = math.inf) -> float:
+        """Wait until most of what was claimed is taken, or for so long; return how long it took."""
+        started = time.monotonic()
+        while (took := time.monotonic() - started) < seconds and not self._is_over():
+            if self._ready.qsize() <= limit // 4:
+                break
+            self._changed.clear()
+            await self._until_changed()
+        return took
+
+    async def _until_changed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._changed.wait()
