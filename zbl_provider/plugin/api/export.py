@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from zbl_provider.plugin.api.serialize import row
@@ -31,8 +32,11 @@ COLUMNS = (
     "map_index",
     "webhook_id",
 )
-# A spreadsheet takes a cell that begins so for a formula, some after trimming it.
+# A spreadsheet takes a cell that begins so for a formula, some after trimming it. Where a semicolon
+# or a tab separates, a cell begins after that, too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+
+_SEPARATORS = re.compile(r"([;|\t\r\n])")
 
 
 def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
@@ -41,7 +45,8 @@ def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
 
     :param pages: gives the rows before a number, the newest first
     """
-    yield _text([COLUMNS])
+    # Without the mark Excel takes UTF-8 for the character set of the country.
+    yield "\ufeff" + _text([COLUMNS])
     before: int | None = None
     while True:
         found = pages(before)
@@ -53,9 +58,17 @@ def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
 
 def harmless(value: object) -> object:
     """Return a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    cells = _SEPARATORS.split(value)
+    # Separators stand at the odd places; the first cell is what the whole value begins with.
+    cells[::2] = [f"'{cell}" if _is_formula(cell) else cell for cell in cells[::2]]
+    text = "".join(cells)
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.lstrip(' "').startswith(_FORMULA)
 
 
 def _cells(shown: dict[str, Any]) -> list[object]:
