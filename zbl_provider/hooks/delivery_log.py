@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from zbl_provider.log.storage.cipher import Cipher
+    from zbl_provider.log.storage.engine import Limits
 
 _EMBEDDED = "zbl_delivery_log.db"
 _OF_POSTGRES = (
@@ -33,7 +34,10 @@ _OF_POSTGRES = (
 
 
 def delivery_log(
-    log_conn_id: str | None = None, *, patience: timedelta = timedelta(0)
+    log_conn_id: str | None = None,
+    *,
+    patience: timedelta = timedelta(0),
+    limits: Limits | None = None,
 ) -> DeliveryLog:
     """
     Open the delivery log, with its tables as this version needs them.
@@ -41,13 +45,14 @@ def delivery_log(
     :param log_conn_id: connection of its database; None takes `[zbl] delivery_log_conn_id`, and
         without that an SQLite file in AIRFLOW_HOME
     :param patience: how long each call waits while that database is away
+    :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :return: the log; its payloads are encrypted where Airflow has a Fernet key (Contract 6.4)
     :raises DeliveryLogError: if the database can't serve, naming what to change
     :raises DeliveryLogUnavailable: if it is away now
     """
     conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
     url = _url(conn_id) if conn_id else _embedded()
-    log = DeliveryLog(url, cipher=_cipher(), patience=patience)
+    log = DeliveryLog(url, cipher=_cipher(), patience=patience, limits=limits)
     log.upgrade()
     return log
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from zbl_provider.log.browse.reader import Reader
 from zbl_provider.log.model import Enrolment
 from zbl_provider.log.outbox import claim, holds, resend, runs, settle, standing
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     )
     from zbl_provider.log.outbox.decision import Known
     from zbl_provider.log.storage.cipher import Cipher
+    from zbl_provider.log.storage.engine import Limits
 
 
 _FIRST_COME = Rule()
@@ -58,13 +61,19 @@ class DeliveryLog:
     :param url: an SQLite file, or a PostgreSQL database
     :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
     :param patience: how long a call is repeated while the database cannot be used
+    :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :raises DeliveryLogError: another kind of database (Contract 6.1)
     """
 
     def __init__(
-        self, url: str | URL, *, cipher: Cipher | None = None, patience: timedelta = _NONE
+        self,
+        url: str | URL,
+        *,
+        cipher: Cipher | None = None,
+        patience: timedelta = _NONE,
+        limits: Limits | None = None,
     ) -> None:
-        self._engine = open_engine(url)
+        self._engine = open_engine(url, limits)
         self._patience = Patience(name_of(self._engine.url), patience)
         self._seal = Seal(cipher)
         self._at_once = Patience(name_of(self._engine.url), _NONE)
@@ -80,6 +89,19 @@ class DeliveryLog:
         :raises DeliveryLogUnavailable: it is away, locked or full
         """
         self._at_once.call(lambda: migrate.upgrade(self._engine))
+
+    def ping(self) -> None:
+        """
+        Ask the database for the least that there is.
+
+        :raises DeliveryLogUnavailable: it does not answer
+        """
+
+        def ask() -> None:
+            with reading(self._engine) as connection:
+                connection.execute(select(1))
+
+        self._at_once.call(ask)
 
     @property
     def waiting(self) -> bool:

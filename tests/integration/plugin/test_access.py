@@ -178,3 +178,64 @@ def test_another_site_changes_nothing_with_the_users_cookie(site, monkeypatch, h
     )
     assert answer.status_code == status
     assert any(one.held for one in site.log.integrations()) == (status == 200)
+
+
+def test_a_null_origin_changes_nothing_where_the_server_knows_no_address(site, monkeypatch):
+    """A sandboxed document of another site has the origin null, and is refused (7.2)."""
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "")
+    headers = {"Content-Type": "application/json", "Origin": "null"}
+    answer = site.as_("ada").post("/zbl/api/integrations/crm/hold", content="{}", headers=headers)
+    assert answer.status_code == 403
+
+
+@pytest.fixture
+def without_instances(monkeypatch):
+    """Give a function that takes a right to task instances from all, and leaves that to Dags."""
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    ordinary = SimpleAuthManager.is_authorized_dag
+
+    def restrict(method: str) -> None:
+        def decide(self, *, access_entity=None, **asked):
+            if asked["method"] == method and access_entity is DagAccessEntity.TASK_INSTANCE:
+                return False
+            return ordinary(self, access_entity=access_entity, **asked)
+
+        monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", decide)
+
+    return restrict
+
+
+def test_leads_are_shown_only_to_those_who_may_read_task_instances(site, without_instances):
+    """The right to read a Dag alone shows no run, status or answer (Contract 8.10)."""
+    without_instances("GET")
+    for path in ("deliveries", "funnel", "activity", "deliveries.csv", "integrations"):
+        assert site.as_("vera").get(f"/zbl/api/{path}").status_code == 403
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_changes_take_the_right_to_edit_task_instances(site, without_instances, path):
+    """Who edits Dags, and may not clear their tasks, has nothing resent or held (8.10)."""
+    without_instances("PUT")
+    before = site.log.reader.funnel(Query())
+    assert site.as_("ada").post(path, json=CHANGES[path]).status_code == 403
+    assert site.log.reader.funnel(Query()) == before
+
+
+@pytest.mark.parametrize("setting", ["Disabled", "Hidden"])
+def test_no_test_lead_goes_out_where_testing_is_off(site, monkeypatch, setting):
+    """The page's button obeys `[core] test_connection`, as the form's does (Contract 1.6)."""
+    monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", setting)
+    answer = site.as_("ada").post("/zbl/api/integrations/crm/test", json={})
+    assert answer.status_code == 403
+    assert "test_connection" in answer.json()["detail"]
+
+
+def test_a_test_lead_takes_the_rights_of_airflows_own_button(site, monkeypatch):
+    """Who may edit Dags, and no connections, sends no test lead (Contract 1.6)."""
+    monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
+    uwe = site.as_("uwe").post("/zbl/api/integrations/crm/test", json={})
+    assert uwe.status_code == 403
+    assert "connection crm" in uwe.json()["detail"]
+    assert site.as_("olga").post("/zbl/api/integrations/crm/test", json={}).status_code == 404

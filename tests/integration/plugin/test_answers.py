@@ -68,7 +68,7 @@ def test_each_filter_finds_what_it_says(site, asked):
         assert counts[asked["status"]] == len(rows)
     else:
         assert sum(counts.values()) == len(rows)
-    lines = list(csv.DictReader(io.StringIO(ada.get("/zbl/api/deliveries.csv", params=asked).text)))
+    lines = list(_read(ada.get("/zbl/api/deliveries.csv", params=asked).text))
     assert [line["lead_id"] for line in lines] == [row["lead_id"] for row in rows]
 
 
@@ -193,8 +193,9 @@ def test_an_unknown_integration_cannot_be_held(site):
     assert site.as_("ada").post("/zbl/api/integrations/crn/hold", json={}).status_code == 404
 
 
-def test_a_test_lead_without_a_connection_says_so(site):
+def test_a_test_lead_without_a_connection_says_so(site, monkeypatch):
     """Where the connection has been deleted, the page says that (Contract 1.6)."""
+    monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
     answer = site.as_("ada").post("/zbl/api/integrations/crm/test", json={})
     assert answer.status_code == 404
     assert answer.json() == {"detail": "There is no connection crm any more."}
@@ -204,7 +205,7 @@ def test_a_test_lead_without_a_connection_says_so(site):
     ("problem", "said"),
     [
         (DeliveryLogError(field="log", problem="it is away", remedy="Set it"), "it is away"),
-        (DeliveryLogUnavailable(log="PostgreSQL at db", problem="it is away"), "it is away"),
+        (DeliveryLogUnavailable(log="PostgreSQL at secret", problem="x"), "does not answer"),
         (OperationalError("SELECT secret", {}, Exception("password")), "does not answer"),
     ],
 )
@@ -227,10 +228,10 @@ def test_the_log_is_opened_once_and_by_the_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_ZBL_LOG", json.dumps(connection))
     monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log_misspelt")
     with pytest.raises(AirflowNotFoundException):
-        the_log()
+        deps.open_log()
     monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log")
     with ThreadPoolExecutor(8) as threads:
-        logs = set(threads.map(lambda _: the_log(), range(8)))
+        logs = set(threads.map(lambda _: deps.open_log(), range(8)))
     deps._opened.cache_clear()
     assert len(logs) == 1
     assert (tmp_path / "log.db").exists()
@@ -281,15 +282,36 @@ ROW = Row(
 )
 
 
+def _read(text: str) -> csv.DictReader:
+    assert text.startswith("\ufeff")  # without it Excel shows accents wrong
+    return csv.DictReader(io.StringIO(text[1:], newline=""))
+
+
+def _exported(lead_id: str, reason: str) -> str:
+    row = replace(ROW, lead_id=lead_id, reason=reason)
+    return "".join(export.lines(lambda _: Page((row,), None)))
+
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
 @given(st.text(), st.text())
 def test_no_cell_of_the_export_is_a_formula(lead_id, reason):
     """Whatever a lead is called, a spreadsheet takes it for text (Contract 7.3)."""
-    row = replace(ROW, lead_id=lead_id, reason=reason)
-    text = "".join(export.lines(lambda _: Page((row,), None)))
-    (line,) = list(csv.DictReader(io.StringIO(text, newline="")))
+    (line,) = _read(_exported(lead_id, reason))
     for cell in (line["lead_id"], line["reason"]):
-        assert not cell.strip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert line["lead_id"] in {lead_id, f"'{lead_id}"}
+        assert not cell.strip(" ").startswith(FORMULAS)
+    assert line["lead_id"].replace("'", "") == lead_id.replace("'", "")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@given(st.text("=+-@x;|\t\"' ", max_size=12))
+def test_no_part_of_a_cell_is_a_formula_where_other_separators_rule(separator, text):
+    """Spreadsheets of Brazil or Germany, which cut cells at semicolons, run nothing (7.3)."""
+    exported = _exported(f"x{text}", f"{text}y")
+    for line in exported.lstrip("\ufeff").splitlines()[1:]:
+        for cell in line.split(separator)[1:]:
+            assert not cell.lstrip(' "').startswith(("=", "+", "-", "@"))
 
 
 def test_the_export_holds_one_page_at_a_time():

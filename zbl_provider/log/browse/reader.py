@@ -128,6 +128,7 @@ class Reader:
         with reading(self._engine) as connection:
             return statistics.integrations(connection, since)
 
+    @patient
     def dags(self, integration: str | None = None) -> frozenset[str]:
         """
         Return the ids of the Dags that have enrolled leads (Contract 7.2).
@@ -137,6 +138,7 @@ class Reader:
         with reading(self._engine) as connection:
             return visibility.known(connection, integration)
 
+    @patient
     def dags_of(self, delivery_ids: Collection[int]) -> frozenset[str]:
         """Return the ids of the Dags that enrolled these leads."""
         with reading(self._engine) as connection:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
@@ -37,11 +39,29 @@ _IDLE = "idle_in_transaction_session_timeout"
 _IDLE_LIMIT = "15s"
 
 
-def open_engine(url: str | URL) -> Engine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How long the log is waited for, where somebody else must not be kept waiting (Contract 7.5).
+
+    :param connect_seconds: for a connection
+    :param lock_seconds: for what another transaction has locked
+    :param statement_seconds: for the answer to one statement
+    :param connections: how many at most
+    """
+
+    connect_seconds: int
+    lock_seconds: int
+    statement_seconds: int
+    connections: int
+
+
+def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
     """
     Return a thread-safe engine for the log's database; nothing is connected yet.
 
     :param url: of an SQLite file or of a PostgreSQL database
+    :param limits: None is a task, which waits as long as it takes
     :raises DeliveryLogError: another kind of database, or its driver is missing (Contract 6.1)
     """
     url = _supported(url)
@@ -51,7 +71,8 @@ def open_engine(url: str | URL) -> Engine:
             url,
             hide_parameters=True,
             pool_pre_ping=url.drivername != "sqlite",
-            connect_args=_timeouts(url),
+            connect_args=_timeouts(url, limits),
+            **_pool(limits),
         )
     except ModuleNotFoundError as missing:
         raise DeliveryLogError(
@@ -61,10 +82,14 @@ def open_engine(url: str | URL) -> Engine:
         ) from missing
     if engine.dialect.name == "sqlite":
         event.listen(engine, "do_connect", _create_private)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, limits))
         event.listen(engine, "begin", _begin_sqlite)
-    elif _IDLE not in str(url.query.get("options")):
-        event.listen(engine, "connect", _prepare_postgres)
+        return engine
+    if limits:
+        event.listen(engine, "do_connect", partial(_connect_limited, limits))
+    settings = _settings(url, limits)
+    if settings:
+        event.listen(engine, "connect", partial(_prepare_postgres, settings))
     return engine
 
 
@@ -109,11 +134,31 @@ def _supported(url: str | URL) -> URL:
     return url.set(drivername="sqlite")
 
 
-def _timeouts(url: URL) -> dict[str, int]:
+def _timeouts(url: URL, limits: Limits | None) -> dict[str, int]:
     """Return when to give a connection up, as far as the URL itself does not say."""
     if url.drivername == "sqlite":
         return {}
-    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    given = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    return given | ({"connect_timeout": limits.connect_seconds} if limits else {})
+
+
+def _pool(limits: Limits | None) -> dict[str, int]:
+    if limits is None:
+        return {}
+    return {
+        "pool_size": limits.connections,
+        "max_overflow": 0,
+        "pool_timeout": limits.connect_seconds,
+    }
+
+
+def _settings(url: URL, limits: Limits | None) -> dict[str, str]:
+    """Return what each session of PostgreSQL is to be told."""
+    found = {} if _IDLE in str(url.query.get("options")) else {_IDLE: _IDLE_LIMIT}
+    if limits:
+        found["lock_timeout"] = f"{limits.lock_seconds}s"
+        found["statement_timeout"] = f"{limits.statement_seconds}s"
+    return found
 
 
 def _unsupported(problem: str) -> DeliveryLogError:
@@ -122,10 +167,27 @@ def _unsupported(problem: str) -> DeliveryLogError:
     )
 
 
-def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # By statement: poolers refuse it among the options of a connection.
+def _connect_limited(
+    limits: Limits,
+    _dialect: Dialect,
+    _: ConnectionPoolEntry,
+    arguments: list[str],
+    options: dict[str, object],
+) -> DBAPIConnection:
+    from zbl_provider.log.storage.limited import connect
+
+    made: Any = connect(limits.statement_seconds + 1, *arguments, **options)
+    limited: DBAPIConnection = made
+    return limited
+
+
+def _prepare_postgres(
+    settings: dict[str, str], connection: DBAPIConnection, _: ConnectionPoolEntry
+) -> None:
+    # By statement: poolers refuse them among the options of a connection.
     cursor = connection.cursor()
-    cursor.execute(f"SET {_IDLE} = '{_IDLE_LIMIT}'")
+    for name, value in settings.items():
+        cursor.execute(f"SET {name} = '{value}'")
     cursor.close()
     connection.commit()
 
@@ -142,11 +204,14 @@ def _create_private(
             os.close(os.open(arguments[0], new, stat.S_IRUSR | stat.S_IWUSR))
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(
+    limits: Limits | None, connection: DBAPIConnection, _: ConnectionPoolEntry
+) -> None:
     # The driver is to begin no transaction by itself: _begin_sqlite does.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    busy_ms = limits.lock_seconds * 1000 if limits else _BUSY_TIMEOUT_MS
+    cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 

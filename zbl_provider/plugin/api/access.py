@@ -1,10 +1,11 @@
 """Who sees what, and who may change it (Contract 7.2). Airflow's auth manager decides.
 
 - Every route needs a user whom Airflow has authenticated, else 401.
-- A user sees the leads of the Dags that he or she may read.
-- A user resends the leads of the Dags that he or she may edit (the right to clear their tasks).
+- A user sees the leads of the Dags whose task instances he or she may read (Contract 8.10).
+- A user resends the leads of the Dags whose task instances he or she may edit, that is, clear.
 - Holding or resuming an integration, and sending a test lead, touches all Dags that send to it: the
-  user must be allowed to edit each of them.
+  user must be allowed to edit the task instances of each of them.
+- A test lead takes, besides, what Airflow's own Test button takes (Contract 1.6).
 
 A plugin's application has no authentication of its own (apache/airflow#72655), so these functions
 are dependencies of its routes.
@@ -15,13 +16,23 @@ from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
 
 from zbl_provider.plugin.api.deps import Log
+from zbl_provider.plugin.api.threads import own_thread
 
 Dags = frozenset[str]
+
+_NO_DAG = "You may edit none of the Dags that have sent leads."
 
 
 def permitted(user: BaseUser, dags: Dags, method: Literal["GET", "PUT"]) -> Dags:
@@ -34,8 +45,23 @@ def permitted(user: BaseUser, dags: Dags, method: Literal["GET", "PUT"]) -> Dags
     manager = get_auth_manager()
     if conf.getboolean("core", "multi_team", fallback=False):
         # A deleted Dag belongs to no team: whose leads those were, nobody can tell any more.
-        return dags & manager.get_authorized_dag_ids(user=user, method=method)
-    return Dags(manager.filter_authorized_dag_ids(dag_ids=set(dags), user=user, method=method))
+        teams = DagModel.get_dag_id_to_team_name_mapping(sorted(dags))
+        known = dags & manager.get_authorized_dag_ids(user=user, method=method)
+        return Dags(dag for dag in known if _of_instances(user, dag, method, teams.get(dag)))
+    allowed = manager.filter_authorized_dag_ids(dag_ids=set(dags), user=user, method=method)
+    return Dags(dag for dag in allowed if _of_instances(user, dag, method))
+
+
+def _of_instances(
+    user: BaseUser, dag_id: str, method: Literal["GET", "PUT"], team: str | None = None
+) -> bool:
+    """Tell whether Airflow shows, or lets be cleared, the Dag's task instances (Contract 8.10)."""
+    return get_auth_manager().is_authorized_dag(
+        method=method,
+        access_entity=DagAccessEntity.TASK_INSTANCE,
+        details=DagDetails(id=dag_id, team_name=team),
+        user=user,
+    )
 
 
 def readable(user: GetUserDep, log: Log) -> Dags | None:
@@ -56,14 +82,18 @@ def editable(user: GetUserDep, log: Log) -> Dags:
     return permitted(user, log.reader.dags(), "PUT")
 
 
-def editor(dags: Annotated[Dags, Depends(editable)]) -> Dags:
+Readable = Annotated[Dags | None, Depends(own_thread(readable))]
+Editable = Annotated[Dags, Depends(own_thread(editable))]
+
+
+async def editor(dags: Editable) -> Dags:
     """
     Return the Dags whose leads the user may resend.
 
     :raises HTTPException: 403 if there is none
     """
     if not dags:
-        raise HTTPException(403, "You may edit none of the Dags that have sent leads.")
+        raise HTTPException(403, _NO_DAG)
     return dags
 
 
@@ -79,12 +109,35 @@ def keeper(name: str, user: GetUserDep, log: Log) -> str:
     if permitted(user, dags, "PUT") != dags:
         raise HTTPException(403, f"You may not edit every Dag that sends to {name}.")
     if not dags:
-        editor(editable(user, log))
+        if not editable(user, log):
+            raise HTTPException(403, _NO_DAG)
         raise HTTPException(404, f"No lead was ever enrolled for {name}.")
     return name
 
 
-def from_this_page(request: Request) -> None:
+def tester(name: Annotated[str, Depends(own_thread(keeper))], user: GetUserDep) -> str:
+    """
+    Return the integration's connection id, for a user who may test connections.
+
+    :raises HTTPException: 403 if connections are not tested here, or not by this user
+    """
+    if conf.get("core", "test_connection", fallback="Disabled").strip().lower() != "enabled":
+        raise HTTPException(403, "Testing connections is off: see [core] test_connection.")
+    manager = get_auth_manager()
+    multi_team = conf.getboolean("core", "multi_team", fallback=False)
+    details = ConnectionDetails(
+        conn_id=name, team_name=Connection.get_team_name(name) if multi_team else None
+    )
+    # Airflow asks for the right to test one, and to read the one whose secrets are used.
+    if not (
+        manager.is_authorized_connection(method="POST", user=user)
+        and manager.is_authorized_connection(method="GET", details=details, user=user)
+    ):
+        raise HTTPException(403, f"You may not test the connection {name}.")
+    return name
+
+
+async def from_this_page(request: Request) -> None:
     """
     Refuse a change that another site asks for with the user's cookie.
 
@@ -105,7 +158,7 @@ def _same_origin(request: Request) -> bool:
         return site == "same-origin"
     origin = request.headers.get("origin")
     # Neither: no browser sent it, so no cookie came along unasked.
-    return origin is None or urlsplit(origin).netloc in _own_hosts(request)
+    return origin is None or (urlsplit(origin).netloc or None) in _own_hosts(request)
 
 
 def _own_hosts(request: Request) -> set[str]:
@@ -116,7 +169,6 @@ def _own_hosts(request: Request) -> set[str]:
     }
 
 
-Readable = Annotated[Dags | None, Depends(readable)]
-Editable = Annotated[Dags, Depends(editable)]
 Editor = Annotated[Dags, Depends(editor)]
-Keeper = Annotated[str, Depends(keeper)]
+Keeper = Annotated[str, Depends(own_thread(keeper))]
+Tester = Annotated[str, Depends(own_thread(tester))]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from zbl_provider.exceptions import ZblError
+from zbl_provider.exceptions import DeliveryLogUnavailable, ZblError
 from zbl_provider.plugin.api import assets
 from zbl_provider.plugin.api.routes import actions, deliveries, integrations
 
@@ -42,6 +42,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ZblError, _unusable)
     app.add_exception_handler(AirflowNotFoundException, _unusable)
+    app.add_exception_handler(DeliveryLogUnavailable, _away)
     app.add_exception_handler(SQLAlchemyError, _away)
     return app
 
@@ -83,5 +84,7 @@ async def _unusable(_: Request, problem: Exception) -> Response:
 async def _away(_: Request, problem: Exception) -> Response:
     import logging
 
-    logging.getLogger(__name__).error("delivery log: %s", type(problem).__name__)
-    return JSONResponse({"detail": _AWAY}, status_code=503)
+    # Host and database are for those who run the server, not for every user.
+    said = problem if isinstance(problem, DeliveryLogUnavailable) else type(problem).__name__
+    logging.getLogger(__name__).error("delivery log: %s", said)
+    return JSONResponse({"detail": _AWAY}, status_code=503, headers={"Retry-After": "5"})

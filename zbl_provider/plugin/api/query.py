@@ -73,12 +73,12 @@ class NotCleared(BaseModel):
     runs: list[TaskInstance] = Field(max_length=10_000)
 
 
-def asked(given: Annotated[Parameters, FromUrl()], dags: Readable) -> Query:
+async def asked(given: Annotated[Parameters, FromUrl()], dags: Readable) -> Query:
     """Return the query of a request's parameters, as far as the user may see."""
     return given.query(dags)
 
 
-def now() -> datetime:
+async def now() -> datetime:
     """Return the present time; a dependency, so that tests can have another."""
     return datetime.now(UTC)
 

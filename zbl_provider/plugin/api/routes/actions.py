@@ -9,11 +9,15 @@ from fastapi import APIRouter, Depends, HTTPException
 from zbl_provider.log.model import RunKey
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.plugin.api import serialize
-from zbl_provider.plugin.api.access import Dags, Editor, Keeper, from_this_page
+from zbl_provider.plugin.api.access import Dags, Editor, Keeper, Tester, from_this_page
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Chosen, NotCleared, Now, in_error
+from zbl_provider.plugin.api.threads import OwnThreadRoute, Threads
 
-routes = APIRouter(dependencies=[Depends(from_this_page)])
+routes = APIRouter(dependencies=[Depends(from_this_page)], route_class=OwnThreadRoute)
+
+# A receiver takes its time: it is to keep no thread from those who look at the log.
+_TESTS = Threads(count=2, waiting=4, seconds=30)
 
 
 @routes.post("/resend")
@@ -60,8 +64,12 @@ def resume(name: Keeper, log: Log) -> dict[str, str]:
 
 
 @routes.post("/integrations/{name}/test")
-def test(name: Keeper) -> dict[str, Any]:
+async def test(name: Tester) -> dict[str, Any]:
     """Send one test lead, as the Test button of the connection does (Contract 1.6)."""
+    return await _TESTS.run(_test, name)
+
+
+def _test(name: str) -> dict[str, Any]:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     from zbl_provider.hooks.webhook import WebhookHook

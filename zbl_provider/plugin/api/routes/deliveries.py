@@ -1,5 +1,6 @@
 """The routes that show the log. Plain functions: FastAPI runs them outside of its event loop."""
 
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,8 +15,9 @@ from zbl_provider.plugin.api import export, serialize
 from zbl_provider.plugin.api.access import Editable, Readable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked, Now, in_error
+from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
 
-routes = APIRouter()
+routes = APIRouter(route_class=OwnThreadRoute)
 
 _EXPORTED_AT_ONCE = 1000
 _LONG = timedelta(days=365)
@@ -38,7 +40,8 @@ def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
     """Return all leads that the filters find, as a file."""
     pages = partial(log.reader.deliveries, query, _EXPORTED_AT_ONCE)
     name = {"Content-Disposition": 'attachment; filename="lead-deliveries.csv"'}
-    return StreamingResponse(export.lines(pages), media_type="text/csv", headers=name)
+    lines = _in_own_threads(export.lines(pages))
+    return StreamingResponse(lines, media_type="text/csv", headers=name)
 
 
 @routes.get("/deliveries/{delivery_id}")
@@ -72,3 +75,8 @@ def resendable(query: Asked, editable: Editable, log: Log) -> dict[str, int]:
     """Return how many leads in error a resend of all would send."""
     allowed = editable if query.dags is None else editable & query.dags
     return {"count": log.resendable(in_error(replace(query, dags=allowed)))}
+
+
+async def _in_own_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
+    while (piece := await PAGE.run(next, pieces, None)) is not None:
+        yield piece

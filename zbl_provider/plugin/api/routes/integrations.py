@@ -13,8 +13,9 @@ from zbl_provider.plugin.api.access import Dags, Readable, permitted
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked
 from zbl_provider.plugin.api.serialize import moment
+from zbl_provider.plugin.api.threads import OwnThreadRoute
 
-routes = APIRouter()
+routes = APIRouter(route_class=OwnThreadRoute)
 
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
