@@ -44,17 +44,18 @@ unit: $(STAMP)
 HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not soak" tests
+	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults
 
-test-system: $(STAMP) ## In a real browser (PICTURES=docs/images draws), and on Celery; installs Debian packages
+test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), Celery; installs Debian packages
 	tests/browser/install_chromium
 	tests/machines/install_redis
-	benchmarks/install_nginx
+	tests/servers/install_servers
 	$(BIN)/pytest -m browser tests/browser
+	$(BIN)/pytest -n 3 -m servers tests/servers
 	$(BIN)/pytest -s -m machines tests/machines
 
 demo: export DEMO_STARTED := $(shell date +%s)
