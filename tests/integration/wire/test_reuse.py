@@ -134,6 +134,24 @@ async def test_a_server_that_closes_without_a_word_costs_no_attempt(
     assert len(ids(receiver)) == 12
 
 
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_server_may_answer_before_it_reads(authority, receive, send_each, closes):
+    """What comes first on a new connection can be for no other lead: it counts (Contract 3)."""
+    receiver = receive(answer())
+    handle = receiver._handle
+
+    def refuse(connection):
+        with receiver._context.wrap_socket(connection, server_side=True) as secured:
+            secured.sendall(response(503, b"busy"))
+            if not closes:
+                secured.recv(65536)
+
+    receiver._handle = refuse
+    results = await send_each(receiver.url(), 5)
+    assert {(result.status, result.excerpt) for result in results} == {(503, "busy")}
+    receiver._handle = handle
+
+
 @pytest.mark.parametrize("end", [raw_then_close(b""), raw_then_reset()])
 async def test_a_request_on_a_kept_connection_that_ends_goes_out_once_more(receive, send_each, end):
     """No byte of an answer came: the same attempt, on a new connection, under the same id (2.6)."""

@@ -9,7 +9,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Final, cast
 
-from zbl_provider.delivery.http.reply import NotHttpError, Reply
+from zbl_provider.delivery.http.reply import MAX_BYTES, NotHttpError, Reply
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
     :ivar keep_until: when it should be closed, by the clock that never goes back, in seconds
     """
 
-    __slots__ = ("_answered", "_owner", "_reply", "_sock", "_transport", "_unsent",
+    __slots__ = ("_answered", "_early", "_owner", "_reply", "_sock", "_transport", "_unsent",
                  "address", "closed", "keep_until", "kept", "opened_at")  # fmt: skip
 
     def __init__(self, sock: socket.socket, address: str, owner: Owner) -> None:
@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._reply: Reply | None = None
         self._answered: asyncio.Future[None] | None = None
         self._unsent = False
+        self._early = b""  # what a new connection has brought before its first request
 
     async def exchange(self, request: bytes, seconds: float) -> Reply:
         """
@@ -84,9 +85,12 @@ class Connection(asyncio.Protocol):
         self._answered = loop.create_future()
         timer = loop.call_later(seconds, self._expire)
         try:
-            if self._transport is None or self.closed:
-                raise self._ending(None)
-            self._transport.write(request)
+            if self._transport and not self.closed:
+                self._transport.write(request)
+            if self._early:  # an overloaded server may refuse before it reads
+                self._read(reply, self._early)
+            if self.closed:
+                self._end(None)
             await self._answered
         finally:
             timer.cancel()
@@ -107,7 +111,7 @@ class Connection(asyncio.Protocol):
         The event loop may not have looked at the socket for a while: what it would find there is no
         answer to a request that is still to be sent.
         """
-        if self.closed:
+        if self.closed or self._early:
             return False
         try:
             self._sock.recv(1, socket.MSG_PEEK)
@@ -143,6 +147,8 @@ class Connection(asyncio.Protocol):
         reply = self._reply
         if reply is not None and not reply.done:
             self._read(reply, data)
+        elif not self.kept and reply is None and len(self._early) < MAX_BYTES:
+            self._early += data
         elif (reply is None or reply.reusable) and data.strip(_LINE_ENDS):
             self._take_stray(data, reply)
 
