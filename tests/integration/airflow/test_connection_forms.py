@@ -16,8 +16,9 @@ from sqlalchemy import delete
 
 from tests.support.commands import ROOT, blocks
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.delivery.head import Head
+from zbl_provider.delivery.http.request import RequestWriter
 from zbl_provider.delivery.signing import Signer
+from zbl_provider.delivery.transport import static_headers
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.webhook import WebhookHook
 
@@ -35,7 +36,8 @@ def destination_of(connection) -> Destination:
 def request_of(destination: Destination) -> bytes:
     """Give the bytes of a request, with its signature."""
     signed = Signer(destination.signing_secrets).headers("msg_1", 1_700_000_000, b"{}")
-    return Head(destination).write(signed, b"{}")
+    writer = RequestWriter(destination.url, static_headers(destination))
+    return writer.write(signed, b"{}", keep=destination.keep_alive)
 
 
 def from_json(connection, text):
