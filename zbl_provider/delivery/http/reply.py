@@ -138,7 +138,7 @@ class Reply:
         """
         if in_order and not self.status:
             self._take_cut_head()
-        elif in_order and not self._fields.keys() & {_LENGTH, _CODING}:
+        elif in_order and self._is_endless:
             self.whole = True
         self.done, self.reusable = True, False
 
