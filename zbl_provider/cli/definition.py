@@ -180,6 +180,12 @@ def _integrations() -> GroupCommand:
                 args=(_PERIOD, ARG_OUTPUT, ARG_VERBOSE),
             ),
             ActionCommand(
+                name="show",
+                help="Say what is understood of a connection, without a secret; send nothing",
+                func=lazy_load_command(f"{module}.show_integration"),
+                args=(_INTEGRATION, ARG_OUTPUT, ARG_VERBOSE),
+            ),
+            ActionCommand(
                 name="test",
                 help="Send one test lead, as the connection's Test button does",
                 func=lazy_load_command(f"{module}.test"),

@@ -1,18 +1,21 @@
-"""`airflow zbl integrations …`: list, test, hold, resume."""
+"""`airflow zbl integrations …`: list, show, test, hold, resume."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.utils.platform import getuser
 
-from zbl_provider.cli.shell import Stop, command, confirm, instant, say, show, the_log
+from zbl_provider.cli.shell import Stop, command, confirm, instant, plural, say, show, the_log
 from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.model import Integration, Status
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.leads.filters import Filters
     from zbl_provider.log.browse.model import Totals
     from zbl_provider.log.store import DeliveryLog
 
@@ -25,6 +28,15 @@ def list_integrations(args: Namespace) -> None:
     totals = {one.integration: one for one in log.reader.integrations(args.since)}
     rows = [_line(name, states.get(name), totals.get(name)) for name in sorted({*states, *totals})]
     show(rows, args.output)
+
+
+@command(recorded=False)
+def show_integration(args: Namespace) -> None:
+    """Say what is understood of a connection, without a secret, and send nothing (1.2 and 1.5)."""
+    from zbl_provider.hooks.webhook import WebhookHook
+
+    settings = understood(WebhookHook(args.conn_id).destination)
+    show([{"setting": name, "value": value} for name, value in settings.items()], args.output)
 
 
 @command(recorded=True)
@@ -56,6 +68,47 @@ def resume(args: Namespace) -> None:
     confirm(args, f"Resume {args.conn_id}? Its next run sends what was held.")
     log.resume(args.conn_id)
     say(f"{args.conn_id} is resumed: its next run sends what was held.")
+
+
+def understood(destination: Destination) -> dict[str, object]:
+    """
+    Put a destination in words: what is secret in it is counted, or named, and not shown.
+
+    :param destination: as read from its connection
+    """
+    parts = urlsplit(destination.url)
+    proxy = urlsplit(destination.proxy or "")
+    return {
+        "origin": destination.origin,
+        "path": _characters(parts.path),
+        "query": _characters(parts.query),
+        "headers": ", ".join(name for name, _ in destination.headers),
+        "signing_secret": plural(len(destination.signing_secrets), "secret"),
+        "active": destination.active,
+        **_filters(destination.filters),
+        "retry_statuses": ", ".join(map(str, sorted(destination.retry_statuses))),
+        "max_concurrency": destination.max_concurrency,
+        "max_rate": destination.max_rate,
+        "keep_alive": destination.keep_alive,
+        "verify": destination.verify,
+        "cert": bool(destination.cert),
+        "proxy": f"{proxy.hostname}:{proxy.port or 80}" if proxy.hostname else None,
+        "trust_env": destination.trust_env,
+        "remarks": "; ".join(destination.remarks),
+    }
+
+
+def _characters(text: str) -> str:
+    return plural(len(text), "character")
+
+
+def _filters(filters: Filters) -> dict[str, object]:
+    lines = (f"{one.field} {one.operator} {one.value}".strip() for one in filters.fields)
+    return {
+        "min_score": filters.min_score,
+        "lists": ", ".join(filters.lists),
+        "field_filters": "; ".join(lines),
+    }
 
 
 def _check(log: DeliveryLog, name: str) -> None:

@@ -60,8 +60,7 @@ def delivery_log(
 def _url(conn_id: str) -> URL | str:
     connection = BaseHook.get_connection(conn_id)
     if connection.conn_type == "sqlite":
-        # Airflow's convention: the path is the host; in a URI with four slashes it is the schema.
-        return f"sqlite:///{connection.host or connection.schema}"
+        return _file(conn_id, connection.host, connection.schema)
     hook = BaseHook.get_hook(conn_id)
     try:
         url: URL = hook.sqlalchemy_url
@@ -79,6 +78,22 @@ def _url(conn_id: str) -> URL | str:
         if name.startswith(_OF_POSTGRES) and name not in url.query
     }
     return url.update_query_dict(given)
+
+
+def _file(conn_id: str, host: str | None, schema: str | None) -> URL:
+    """Find an SQLite file; of a relative path each process would make a log of its own."""
+    from sqlalchemy import URL
+
+    # Airflow's convention: the path is the host; in a URI with four slashes it is the schema.
+    paths = [path.strip() for path in (host, schema) if path and path.strip()]
+    if len(paths) != 1 or not Path(paths[0]).is_absolute():
+        raise DeliveryLogError(
+            field=conn_id,
+            problem="this connection of type sqlite does not name one file by its whole path",
+            remedy="Write the path into Host, such as /var/lib/airflow/zbl.db, or in a connection "
+            "URI sqlite:////var/lib/airflow/zbl.db, and leave Schema empty",
+        )
+    return URL.create("sqlite", database=paths[0])
 
 
 def _embedded() -> str:

@@ -79,8 +79,6 @@ class WebhookHook(HttpHook):
         _mask(destination)
         for key, value in read_extra(extra).items():
             mask_secret(value, key)  # where the key says that it is a secret
-        for remark in destination.remarks:
-            self.log.warning("%s: %s", self.webhook_conn_id, remark)
         return destination
 
     @cached_property
@@ -136,7 +134,8 @@ class WebhookHook(HttpHook):
             return False, str(problem)
         took = f"{outcome.seconds * 1000:.0f} ms, {self.destination.origin}"
         if outcome.verdict is Verdict.DELIVERED:
-            return True, f"Test lead delivered: status {outcome.status} ({took})"
+            noted = "".join(f". {remark}" for remark in self.destination.remarks)
+            return True, f"Test lead delivered: status {outcome.status} ({took}){noted}"
         return False, f"Test lead not delivered: {outcome.detail} ({took})"
 
     def get_conn(

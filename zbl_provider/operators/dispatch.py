@@ -167,6 +167,8 @@ class _DispatchOperator(BaseOperator):
         from zbl_provider.log.storage.retry import TASK_PATIENCE
 
         hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+        for remark in hook.destination.remarks:
+            self.log.warning("%s: %s.", self.webhook_conn_id, remark)
         return Dispatcher(
             destination=hook.destination,
             guard=hook.guard,

@@ -26,6 +26,7 @@ FUNCTIONS = {
     ("deliveries", "purge"): deliveries.purge,
     ("deliveries", "erase"): deliveries.erase,
     ("integrations", "list"): integrations.list_integrations,
+    ("integrations", "show"): integrations.show_integration,
     ("integrations", "hold"): integrations.hold,
     ("integrations", "resume"): integrations.resume,
     ("log", "upgrade"): upkeep.upgrade,
@@ -248,3 +249,34 @@ def test_the_log_is_kept(zbl):
     """Tables and keys are brought up to date by hand, too (6.1, 6.4)."""
     assert "this version" in zbl("log upgrade").out
     assert "encrypted anew" in zbl("log rotate-keys --yes").out
+
+
+def test_a_connection_is_put_in_words_without_a_secret(zbl, monkeypatch):
+    """What is understood is said, and neither path, header value nor secret is (1.2 and 1.5)."""
+    connection = {
+        "conn_type": "zbl_webhook",
+        "host": "https://hooks.test:8443/s3cret/?k=s3cret",
+        "login": "s3cret",
+        "extra": {
+            "secret_headers": {"X-Key": "s3cret"},
+            "signing_secret": "whsec_" + "c2VjcmV0" * 4,
+            "field_filters": ["city equals New York"],
+            "proxy": "http://s3cret:s3cret@proxy.test:3128",
+            "timeout": 30,
+        },
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_ZAPIER", json.dumps(connection))
+    out = zbl("integrations show zapier -o json").out
+    assert "s3cret" not in out
+    said = {row["setting"]: row["value"] for row in json.loads(out)}
+    assert (said["origin"], said["path"]) == ("https://hooks.test:8443", "8 characters")
+    assert said["query"] == "8 characters"
+    assert said["headers"] == "X-Key, Authorization"
+    assert said["signing_secret"] == "1 secret"
+    assert said["field_filters"] == "city equals New York"
+    assert said["proxy"] == "proxy.test:3128"
+    assert "timeout" in said["remarks"]
+    monkeypatch.setenv("AIRFLOW_CONN_ZAPIER", "zbl-webhook://https://hooks.test/s3cret")
+    refused = zbl("integrations show zapier", code=1).err
+    assert refused.startswith("Schema: ")
+    assert "s3cret" not in refused

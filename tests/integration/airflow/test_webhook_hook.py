@@ -33,9 +33,11 @@ def connect(receiver, monkeypatch):
 
 def test_the_test_button_delivers_a_lead_of_the_full_shape(connect, receiver):
     """It sends one recognisable sample lead, whatever `active` and the filters say (1.6)."""
-    hook = connect({"active": False, "min_score": 100, "lists": ["no such list"]})
+    extra = {"active": False, "min_score": 100, "lists": ["no such list"], "timeout": 30}
+    hook = connect(extra)
     done, message = hook.test_connection()
     assert done
+    assert "timeout is not used" in message
     assert "200" in message
     assert "ms" in message
     (request,) = receiver.received

@@ -19,7 +19,7 @@ from zbl_provider.log.model import Status
 
 COMMANDS = {
     "deliveries": {"list", "show", "resend", "purge", "erase"},
-    "integrations": {"list", "test", "hold", "resume"},
+    "integrations": {"list", "show", "test", "hold", "resume"},
     "log": {"upgrade", "rotate-keys"},
 }
 

@@ -3,8 +3,10 @@
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from airflow.sdk import Connection
 from airflow.sdk.crypto import get_fernet
 
 from zbl_provider.exceptions import DeliveryLogError
@@ -99,3 +101,39 @@ def test_without_a_key_payloads_are_kept_as_they_are(home, monkeypatch, unset):
     """Where Airflow has no Fernet key, or only its template of one, nothing is encrypted."""
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", unset)
     assert _cipher() is None
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        {}, {"host": ""}, {"host": None, "schema": None}, {"host": "zbl.db"}, {"host": ":memory:"},
+        {"schema": "zbl.db"}, {"host": "./zbl.db"}, {"host": "~/zbl.db"},
+        {"host": "/a/zbl.db", "schema": "/b/zbl.db"}, "sqlite://", "sqlite:///zbl.db",
+        "sqlite://zbl.db", "sqlite://var/zbl.db", "sqlite://?mode=rw",
+    ],
+)  # fmt: skip
+def test_a_log_that_each_process_would_find_elsewhere_is_refused(home, monkeypatch, connection):
+    """An SQLite log has a whole path: else it would be a file called None, or several (6.1)."""
+    text = connection if isinstance(connection, str) else json.dumps(
+        {"conn_type": "sqlite", **connection}
+    )  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", text)
+    monkeypatch.chdir(home)
+    with pytest.raises(DeliveryLogError, match=r"^mine: .*/var/lib/airflow/zbl\.db"):
+        delivery_log("mine")
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["json", "uri", "export"])
+def test_a_whole_path_is_that_file(home, monkeypatch, form):
+    """Whatever is in its name, the file is where the connection says, in each form (6.1)."""
+    path = home / "a%20b?c" / "Log #1.db"
+    path.parent.mkdir()
+    text = {
+        "json": _sqlite(path),
+        "uri": f"sqlite:///{quote(str(path))}",
+        "export": Connection(conn_id="mine", conn_type="sqlite", host=str(path)).get_uri(),
+    }[form]
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", text)
+    delivery_log("mine")
+    assert "zbl_delivery" in _tables(path)
