@@ -32,7 +32,7 @@ from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.sharedctypes import Synchronized
+    from ctypes import c_double
 
 # A worker is forked off a process that has imported everything already: within milliseconds.
 _processes = multiprocessing.get_context("forkserver")
@@ -91,7 +91,8 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.ahead = _processes.Value("d", 0.0)
+        # Without a lock: a process that is stopped might hold it.
+        self.ahead = _processes.Value("d", 0.0, lock=False)
         self._process = _processes.Process(target=_work, args=(job, self.ahead), daemon=True)
 
     def __enter__(self) -> Self:
@@ -119,7 +120,7 @@ class Worker:
         self._process.join()
 
 
-def _work(job: Job, ahead: Synchronized[float]) -> None:
+def _work(job: Job, ahead: c_double) -> None:
     log = DeliveryLog(job.log_url, patience=TASK_PATIENCE)
     zbl_provider.log.outbox.claim.secrets = _Named(job.name)
     if job.step:
