@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from requests import Session
 
-    from zbl_provider.dispatch.dispatcher import Report
+    from zbl_provider.dispatch.report import Report
 
 THREADS = 16
 JSON = {"Content-Type": "application/json"}

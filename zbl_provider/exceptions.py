@@ -18,15 +18,26 @@ ZblError
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
 
-Each carries its facts as attributes. None may hold a secret, a header value, a URL path or query,
-or a lead's personal data (Contract 1.5 and 5.5): whoever raises one sees to that.
+Each carries its facts as attributes, and says whether Airflow's own retries can help. None may hold
+a secret, a header value, a URL path or query, or a lead's personal data (Contract 1.5 and 5.5):
+whoever raises one sees to that.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ZblError(Exception):
-    """Base of all errors of this provider."""
+    """
+    Base of all errors of this provider.
+
+    ``airflow_may_retry`` tells whether Airflow's own ``retries`` can help: with what passes by
+    itself, such as a database that is away, and never with what a person has to change
+    (Contract 3.2).
+    """
+
+    airflow_may_retry: ClassVar[bool] = False
 
 
 class ConfigurationError(ZblError):
@@ -84,6 +95,8 @@ class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, whic
     :param problem: what its driver says, without data
     """
 
+    airflow_may_retry = True
+
     def __init__(self, *, log: str, problem: str) -> None:
         super().__init__(log, problem)
         self.log = log
@@ -111,6 +124,8 @@ class LeadsDatabaseError(ZblError):
     :param problem: what its driver says, without a value of a row or a parameter
     """
 
+    airflow_may_retry = True
+
     def __init__(self, conn_id: str, problem: str) -> None:
         super().__init__(conn_id, problem)
         self.conn_id = conn_id
@@ -125,6 +140,8 @@ class LeadsDatabaseError(ZblError):
 
 class DispatchStopped(ZblError):  # noqa: N818 - what happened to the task, and no fault of its own
     """A task that Airflow ended before all that it found was in the log (Contract 6.2)."""
+
+    airflow_may_retry = True
 
     def __str__(self) -> str:
         return (

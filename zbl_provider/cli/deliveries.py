@@ -10,6 +10,7 @@ from zbl_provider.cli.shell import WRONG_USE, Stop, command, confirm, instant, n
 from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.upkeep.stepwise import step_by_step
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -130,10 +131,9 @@ def erase(args: Namespace) -> None:
 def _to_the_end(
     purge_step: Callable[[datetime, timedelta, int], int], now: datetime, days: int, done: str
 ) -> int:
-    """Purge in steps, so that none keeps the log's writers waiting for long; say how far it is."""
+    """Purge all, and say meanwhile how far it is."""
     count = 0
-    while step := purge_step(now, timedelta(days=days), _STEP):
-        count += step
+    for count in step_by_step(lambda: purge_step(now, timedelta(days=days), _STEP)):
         note(f"{plural(count, 'lead')} {done} …")
     return count
 

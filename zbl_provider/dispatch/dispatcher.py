@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from zbl_provider.dispatch.breaker import Breaker
 from zbl_provider.dispatch.drain import Drain
 from zbl_provider.dispatch.feeder import Enrolling
+from zbl_provider.dispatch.report import Report
 from zbl_provider.log.model import OPEN, Status
 from zbl_provider.log.outbox.decision import Rule
 
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.intake import Unreadable
     from zbl_provider.dispatch.outcome_writer import Observer
-    from zbl_provider.exceptions import IntegrationPaused
     from zbl_provider.leads.lead import Lead
-    from zbl_provider.log.model import Failed, Run, RunKey
+    from zbl_provider.log.model import Run, RunKey
     from zbl_provider.log.store import DeliveryLog
 
 logger = logging.getLogger(__name__)
@@ -60,27 +60,6 @@ class Policy:
     resend_all: bool = False
     wait_for_retries: bool = True
     only_own: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """
-    Where a run stands once its leads were dispatched as far as is possible now.
-
-    :param counts: the run's own leads by status
-    :param skipped: leads found now that an earlier run has settled
-    :param held: who keeps the leads back, and how they are let go; None when nobody does
-    :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
-    :param due_at: when to dispatch again; None when the run has no more to do
-    :param failed: the first of its leads in ``error`` or ``invalid``
-    """
-
-    counts: Mapping[Status, int]
-    skipped: int
-    held: str | None
-    paused: IntegrationPaused | None
-    due_at: datetime | None
-    failed: tuple[Failed, ...]
 
 
 def utc_now() -> datetime:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
-from zbl_provider.exceptions import DeliveryLogUnavailable, LeadsDatabaseError, ZblError
+from zbl_provider.hooks.failing import failing_for_good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
@@ -80,7 +77,7 @@ class WaitingSensor(BaseSensorOperator):
         :raises DeliveryLogUnavailable: while the log is away
         :raises LeadsDatabaseError: while the leads' database is away, or refuses the query
         """
-        with _for_good():
+        with failing_for_good():
             return self._ask()
 
     def _ask(self) -> PokeReturnValue:
@@ -95,7 +92,7 @@ class WaitingSensor(BaseSensorOperator):
         left = datetime.fromisoformat(until) - datetime.now(UTC)
         if left <= timedelta(0):
             raise AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:g} seconds.")
-        with _for_good():
+        with failing_for_good():
             trigger = self._trigger(max(self.poke_interval, _SHORTEST_INTERVAL_SECONDS))
         self.defer(
             trigger=trigger, method_name=self.look.__name__, kwargs={"until": until}, timeout=left
@@ -118,16 +115,3 @@ class WaitingSensor(BaseSensorOperator):
                     "Skipping due to never_fail is set to True."
                 ) from problem
             raise
-
-
-@contextmanager
-def _for_good() -> Iterator[None]:
-    """Let Airflow's retries have what may pass, and nothing else (Contract 3.2)."""
-    from airflow.sdk.exceptions import AirflowFailException
-
-    try:
-        yield
-    except (DeliveryLogUnavailable, LeadsDatabaseError):
-        raise
-    except ZblError as problem:
-        raise AirflowFailException(str(problem)) from None

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
+from zbl_provider.dispatch.report import undelivered
 from zbl_provider.log.model import FAILED, Failed, Status
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from zbl_provider.log.outbox.decision import Known
 
 IfFiltered = Literal["fail", "accept"]
-
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,7 @@ class Awaited:
     def failure(self, integration: str) -> str:
         """Say how many will not be delivered, which come first, and what to do (Contract 4.7)."""
         kinds = Counter(lead.status for lead in self.failed)
-        counts = ", ".join(f"{count} {_WORDS[status]}" for status, count in kinds.items())
-        named = "; ".join(
-            f"lead {lead.lead_id} ({lead.status}: {lead.reason})" for lead in self.failed[:_NAMED]
-        )
         return (
-            f"{len(self.failed)} of {self.total} leads were not delivered to {integration}: "
-            f"{counts}. {named}{'; …' if len(self.failed) > _NAMED else ''}. "
+            f"{undelivered(integration, self.total, kinds, self.failed)} "
             "Fix the cause and send them again, then clear this task."
         )
-
-
-_WORDS = {Status.ERROR: "in error", Status.INVALID: "invalid", Status.FILTERED: "filtered"}

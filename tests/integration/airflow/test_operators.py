@@ -5,6 +5,7 @@ import logging
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -149,6 +150,28 @@ def test_a_task_may_leave_the_retries_to_the_next(leads, receiver):
     leads(_row(1))
     receiver.answer = lambda _: Reply(503)
     assert _many(wait_for_retries=False).execute(_context()) == {"retrying": 1}
+
+
+def test_a_task_leaves_no_connection_to_the_log_open(leads, receiver, tmp_path):
+    """Whether it ends, defers or fails, an operator closes the log that it opened (6.1)."""
+    leads(_row(1))
+    _many().execute(_context())
+    assert _open_files(tmp_path / "zbl_delivery_log.db") == 0
+    leads(_row(2))
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(TaskDeferred):
+        _many().execute(_context("deferred"))
+    assert _open_files(tmp_path / "zbl_delivery_log.db") == 0
+    leads(_row(3))
+    receiver.answer = lambda _: Reply(404)
+    with pytest.raises(AirflowFailException):
+        _many(schedule=()).execute(_context("failed"))
+    assert _open_files(tmp_path / "zbl_delivery_log.db") == 0
+
+
+def _open_files(path):
+    descriptors = Path("/proc/self/fd").iterdir()
+    return sum(os.path.realpath(link) == str(path.resolve()) for link in descriptors)
 
 
 def test_old_personal_data_is_cleared_at_the_end_of_a_task(leads, receiver, monkeypatch):

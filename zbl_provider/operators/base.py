@@ -1,0 +1,231 @@
+"""What both operators share: dispatch, wait deferred, dispatch again, say how it ended."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from zbl_provider.delivery.schedule import Schedule
+from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.hooks.failing import failing_for_good
+from zbl_provider.log.model import RunKey
+from zbl_provider.operators.link import LeadDeliveriesLink
+from zbl_provider.operators.outlets import announce
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import Context
+    from requests.auth import AuthBase
+
+    from zbl_provider.dispatch.dispatcher import Dispatcher
+    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.report import Report
+    from zbl_provider.leads.lead import Lead
+    from zbl_provider.log.store import DeliveryLog
+
+IfDelivered = Literal["skip", "send"]
+OnClear = Literal["resend_errors", "resend_all"]
+
+
+class DispatchOperator(BaseOperator):
+    """
+    Dispatches leads to one integration; its subclasses say which.
+
+    :param webhook_conn_id: connection of the integration, of type ``zbl_webhook`` (templated)
+    :param schedule: waits after each failed attempt, in seconds or as ``timedelta``: by default 1,
+        5, 15 and 30 minutes, which makes five attempts; ``()`` makes a single one (Contract 3.1)
+    :param if_delivered: ``skip`` or ``send`` a lead that an earlier run delivered (Contract 4.4)
+    :param on_clear: after a clear, ``resend_errors`` or ``resend_all`` (Contract 4.5)
+    :param wait_for_retries: False ends the task after the first attempts; later runs make the
+        others (Contract 4.7)
+    :param log_conn_id: connection of the delivery log's database; `[zbl] delivery_log_conn_id` by
+        default (templated)
+    :param auth_type: `requests` authentication class, as of `HttpOperator`
+    :raises ScheduleError: for a schedule that cannot be
+    """
+
+    template_fields: Sequence[str] = ("webhook_conn_id", "log_conn_id")
+    operator_extra_links = (LeadDeliveriesLink(),)
+    only_own: ClassVar[bool]
+
+    def __init__(
+        self,
+        *,
+        webhook_conn_id: str = "zbl_webhook_default",
+        schedule: Iterable[float | timedelta] = Schedule.DEFAULT.waits,
+        if_delivered: IfDelivered = "skip",
+        on_clear: OnClear = "resend_errors",
+        wait_for_retries: bool = True,
+        log_conn_id: str | None = None,
+        auth_type: type[AuthBase] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.webhook_conn_id = webhook_conn_id
+        self.schedule = Schedule.parse(schedule).waits
+        self.if_delivered = _one_of("if_delivered", if_delivered, "skip", "send")
+        self.on_clear = _one_of("on_clear", on_clear, "resend_errors", "resend_all")
+        self.wait_for_retries = wait_for_retries
+        self.log_conn_id = log_conn_id
+        self.auth_type = auth_type
+        self._active: Dispatcher | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Enrol the leads, send what is due, and defer while any of them waits.
+
+        :param context: Airflow's
+        :return: the summary (Contract 4.3)
+        :raises AirflowFailException: when a lead ended in error or is invalid, or a setting can't
+            work: only a person can help, so Airflow's own retries are not used (Contract 3.2)
+        """
+        return self._dispatch(context, self._find)
+
+    def resume(
+        self,
+        context: Context,
+        event: object = None,  # noqa: ARG002  Airflow passes it
+        skipped: int = 0,
+    ) -> dict[str, Any]:
+        """
+        Go on when the next attempt is due.
+
+        :param context: Airflow's
+        :param event: of the trigger; what is due is read from the delivery log
+        :param skipped: leads skipped before the wait
+        :return: as `execute`
+        :raises AirflowFailException: as `execute`
+        """
+        return self._dispatch(context, tuple, skipped)
+
+    def on_kill(self) -> None:
+        """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
+        if self._active:
+            self.log.info("Airflow ends this task: nothing more is sent, the log keeps the rest.")
+            self._active.stop()
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage where leads come from and go to; it asks only where it is installed."""
+        from zbl_provider.operators.lineage import lineage
+
+        return lineage(self.webhook_conn_id, *self._source())
+
+    def _source(self) -> tuple[str | None, str | None]:
+        """Return the leads' database and query, if they come from one."""
+        return None, None
+
+    def _find(self) -> Iterable[Lead | Unreadable]:
+        raise NotImplementedError
+
+    def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _dispatch(
+        self,
+        context: Context,
+        find: Callable[[], Iterable[Lead | Unreadable]],
+        skipped: int = 0,
+    ) -> dict[str, Any]:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        with failing_for_good():
+            self._active = dispatcher = self._dispatcher()
+        with closing(dispatcher.log) as log:
+            with failing_for_good():
+                # Airflow changes max_tries when a task is cleared, and at no other time.
+                report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
+            skipped += report.skipped
+            if report.due_at:
+                self._defer_until(report, skipped)
+            self._say(report, skipped)
+            _purge(log)
+            if failure := report.failure(self.webhook_conn_id):
+                raise AirflowFailException(failure)
+            announce(self, context, report.counts)
+            summary = self._summary(report, log)
+            return summary | ({"skipped": skipped} if skipped else {})
+
+    def _dispatcher(self) -> Dispatcher:
+        from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
+        from zbl_provider.hooks.delivery_log import delivery_log
+        from zbl_provider.hooks.metrics import metrics
+        from zbl_provider.hooks.webhook import WebhookHook
+        from zbl_provider.log.storage.retry import TASK_PATIENCE
+
+        hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
+        for remark in hook.destination.remarks:
+            self.log.warning("%s: %s.", self.webhook_conn_id, remark)
+        return Dispatcher(
+            destination=hook.destination,
+            guard=hook.guard,
+            log=delivery_log(self.log_conn_id, patience=TASK_PATIENCE),
+            policy=Policy(
+                schedule=Schedule.parse(self.schedule),
+                resend_delivered=self.if_delivered == "send",
+                resend_all=self.on_clear == "resend_all",
+                wait_for_retries=self.wait_for_retries,
+                only_own=self.only_own,
+            ),
+            observe=metrics(self.webhook_conn_id),
+        )
+
+    def _defer_until(self, report: Report, skipped: int) -> NoReturn:
+        """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        self._say(report, 0)
+        self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
+        self.defer(
+            trigger=DateTimeTrigger(moment=report.due_at),
+            method_name=self.resume.__name__,
+            kwargs={"skipped": skipped},
+        )
+
+    def _say(self, report: Report, skipped: int) -> None:
+        counts = ", ".join(f"{count} {status}" for status, count in report.counts.items())
+        self.log.info("Leads of this task: %s.", counts or "none")
+        if skipped:
+            self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
+        if report.held:
+            self.log.warning(
+                "%s is held, and its leads with it. %s.", self.webhook_conn_id, report.held
+            )
+
+
+def _run_key(context: Context) -> RunKey:
+    task_instance = context["ti"]
+    return RunKey(
+        dag_id=task_instance.dag_id,
+        task_id=task_instance.task_id,
+        run_id=task_instance.run_id,
+        map_index=-1 if task_instance.map_index is None else task_instance.map_index,
+    )
+
+
+def _purge(log: DeliveryLog) -> None:
+    """Clear what has rested for as long as the settings say (Contract 6.4)."""
+    from airflow.sdk.configuration import conf
+
+    from zbl_provider.dispatch.dispatcher import utc_now
+    from zbl_provider.log.upkeep.stepwise import purge_after_task
+
+    now = utc_now()
+    payloads = timedelta(days=conf.getint("zbl", "payload_retention_days"))
+    purge_after_task(lambda: log.purge_payloads(now, payloads))
+    if rows := timedelta(days=conf.getint("zbl", "log_retention_days")):
+        purge_after_task(lambda: log.purge_rows(now, rows))
+
+
+def _one_of(field: str, value: str, *allowed: str) -> str:
+    if value in allowed:
+        return value
+    raise ConfigurationError(
+        field=field,
+        problem=f"{value!r} is not a choice",
+        remedy=f"Use one of {', '.join(allowed)}",
+    )
