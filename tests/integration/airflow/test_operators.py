@@ -165,7 +165,7 @@ def test_a_task_leaves_no_connection_to_the_log_open(leads, receiver, tmp_path):
     leads(_row(3))
     receiver.answer = lambda _: Reply(404)
     with pytest.raises(AirflowFailException):
-        _many(schedule=()).execute(_context("failed"))
+        _many(wait_for_retries=False).execute(_context("failed"))
     assert _open_files(tmp_path / "zbl_delivery_log.db") == 0
 
 
