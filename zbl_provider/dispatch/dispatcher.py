@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from zbl_provider.dispatch.intake import Unreadable
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.leads.lead import Lead
-    from zbl_provider.log.model import Run, RunKey
+    from zbl_provider.log.model import Run, RunKey, TaskTry
     from zbl_provider.log.store import DeliveryLog
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ class Dispatcher:
         self.policy = policy
         self.clock = clock
         self.observe = observe
+        self._run: Run | None = None
         self._draining: Drain | None = None
         self._stopping = False
 
@@ -104,16 +105,24 @@ class Dispatcher:
         if self._draining:
             self._draining.stop()
 
-    def dispatch(self, key: RunKey, epoch: int, found: Iterable[Lead | Unreadable] = ()) -> Report:
+    def dispatch(
+        self,
+        key: RunKey,
+        epoch: int,
+        found: Iterable[Lead | Unreadable] = (),
+        task_try: TaskTry | None = None,
+    ) -> Report:
         """
         Enrol what was found, send all that is due, and say what is left.
 
         :param key: the Airflow task instance
-        :param epoch: changes when the task instance is cleared, and only then (Contract 4.5)
+        :param epoch: Airflow's ``max_tries``; when it changes, the task was cleared (Contract 4.5)
         :param found: leads to enrol; none when the run has enrolled them before
+        :param task_try: Airflow's try of the task; shows all other clears (Contract 4.10)
         :return: where the run stands
         """
-        run = self.log.begin(key, self.destination.integration, epoch, self.clock())
+        run = self.log.begin(key, self.destination.integration, epoch, self.clock(), task_try)
+        self._run = run
         if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
         enrolling = self._enrolling(run, found)
@@ -132,6 +141,11 @@ class Dispatcher:
         else:
             enrolling.finish()
         return self._report(run, enrolling.skipped, breaker)
+
+    def end(self) -> None:
+        """Note that the task is told how its run ended: what comes after it is a clear (4.10)."""
+        if self._run:
+            self.log.end(self._run, self.clock())
 
     def _enrolling(self, run: Run, found: Iterable[Lead | Unreadable]) -> Enrolling:
         rule = Rule(

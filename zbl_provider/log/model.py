@@ -49,6 +49,21 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskTry:
+    """
+    One try of a task instance, in Airflow's words: tells a clear from a retry (Contract 4.10).
+
+    :param id: Airflow's id of the try; the same again when a deferred task resumes
+    :param number: of the try, from 1; a run that is deleted and made anew begins again
+    :param retries: that the task is allowed now
+    """
+
+    id: str
+    number: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """
     A task instance as the log knows it.
@@ -56,11 +71,13 @@ class Run:
     :param id: its number in the log
     :param cleared: it has been cleared since the log last acted on a clear (Contract 4.5)
     :param chosen: that clear means just the leads that were chosen before it (Contract 8.4)
+    :param task_try: the try that runs now; None where Airflow does not say
     """
 
     id: int
     cleared: bool
     chosen: bool = False
+    task_try: TaskTry | None = None
 
 
 @dataclass(frozen=True, slots=True)

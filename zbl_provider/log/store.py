@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         RunKey,
         Settlement,
         Status,
+        TaskTry,
     )
     from zbl_provider.log.outbox.decision import Known
     from zbl_provider.log.storage.cipher import Cipher
@@ -117,18 +118,38 @@ class DeliveryLog:
         self._engine.dispose()
 
     @patient
-    def begin(self, run: RunKey, integration: str, epoch: int, now: datetime) -> Run:
+    def begin(
+        self,
+        run: RunKey,
+        integration: str,
+        epoch: int,
+        now: datetime,
+        task_try: TaskTry | None = None,
+    ) -> Run:
         """
         Return the run of a task instance, known or new.
 
         :param run: the task instance
         :param integration: the connection id; a task whose connection has been changed begins anew
-        :param epoch: changes when the task instance is cleared, and only then
+        :param epoch: Airflow's ``max_tries``; when it changes, the task instance was cleared
         :param now: the present time
-        :return: ``cleared`` until ``reopen`` has acted on this epoch (Contract 4.5)
+        :param task_try: the try that runs now; shows those clears, too, that leave the epoch as it
+            was (Contract 4.10)
+        :return: ``cleared`` until ``reopen`` has acted on this clear (Contract 4.5)
         """
         with self._engine.begin() as connection:
-            return runs.begin(connection, run, integration, epoch, now)
+            return runs.begin(connection, run, integration, epoch, now, task_try)
+
+    @patient
+    def end(self, run: Run, now: datetime) -> None:
+        """
+        Note that the task is told now how its run ended: what comes after that is a clear (4.10).
+
+        :param run: the run, as ``begin`` returned it
+        :param now: the present time
+        """
+        with self._engine.begin() as connection:
+            runs.end(connection, run, now)
 
     @patient
     def enrol(
@@ -163,7 +184,7 @@ class DeliveryLog:
     @patient
     def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
         """
-        Act on a clear, once for each epoch: the run's leads in error get new attempts.
+        Act on a clear, once: the run's leads in error get new attempts.
 
         Where the clear means leads that were chosen before (``resend``), these have been opened
         again already, and no others are.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
@@ -11,12 +11,12 @@ from airflow.sdk import BaseOperator
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.failing import failing_for_good
-from zbl_provider.log.model import RunKey
+from zbl_provider.log.model import RunKey, TaskTry
 from zbl_provider.operators.link import LeadDeliveriesLink
 from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
@@ -136,19 +136,37 @@ class DispatchOperator(BaseOperator):
         with failing_for_good():
             self._active = dispatcher = self._dispatcher()
         with closing(dispatcher.log) as log:
-            with failing_for_good():
-                # Airflow changes max_tries when a task is cleared, and at no other time.
-                report = dispatcher.dispatch(_run_key(context), context["ti"].max_tries, find())
+            with self._ending(dispatcher), failing_for_good():
+                report = dispatcher.dispatch(
+                    _run_key(context), context["ti"].max_tries, find(), self._try(context)
+                )
             skipped += report.skipped
             if report.due_at:
                 self._defer_until(report, skipped)
             self._say(report, skipped)
             _purge(log)
-            if failure := report.failure(self.webhook_conn_id):
-                raise AirflowFailException(failure)
+            with self._ending(dispatcher):
+                if failure := report.failure(self.webhook_conn_id):
+                    raise AirflowFailException(failure)
             announce(self, context, report.counts)
             summary = self._summary(report, log)
+            dispatcher.end()
             return summary | ({"skipped": skipped} if skipped else {})
+
+    def _try(self, context: Context) -> TaskTry:
+        task_instance = context["ti"]
+        return TaskTry(str(task_instance.id), task_instance.try_number, self.retries or 0)
+
+    @contextmanager
+    def _ending(self, dispatcher: Dispatcher) -> Iterator[None]:
+        """Have the log know that a task fails for good: what runs after that is a clear (4.10)."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        try:
+            yield
+        except AirflowFailException:
+            dispatcher.end()
+            raise
 
     def _dispatcher(self) -> Dispatcher:
         from zbl_provider.dispatch.dispatcher import Dispatcher, Policy

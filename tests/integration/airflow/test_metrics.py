@@ -34,7 +34,7 @@ def _initialize():
 
 def _dispatch(**options):
     task_instance = SimpleNamespace(
-        dag_id="dag", task_id="send", run_id="run", map_index=-1, max_tries=0
+        dag_id="dag", task_id="send", run_id="run", map_index=-1, max_tries=0, id="1", try_number=1
     )
     options = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"} | options
     DispatchLeadsOperator(task_id="send", **options).execute({"ti": task_instance})

@@ -29,9 +29,17 @@ def _row(number, **fields):
     return row | fields
 
 
-def _context(run="run", max_tries=0, map_index=None):
+def _context(run="run", max_tries=0, map_index=None, number=None):
+    """Return what Airflow gives a task: by default its first try, or the one after a clear."""
+    number = max_tries + 1 if number is None else number
     task_instance = SimpleNamespace(
-        dag_id="dag", task_id="send", run_id=run, map_index=map_index, max_tries=max_tries
+        id=f"{run} {number}",
+        dag_id="dag",
+        task_id="send",
+        run_id=run,
+        map_index=map_index,
+        max_tries=max_tries,
+        try_number=number,
     )
     return {"ti": task_instance}
 
@@ -101,14 +109,41 @@ def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
     assert failure.value.__cause__ is None
 
 
-def test_an_airflow_retry_is_known_by_its_max_tries(leads, receiver):
-    """The same `max_tries` is the same attempt at the task; another is a clear (Contract 4.5)."""
+def _fails(requests, receiver, context, **options):
+    """Run a task whose lead is refused, and count the requests since the beginning."""
+    with pytest.raises(AirflowFailException):
+        _many(**options).execute(context)
+    assert len(receiver.received) == requests
+
+
+def test_an_airflow_retry_is_no_clear(leads, receiver):
+    """A retry has the same `max_tries`, and a number that no clear would give it (4.5, 4.10)."""
     leads(_row(1))
     receiver.answer = lambda _: Reply(401)
-    for max_tries in (2, 2, 3):
-        with pytest.raises(AirflowFailException):
-            _many().execute(_context(max_tries=max_tries))
-    assert len(receiver.received) == 2
+    _fails(1, receiver, _context(max_tries=2, number=1), retries=2)
+    _fails(1, receiver, _context(max_tries=2, number=2), retries=2)
+    _fails(1, receiver, _context(max_tries=2, number=3), retries=2)
+    _fails(2, receiver, _context(max_tries=5, number=4), retries=2)
+
+
+def test_a_clear_counts_although_retries_was_lowered_before_it(leads, receiver):
+    """After the end of the run `max_tries` may stay what it was: it is a clear (4.10)."""
+    leads(_row(1))
+    receiver.answer = lambda _: Reply(401)
+    _fails(1, receiver, _context(max_tries=2, number=1), retries=2)
+    _fails(2, receiver, _context(max_tries=2, number=2), retries=1)
+    _fails(2, receiver, _context(max_tries=2, number=3), retries=1)
+
+
+def test_a_run_made_anew_under_the_same_id_is_a_clear(leads, receiver):
+    """A run that was deleted and triggered again sends what had failed in it (4.10)."""
+    leads(_row(1))
+    receiver.answer = lambda _: Reply(401)
+    _fails(1, receiver, _context(max_tries=0, number=1))
+    again = _context(max_tries=0, number=1)
+    again["ti"].id = "another"
+    _fails(2, receiver, again)
+    _fails(2, receiver, again)
 
 
 def test_mapped_tasks_are_tasks_of_their_own(receiver):

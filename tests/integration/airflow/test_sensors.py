@@ -43,6 +43,8 @@ def _context(run="run"):
         run_id=run,
         map_index=None,
         max_tries=0,
+        id="1",
+        try_number=1,
         get_first_reschedule_date=lambda _: None,
     )
     return {"ti": task_instance}

@@ -26,7 +26,13 @@ def _row(number, **fields):
 
 def _context():
     task_instance = SimpleNamespace(
-        dag_id="dag", task_id="send", run_id="run", map_index=None, max_tries=0
+        dag_id="dag",
+        task_id="send",
+        run_id="run",
+        map_index=None,
+        max_tries=0,
+        id="1",
+        try_number=1,
     )
     return {"ti": task_instance}
 

@@ -200,20 +200,25 @@ class Histories(RuleBasedStateMachine):
         if before.claim != claimed.claim:
             assert after == before, "a stale claim released"
 
-    @rule(name=runs, everything=st.booleans())
-    def clear(self, name, everything):
-        self.epochs[name] = self.epochs.get(name, 0) + 1
+    @rule(name=runs, everything=st.booleans(), has_ended=st.booleans())
+    def clear(self, name, everything, has_ended):
+        """Airflow's `max_tries` shows most clears, and that the run had ended shows the others."""
+        if has_ended:
+            self.log.end(self.run_of(name), self.bench.now)
+        else:
+            self.epochs[name] = self.epochs.get(name, 0) + 1
         run = self.run_of(name)
         assert run.cleared
         own = sum(self.log.counts(run).values())
         self.log.forget_invalid(run, self.bench.now)
         assert Status.INVALID not in self.log.counts(run)
-        reopened = self.log.reopen(run, self.epochs[name], self.bench.now, everything=everything)
+        epoch = self.epochs.get(name, 0)
+        reopened = self.log.reopen(run, epoch, self.bench.now, everything=everything)
         assert reopened.reopened <= (0 if run.chosen else own)
         if not run.chosen:
             assert Status.ERROR not in self.log.counts(run), "a failed lead was left behind"
         assert not self.run_of(name).cleared
-        again = self.log.reopen(run, self.epochs[name], self.bench.now, everything=everything)
+        again = self.log.reopen(run, epoch, self.bench.now, everything=everything)
         assert again == Reopened(0, 0), "a clear was acted on twice"
 
     @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sqlalchemy import CheckConstraint, inspect, select, text
 import zbl_provider.log.storage
 from tests.support.databases import empty_database
 from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
+from zbl_provider.log.model import RunKey, TaskTry
 from zbl_provider.log.storage import engine as log_engine
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.engine import open_engine
@@ -143,6 +145,27 @@ def test_a_log_of_the_first_version_is_upgraded_with_what_is_in_it(engine, empty
     with engine.connect() as connection:
         assert connection.scalars(select(integration.c.integration)).all() == ["i"]
         assert connection.scalars(select(run.c.chosen)).all() == [False, False]
+
+
+def test_a_log_of_the_second_version_is_upgraded_in_place(engine, empty_url):
+    """Its runs go on where they were, and nothing is down; their leads stay (6.1, 4.10)."""
+    with engine.begin() as connection:
+        command.upgrade(scripts(connection=connection), "0002")
+        connection.execute(
+            text(
+                "INSERT INTO zbl_run (dag_id, task_id, run_id, map_index, integration, epoch, "
+                "created_at) VALUES ('d', 't', 'r', -1, 'i', 2, '2026-03-01T12:00:00+00:00')"
+            )
+        )
+        connection.execute(text("INSERT INTO zbl_integration (integration) VALUES ('i')"))
+    log = DeliveryLog(empty_url)
+    log.upgrade()
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    run = log.begin(RunKey("d", "t", "r"), "i", 2, noon, TaskTry("second", 2, 2))
+    assert not run.cleared
+    assert log.begin(RunKey("d", "t", "r"), "i", 4, noon, TaskTry("third", 3, 2)).cleared
+    assert not log.integration("i").paused
+    log.close()
 
 
 def test_a_failed_migration_leaves_nothing_behind(engine, empty_url):

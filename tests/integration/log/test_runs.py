@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.log.bench import NOON, delivered, failed, lead
-from zbl_provider.log.model import Delivery, Failed, Reopened, RunKey, Status
+from zbl_provider.log.model import Delivery, Failed, Reopened, RunKey, Status, TaskTry
 from zbl_provider.log.storage import tables
 
 
@@ -187,3 +187,56 @@ def test_next_due_is_the_first_of_the_runs_own(bench, joined):
     bench.settle(second, bench.claim(second), delivered())
     assert bench.log.next_due(first) is None
     assert bench.log.next_due(second) is None
+
+
+def begin(bench, number, *, epoch=2, retries=2, name=None):
+    """Begin the run in a try of its task."""
+    task_try = TaskTry(name or f"try {number}", number, retries)
+    return bench.log.begin(RunKey("dag", "task", "run"), "zapier", epoch, bench.now, task_try)
+
+
+def test_a_retry_and_a_return_from_a_wait_are_no_clear(bench):
+    """The run goes on where it was, and so it does when Airflow did not hear of its end (4.10)."""
+    assert not begin(bench, 1).cleared
+    assert not begin(bench, 1).cleared, "back from a wait"
+    retried = begin(bench, 2)
+    assert not retried.cleared
+    bench.log.end(retried, bench.now)
+    assert not begin(bench, 2).cleared
+    assert not begin(bench, 3).cleared, "its end was not heard"
+
+
+def test_what_runs_after_the_end_is_a_clear(bench):
+    """Airflow sets `max_tries` to the last try plus `retries`, which may be what it was (4.10)."""
+    bench.fail(begin(bench, 1), lead("a"))
+    bench.log.end(begin(bench, 1), bench.now)
+    assert begin(bench, 2, retries=1).cleared
+    killed = begin(bench, 3, retries=1)
+    assert killed.cleared, "until somebody acts on it"
+    assert bench.log.reopen(killed, 2, bench.now).reopened == 1
+    assert bench.log.reopen(killed, 2, bench.now) == Reopened(0, 0)
+    assert not begin(bench, 3, retries=1).cleared
+    assert not begin(bench, 4, retries=1).cleared
+
+
+def test_a_run_deleted_and_made_anew_is_cleared(bench):
+    """Its tries begin again at one, whether it had ended or not (4.10)."""
+    assert not begin(bench, 1).cleared
+    anew = begin(bench, 1, name="another")
+    assert anew.cleared
+    bench.log.reopen(anew, 2, bench.now)
+    assert not begin(bench, 1, name="another").cleared
+
+
+def test_a_worker_that_was_replaced_cannot_end_the_run(bench):
+    """What a lost worker says late of its try is no end of the one that runs (4.10)."""
+    lost = begin(bench, 1)
+    begin(bench, 2)
+    bench.log.end(lost, bench.now)
+    assert not begin(bench, 3, retries=0).cleared
+
+
+def test_a_run_without_a_try_is_cleared_after_its_end(bench):
+    """Whoever gives no try, as a run of an older version, is judged by the end alone (4.10)."""
+    bench.log.end(bench.run(), bench.now)
+    assert bench.run().cleared

@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
+_KNOWN = (
+    integration.c.integration,
+    integration.c.held_at,
+    integration.c.held_by,
+    integration.c.paused_at,
+    integration.c.paused_status,
+)
 _FREE = {"held_at": None, "held_by": None, "paused_at": None, "paused_status": None}
 
 
 def every(connection: Connection) -> list[Integration]:
     """Return all that the log has seen or that somebody has held, by name."""
-    rows = connection.execute(select(integration).order_by(integration.c.integration))
+    rows = connection.execute(select(*_KNOWN).order_by(integration.c.integration))
     return [Integration(*row) for row in rows]
 
 
 def find(connection: Connection, name: str) -> Integration:
     """Return one; of a name that the log does not know nothing is held or paused."""
-    row = connection.execute(select(integration).where(_named(name))).one_or_none()
+    row = connection.execute(select(*_KNOWN).where(_named(name))).one_or_none()
     return Integration(name) if row is None else Integration(*row)
 
 

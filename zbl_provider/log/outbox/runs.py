@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Subquery, Table
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Subquery, Table
 
-    from zbl_provider.log.model import RunKey
+    from zbl_provider.log.model import RunKey, TaskTry
 
 # How long after the last of its leads was settled a run's choice still counts (see ``resending``).
 _CLEAR_FOLLOWS = timedelta(hours=1)
 _NOT_FOUND = "it was invalid, and was not found again when its task was cleared"
 
 
-def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now: datetime) -> Run:
+def begin(
+    connection: Connection,
+    key: RunKey,
+    integration: str,
+    epoch: int,
+    now: datetime,
+    task_try: TaskTry | None = None,
+) -> Run:
     """Return the run of a task instance towards an integration, written down when it is new."""
     columns = {
         "dag_id": key.dag_id,
@@ -37,11 +44,45 @@ def begin(connection: Connection, key: RunKey, integration: str, epoch: int, now
     # Begun anew each time: retention must not take a run for an old one while it finds its leads.
     begun = _upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
     begun = begun.on_conflict_do_update(index_elements=[*columns], set_={"created_at": now})
-    known = connection.execute(begun.returning(run.c.id, run.c.epoch, run.c.chosen)).one()
+    known = connection.execute(begun.returning(run)).one()
     add_missing(connection, integrations, [{"integration": integration}])
-    cleared = known.epoch != epoch
+    cleared = _is_clear(known, epoch, task_try)
+    if task_try and not cleared and known.try_id != task_try.id:
+        connection.execute(update(run).where(run.c.id == known.id).values(_tried(task_try)))
     chosen = cleared and known.chosen and _still_chosen(connection, known.id, now)
-    return Run(id=known.id, cleared=cleared, chosen=chosen)
+    return Run(id=known.id, cleared=cleared, chosen=chosen, task_try=task_try)
+
+
+def _is_clear(known: Row[*tuple[Any, ...]], epoch: int, task_try: TaskTry | None) -> bool:
+    """
+    Tell a clear from a retry, a restart and a return after a wait (Contract 4.5 and 4.10).
+
+    On a clear Airflow sets ``max_tries``, the epoch, to the number of the last try plus the retries
+    that the task has now. That is more than it was, unless ``retries`` was lowered; then it may be
+    the same, and only that the run had ended tells. What comes after the end with a ``max_tries``
+    that no clear would set is a retry: Airflow did not hear of the end, its API was away just then.
+    """
+    if known.epoch != epoch:
+        return True
+    if task_try is None or known.try_id is None:
+        return known.ended_at is not None
+    if known.try_id == task_try.id:
+        return False
+    if task_try.number <= known.try_number:
+        return True  # the run was deleted, and made anew
+    return known.ended_at is not None and epoch == known.try_number + task_try.retries
+
+
+def _tried(task_try: TaskTry) -> dict[str, Any]:
+    return {"try_id": task_try.id, "try_number": task_try.number}
+
+
+def end(connection: Connection, task: Run, now: datetime) -> None:
+    """Note that the task is told now how its run ended; of a try that was replaced it is not."""
+    current = run.c.id == task.id
+    if task.task_try:
+        current &= run.c.try_id == task.task_try.id
+    connection.execute(update(run).where(current).values(ended_at=now))
 
 
 def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> None:
@@ -163,11 +204,15 @@ def _locked(*chosen: ColumnElement[bool]) -> Select[tuple[int]]:
 
 
 def _act(connection: Connection, task: Run, epoch: int) -> bool:
-    """Tell whether this call is the one that acts on the epoch."""
-    values: dict[str, Any] = {"epoch": epoch}
+    """Tell whether this call is the one that acts on the clear."""
+    values: dict[str, Any] = {"epoch": epoch, "ended_at": None}
+    open_clear = (run.c.epoch != epoch) | run.c.ended_at.is_not(None)
+    if task.task_try:
+        values |= _tried(task.task_try)
+        open_clear |= run.c.try_id.is_distinct_from(task.task_try.id)
     if task.chosen:  # a choice made since the task began is left to the clear that follows it
         values["chosen"] = False
-    acted = update(run).where(run.c.id == task.id, run.c.epoch != epoch).values(values)
+    acted = update(run).where(run.c.id == task.id, open_clear).values(values)
     return bool(connection.execute(acted).rowcount)
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     literal_column,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -86,11 +87,11 @@ class Words(TypeDecorator[str]):
         return storable(value)
 
 
-def storable(text: str | None) -> str | None:
+def storable(words: str | None) -> str | None:
     """Return a text without NUL and lone surrogates."""
-    if text is None or text.isprintable():
-        return text
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+    if words is None or words.isprintable():
+        return words
+    return words.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
 run = Table(
@@ -108,6 +109,11 @@ run = Table(
     Column("created_at", Instant, nullable=False),
     # Some of its leads were chosen to be resent: the clear that follows means those alone.
     Column("chosen", Boolean, nullable=False, server_default=false()),
+    # Airflow's last try of the task instance, and when the task was told how its run ended: so a
+    # clear is told from a retry (Contract 4.10).
+    Column("try_id", String),
+    Column("try_number", Integer),
+    Column("ended_at", Instant),
     UniqueConstraint("dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"),
 )
 
@@ -182,6 +188,12 @@ integration = Table(
     # It answered one configuration error over and over, and this was it (Contract 8.6).
     Column("paused_at", Instant),
     Column("paused_status", Integer),
+    # Leads in a row without an answer or with 5xx, and since when (Contract 8.7): of a destination
+    # that is down it says so, with the last answer in words.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Instant),
+    Column("down_at", Instant),
+    Column("down_reason", Words),
 )
 
 # Of delivered and of erased leads that were purged this alone is left, so that none goes out
@@ -201,6 +213,16 @@ Index(
     delivery.c.id,
     postgresql_where=delivery.c.due_at.is_not(None),
     sqlite_where=delivery.c.due_at.is_not(None),
+)
+# Of a destination that is down, the leads that were tried go on; those may be few among very many.
+TRIED_SQL: ColumnElement[bool] = literal_column("zbl_delivery.attempts > 0")
+"""Said by who wants that index: SQLite takes it only for a condition that has its very words."""
+Index(
+    "zbl_delivery_tried",
+    delivery.c.integration,
+    delivery.c.due_at,
+    postgresql_where=text("due_at IS NOT NULL AND attempts > 0"),
+    sqlite_where=text("due_at IS NOT NULL AND attempts > 0"),
 )
 # What a run's own leads are at: counts, what failed, what is due next.
 Index("zbl_delivery_run", delivery.c.run_id, delivery.c.status)
