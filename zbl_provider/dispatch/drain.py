@@ -12,7 +12,7 @@ from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Request, Transport
 from zbl_provider.dispatch.feeder import Feeder
 from zbl_provider.dispatch.loop import first_problem, moment, new_event_loop, seldom_collecting
-from zbl_provider.dispatch.outcome_writer import Settler
+from zbl_provider.dispatch.outcome_writer import OutcomeWriter
 from zbl_provider.dispatch.progress import Progress
 from zbl_provider.dispatch.supply import Supply
 from zbl_provider.exceptions import DeliveryLogUnavailable
@@ -83,7 +83,9 @@ class Drain:
             clock=clock,
             is_over=lambda: self._over,
         )
-        self._settler = Settler(log, run, breaker, lambda: self._supply.in_flight, observe)
+        self._outcome_writer = OutcomeWriter(
+            log, run, breaker, lambda: self._supply.in_flight, observe
+        )
         self._interruption: BaseException | None = None
         self._stopping = False
         self._progress = Progress()
@@ -124,7 +126,7 @@ class Drain:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(feeder.run())
-                    tasks.create_task(self._settler.run(self._settled))
+                    tasks.create_task(self._outcome_writer.run(self._settled))
                     watch = tasks.create_task(self._watch())
                     await tasks.create_task(self._claim_and_send(transport))
                     watch.cancel()
@@ -166,7 +168,7 @@ class Drain:
                 senders.create_task(self._send(transport))
             await self._supply.run()
             self._supply.close()
-        self._settler.close()
+        self._outcome_writer.close()
         # The rest of what was found may take minutes to enrol: others need not wait for that.
         await self._supply.release_unsent()
 
@@ -186,7 +188,7 @@ class Drain:
                 await self._supply.release([claimed])  # nothing was sent: it is no attempt (2.6)
                 continue
             outcome = classify(result, self._destination.retry_statuses)
-            self._settler.put(self._settlement(claimed, outcome, started_at))
+            self._outcome_writer.put(self._settlement(claimed, outcome, started_at))
             self._supply.wake_if_empty()
 
     async def _until_recordable(self) -> None:
@@ -195,7 +197,7 @@ class Drain:
 
         What was answered and is not settled would be sent again, so there is never much of it.
         """
-        while (self._log.waiting or self._settler.slow) and not self._over:
+        while (self._log.waiting or self._outcome_writer.slow) and not self._over:
             await moment()
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, started_at: datetime) -> Settlement:
@@ -222,7 +224,7 @@ class Drain:
         Outcomes that wait to be settled are known, so their leads need not go out again; what was
         claimed and not sent is released, so that nobody waits for its lease to run out.
         """
-        known, unsent = self._settler.rest(), self._supply.unsent()
+        known, unsent = self._outcome_writer.rest(), self._supply.unsent()
         try:
             try:
                 self._log.settle(known, self._run)

@@ -26,7 +26,7 @@ _LONELY_GROUP = 20
 _SLOW_SECONDS = 0.2
 
 
-class Settler:
+class OutcomeWriter:
     """
     Writes down what became of attempts, beside the senders that make them.
 
