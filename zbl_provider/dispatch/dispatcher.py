@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from zbl_provider.dispatch.breaker import Breaker
 from zbl_provider.dispatch.drain import Drain
-from zbl_provider.dispatch.feeder import Enrolling
+from zbl_provider.dispatch.feeder import Feed
 from zbl_provider.dispatch.report import Report
 from zbl_provider.log.model import OPEN, Status
 from zbl_provider.log.outbox.decision import Rule
@@ -125,36 +125,36 @@ class Dispatcher:
         self._run = run
         if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
-        enrolling = self._enrolling(run, found)
+        feed = self._feed(run, found)
         if run.cleared:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
-            enrolling.finish()
+            feed.finish()
             self._reopen(run, epoch)
         breaker = Breaker(self.log, self.destination, self.clock)
         if not breaker.open:
             self._draining = self._drain(run, breaker)
             if self._stopping:
                 self._draining.stop()
-            self._draining.run(enrolling)
+            self._draining.run(feed)
             breaker.look()
         else:
-            enrolling.finish()
-        return self._report(run, enrolling.skipped, breaker)
+            feed.finish()
+        return self._report(run, feed.skipped, breaker)
 
     def end(self) -> None:
         """Note that the task is told how its run ended: what comes after it is a clear (4.10)."""
         if self._run:
             self.log.end(self._run, self.clock())
 
-    def _enrolling(self, run: Run, found: Iterable[Lead | Unreadable]) -> Enrolling:
+    def _feed(self, run: Run, found: Iterable[Lead | Unreadable]) -> Feed:
         rule = Rule(
             resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
             refresh_delivered=self._meant_anew(run),
         )
-        return Enrolling(
+        return Feed(
             log=self.log,
             run=run,
             destination=self.destination,

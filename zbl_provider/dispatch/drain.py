@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.breaker import Breaker
-    from zbl_provider.dispatch.feeder import Enrolling
+    from zbl_provider.dispatch.feeder import Feed
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
@@ -90,15 +90,15 @@ class Drain:
         self._stopping = False
         self._progress = Progress()
 
-    def run(self, enrolling: Enrolling) -> None:
+    def run(self, feed: Feed) -> None:
         """
-        Drain, enrolling at the same time.
+        Drain, and enrol at the same time.
 
-        :param enrolling: reads what was found and writes it to the log; what it raises is raised
+        :param feed: reads what was found and writes it to the log; what it raises is raised
             again once everything that is in the log has been sent
         """
         ended = False
-        feeder = Feeder(enrolling, self._supply, lambda: self._stopping)
+        feeder = Feeder(feed, self._supply, lambda: self._stopping)
         with seldom_collecting(), asyncio.Runner(loop_factory=new_event_loop) as runner:
             try:
                 runner.run(self._drain(feeder))

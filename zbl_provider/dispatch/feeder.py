@@ -31,7 +31,7 @@ _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory 
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
 
-class Enrolling:
+class Feed:
     """
     The leads that one run has found, on their way into the log.
 
@@ -130,15 +130,13 @@ class Feeder:
     """
     Enrols while the senders send.
 
-    :param enrolling: reads what was found and writes it to the log
+    :param feed: reads what was found and writes it to the log
     :param supply: takes what is claimed in the same write
     :param is_stopping: tells whether Airflow ends the task
     """
 
-    def __init__(
-        self, enrolling: Enrolling, supply: Supply, is_stopping: Callable[[], bool]
-    ) -> None:
-        self._enrolling = enrolling
+    def __init__(self, feed: Feed, supply: Supply, is_stopping: Callable[[], bool]) -> None:
+        self._feed = feed
         self._supply = supply
         self._is_stopping = is_stopping
         # One thread reads the source: some databases' connections demand it.
@@ -150,21 +148,21 @@ class Feeder:
 
         :return: what the source or the log raised, to be raised again when the rest is sent
         """
-        reading = self._in_source(self._enrolling.read)
+        reading = self._in_source(self._feed.read)
         try:
             while batch := await reading:
                 if self._is_stopping():
                     return DispatchStopped()
-                reading = self._in_source(self._enrolling.read)
+                reading = self._in_source(self._feed.read)
                 lease = await self._supply.spare_lease()
-                claimed = await asyncio.to_thread(self._enrolling.write, batch, lease)
+                claimed = await asyncio.to_thread(self._feed.write, batch, lease)
                 await self._supply.take_or_release(claimed)
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem
         finally:
             reading.cancel()
             self._supply.end_of_feed()
-            self._source.submit(self._enrolling.close)
+            self._source.submit(self._feed.close)
         return None
 
     def shut_down(self, *, wait: bool) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.dispatch.feeder import Enrolling
+from zbl_provider.dispatch.feeder import Feed
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import Run, Status
 from zbl_provider.log.outbox.decision import Rule
@@ -17,7 +17,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch):
     monkeypatch.setattr("zbl_provider.dispatch.feeder._BATCH_SECONDS", 600)
     notes = "x" * (MIB - 10_000)
     leads = [read_lead({"id": number, "notes": notes}) for number in range(30)]
-    enrolling = Enrolling(
+    feed = Feed(
         log=None,
         run=Run(1, cleared=False),
         destination=DESTINATION,
@@ -25,7 +25,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch):
         found=leads,
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
-    batches = list(iter(enrolling.read, []))
+    batches = list(iter(feed.read, []))
     assert all(sum(len(one.body) for one in batch) < 9 * MIB for batch in batches)
     found = [one for batch in batches for one in batch]
     assert [one.lead_id for one in found] == [str(number) for number in range(30)]
