@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 HOME = tempfile.mkdtemp(prefix="zbl-airflow-")
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:

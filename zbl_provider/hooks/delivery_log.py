@@ -36,7 +36,7 @@ _OF_POSTGRES = (
 def delivery_log(
     log_conn_id: str | None = None,
     *,
-    patience: timedelta = timedelta(0),
+    retry_for: timedelta = timedelta(0),
     limits: Limits | None = None,
 ) -> DeliveryLog:
     """
@@ -44,7 +44,7 @@ def delivery_log(
 
     :param log_conn_id: connection of its database; None takes `[zbl] delivery_log_conn_id`, and
         without that an SQLite file in AIRFLOW_HOME
-    :param patience: how long each call waits while that database is away
+    :param retry_for: how long each call waits while that database is away
     :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :return: the log; its payloads are encrypted where Airflow has a Fernet key (Contract 6.4)
     :raises DeliveryLogError: if the database can't serve, naming what to change
@@ -52,7 +52,7 @@ def delivery_log(
     """
     conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
     url = _url(conn_id) if conn_id else _embedded()
-    log = DeliveryLog(url, cipher=_cipher(), patience=patience, limits=limits)
+    log = DeliveryLog(url, cipher=_cipher(), retry_for=retry_for, limits=limits)
     log.upgrade()
     return log
 

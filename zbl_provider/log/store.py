@@ -16,7 +16,7 @@ from zbl_provider.log.outbox.enrol import Enroller
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.cipher import Seal
 from zbl_provider.log.storage.engine import name_of, open_engine, reading
-from zbl_provider.log.storage.retry import Patience, patient
+from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.upkeep import erasure, retention, rotation
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class DeliveryLog:
     The outbox (Contract 6): what is in it is sent, whoever dies.
 
     Each method is one transaction, and may be called from any thread. All times are aware. While
-    the database is away, restarted, locked or full, a method waits for it as long as ``patience``
+    the database is away, restarted, locked or full, a method waits for it as long as ``retry_for``
     says, and then raises DeliveryLogUnavailable. ``reader`` answers what people ask, and does not
     wait.
 
     :param url: an SQLite file, or a PostgreSQL database
     :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
-    :param patience: how long a call is repeated while the database cannot be used
+    :param retry_for: how long a call is repeated while the database cannot be used
     :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :raises DeliveryLogError: another kind of database (Contract 6.1)
     """
@@ -71,13 +71,13 @@ class DeliveryLog:
         url: str | URL,
         *,
         cipher: Cipher | None = None,
-        patience: timedelta = _NONE,
+        retry_for: timedelta = _NONE,
         limits: Limits | None = None,
     ) -> None:
         self._engine = open_engine(url, limits)
-        self._patience = Patience(name_of(self._engine.url), patience)
+        self._retry = Retry(name_of(self._engine.url), retry_for)
         self._seal = Seal(cipher)
-        self._at_once = Patience(name_of(self._engine.url), _NONE)
+        self._at_once = Retry(name_of(self._engine.url), _NONE)
         self.reader = Reader(self._engine, self._seal)
 
     def upgrade(self) -> None:
@@ -107,17 +107,17 @@ class DeliveryLog:
     @property
     def waiting(self) -> bool:
         """Whether a call waits for the database now, so that nothing more can be recorded."""
-        return self._patience.waiting
+        return self._retry.waiting
 
     def wait_no_more(self) -> None:
         """End the waiting of all calls, these and later ones; each is still tried once."""
-        self._patience.end()
+        self._retry.end()
 
     def close(self) -> None:
         """Close all connections; the log opens new ones when it is used again."""
         self._engine.dispose()
 
-    @patient
+    @retried
     def begin(
         self,
         run: RunKey,
@@ -140,7 +140,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return runs.begin(connection, run, integration, epoch, now, task_try)
 
-    @patient
+    @retried
     def end(self, run: Run, now: datetime) -> None:
         """
         Note that the task is told now how its run ended: what comes after that is a clear (4.10).
@@ -151,7 +151,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             runs.end(connection, run, now)
 
-    @patient
+    @retried
     def enrol(
         self,
         run: Run,
@@ -181,7 +181,7 @@ class DeliveryLog:
                 integration, candidates, rule
             )
 
-    @patient
+    @retried
     def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
         """
         Act on a clear, once: the run's leads in error get new attempts.
@@ -222,19 +222,19 @@ class DeliveryLog:
         # Not repeated: what it has opened again it would not find, nor name its runs, once more.
         return self._at_once.call(choose)
 
-    @patient
+    @retried
     def resendable(self, query: Query) -> int:
         """Return how many leads ``resend`` would send again for a query (Contract 8.4)."""
         with reading(self._engine) as connection:
             return resend.resendable(connection, query)
 
-    @patient
+    @retried
     def forget_choice(self, keys: Collection[RunKey]) -> None:
         """Have the next clear of task instances mean all their leads in error, as it does."""
         with self._engine.begin() as connection:
             resend.forget_choice(connection, keys)
 
-    @patient
+    @retried
     def forget_invalid(self, run: Run, now: datetime) -> None:
         """
         Have a cleared run fail no more for invalid leads that its query does not find again.
@@ -245,7 +245,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             runs.forget_invalid(connection, run.id, now)
 
-    @patient
+    @retried
     def claim(
         self,
         integration: str,
@@ -290,7 +290,7 @@ class DeliveryLog:
                 claim.give_up(connection, unreadable, held.token, now)
         return claimed
 
-    @patient
+    @retried
     def settle(self, settlements: Sequence[Settlement], run: Run) -> list[Settlement]:
         """
         Record attempts and what became of their leads (Contract 6.3).
@@ -304,7 +304,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return settle.settle(connection, settlements, run.id, self._seal)
 
-    @patient
+    @retried
     def release(self, claimed: Sequence[Claimed], now: datetime) -> None:
         """
         Give back leads that were claimed and not sent; they are due at once.
@@ -316,31 +316,31 @@ class DeliveryLog:
             with self._engine.begin() as connection:
                 claim.release(connection, claimed, now)
 
-    @patient
+    @retried
     def counts(self, run: Run) -> dict[Status, int]:
         """Return how many of the run's own leads have which status; absent means none."""
         with reading(self._engine) as connection:
             return runs.counts(connection, run.id)
 
-    @patient
+    @retried
     def first_failed(self, run: Run, limit: int = 10) -> list[Failed]:
         """Return the first of the run's own leads in ``error`` or ``invalid`` (Contract 4.7)."""
         with reading(self._engine) as connection:
             return runs.first_failed(connection, run.id, limit)
 
-    @patient
+    @retried
     def next_due(self, run: Run) -> datetime | None:
         """Return when the first of the run's own unsettled leads needs somebody, if any does."""
         with reading(self._engine) as connection:
             return runs.next_due(connection, run.id)
 
-    @patient
+    @retried
     def find(self, webhook_id: str) -> Delivery | None:
         """Return where one lead stands with one integration; None if it was never enrolled."""
         with reading(self._engine) as connection:
             return runs.find(connection, webhook_id)
 
-    @patient
+    @retried
     def known(self, webhook_ids: Collection[str]) -> dict[str, Known]:
         """
         Return what the log knows of leads, as a new run would find them; nothing is changed.
@@ -352,7 +352,7 @@ class DeliveryLog:
         with reading(self._engine) as connection:
             return standing.known(connection, webhook_ids)
 
-    @patient
+    @retried
     def overdue(self, integration: str, before: datetime, now: datetime) -> int:
         """
         Count leads that should have gone out, and that nobody is about to send (Contract 4.6).
@@ -366,7 +366,7 @@ class DeliveryLog:
         with reading(self._engine) as connection:
             return standing.overdue(connection, integration, before, now)
 
-    @patient
+    @retried
     def purge_payloads(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
         """
         Clear the personal data of leads delivered long ago (Contract 6.4).
@@ -379,7 +379,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return retention.purge_payloads(connection, now - older_than, limit)
 
-    @patient
+    @retried
     def purge_rows(self, now: datetime, older_than: timedelta, limit: int = 10_000) -> int:
         """
         Delete leads that were settled long ago; of those delivered the id stays (Contract 6.4).
@@ -395,19 +395,19 @@ class DeliveryLog:
             retention.purge_runs(connection, now - older_than, limit)
         return deleted
 
-    @patient
+    @retried
     def integrations(self) -> list[Integration]:
         """Return every integration that the log has seen or that somebody has held, by name."""
         with reading(self._engine) as connection:
             return holds.every(connection)
 
-    @patient
+    @retried
     def integration(self, name: str) -> Integration:
         """Return what the log knows of one integration; nothing keeps back one it does not know."""
         with reading(self._engine) as connection:
             return holds.find(connection, name)
 
-    @patient
+    @retried
     def hold(self, name: str, by: str, now: datetime) -> None:
         """
         Hold an integration: its leads are recorded, and go out when it is resumed (Contract 8.4).
@@ -419,13 +419,13 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             holds.hold(connection, name, by, now)
 
-    @patient
+    @retried
     def resume(self, name: str) -> None:
         """End whatever keeps an integration's leads back: a hold, and a pause, too (8.4, 8.6)."""
         with self._engine.begin() as connection:
             holds.resume(connection, name)
 
-    @patient
+    @retried
     def pause(self, name: str, status: int, now: datetime) -> bool:
         """
         Pause an integration that answers nothing but one configuration error (Contract 8.6).
@@ -438,13 +438,13 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return holds.pause(connection, name, status, now)
 
-    @patient
+    @retried
     def unpause(self, name: str) -> None:
         """End a pause, since a lead was delivered; a person's hold stays (Contract 8.6)."""
         with self._engine.begin() as connection:
             holds.unpause(connection, name)
 
-    @patient
+    @retried
     def erase(self, lead_id: str, now: datetime) -> Erased:
         """
         Forget a person on request, at all integrations; the lead is not sent again.
@@ -456,7 +456,7 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             return erasure.erase(connection, lead_id, now)
 
-    @patient
+    @retried
     def rotate(self, limit: int = 1000, *, after: int = 0) -> Rotated:
         """
         Encrypt what rests with the present key, a bounded step, so that an old one can go (6.4).

@@ -173,7 +173,7 @@ class DispatchOperator(BaseOperator):
         from zbl_provider.hooks.delivery_log import delivery_log
         from zbl_provider.hooks.metrics import metrics
         from zbl_provider.hooks.webhook import WebhookHook
-        from zbl_provider.log.storage.retry import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_RETRY
 
         hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
         for remark in hook.destination.remarks:
@@ -181,7 +181,7 @@ class DispatchOperator(BaseOperator):
         return Dispatcher(
             destination=hook.destination,
             guard=hook.guard,
-            log=delivery_log(self.log_conn_id, patience=TASK_PATIENCE),
+            log=delivery_log(self.log_conn_id, retry_for=TASK_RETRY),
             policy=Policy(
                 schedule=Schedule.parse(self.schedule),
                 resend_delivered=self.if_delivered == "send",

@@ -64,12 +64,12 @@ class LeadDeliverySensor(WaitingSensor):
     def _ask(self) -> PokeReturnValue:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from zbl_provider.log.storage.retry import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_RETRY
         from zbl_provider.watch.query import standings, wanted
 
         BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
         ids = wanted(self.webhook_conn_id, as_lead_ids(self.lead_ids))
-        known = standings(self.log_conn_id, ids, patience=TASK_PATIENCE)
+        known = standings(self.log_conn_id, ids, retry_for=TASK_RETRY)
         leads = Awaited.judge(ids, known, self.if_filtered)
         self.log.info("Of %d leads: %s.", leads.total, leads.summary or "none is known yet")
         if leads.failed:

@@ -64,10 +64,10 @@ class QualifiedLeadSensor(WaitingSensor):
         self.log_conn_id = log_conn_id
 
     def _ask(self) -> PokeReturnValue:
-        from zbl_provider.log.storage.retry import TASK_PATIENCE
+        from zbl_provider.log.storage.retry import TASK_RETRY
         from zbl_provider.watch.query import LeadsQuery
 
-        count = LeadsQuery(**self._query()).count(patience=TASK_PATIENCE)
+        count = LeadsQuery(**self._query()).count(retry_for=TASK_RETRY)
         self.log.info("Leads that wait to be delivered to %s: %d.", self.webhook_conn_id, count)
         return PokeReturnValue(is_done=count > 0, xcom_value={"waiting": count})
 

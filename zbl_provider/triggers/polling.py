@@ -145,11 +145,11 @@ async def until(
                 answer = await poll.next()
             except Exception:  # noqa: BLE001  the task will say what it is
                 # Heavy, but the thread that asked has imported it before.
-                from zbl_provider.log.storage.retry import TASK_PATIENCE
+                from zbl_provider.log.storage.retry import TASK_RETRY
 
                 now = time.monotonic()
                 failing_since = failing_since or now
-                if now - failing_since >= TASK_PATIENCE.total_seconds():
+                if now - failing_since >= TASK_RETRY.total_seconds():
                     return False
             else:
                 failing_since = None

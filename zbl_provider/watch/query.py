@@ -43,17 +43,17 @@ class LeadsQuery:
     field_map: Mapping[str, str] | None = None
     log_conn_id: str | None = None
 
-    def count(self, *, up_to: int = MANY, patience: timedelta = _AT_ONCE) -> int:
+    def count(self, *, up_to: int = MANY, retry_for: timedelta = _AT_ONCE) -> int:
         """
         Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
 
         :param up_to: counted no further, and the query is read no further
-        :param patience: how long the delivery log is waited for
+        :param retry_for: how long the delivery log is waited for
         :raises ZblError: for a setting that cannot work, or a database that is away
         """
         destination = WebhookHook(self.webhook_conn_id).destination
         with (
-            closing(delivery_log(self.log_conn_id, patience=patience)) as log,
+            closing(delivery_log(self.log_conn_id, retry_for=retry_for)) as log,
             closing(waiting(self._rows(), self.field_map, destination, log)) as found,
         ):
             return sum(1 for _ in islice(found, up_to))
@@ -78,16 +78,16 @@ def wanted(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
 
 
 def standings(
-    log_conn_id: str | None, webhook_ids: Collection[str], *, patience: timedelta = _AT_ONCE
+    log_conn_id: str | None, webhook_ids: Collection[str], *, retry_for: timedelta = _AT_ONCE
 ) -> dict[str, Known]:
     """
     Look up where leads stand (Contract 8.1).
 
     :param log_conn_id: connection of the delivery log's database; None as the operators have it
     :param webhook_ids: of the leads
-    :param patience: how long the delivery log is waited for
+    :param retry_for: how long the delivery log is waited for
     :return: by webhook id; what the log does not know is absent
     :raises ZblError: if the log cannot be used
     """
-    with closing(delivery_log(log_conn_id, patience=patience)) as log:
+    with closing(delivery_log(log_conn_id, retry_for=retry_for)) as log:
         return log.known(webhook_ids)

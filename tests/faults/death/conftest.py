@@ -11,7 +11,7 @@ import pytest
 from tests.faults.death.servers import Server
 from tests.integration.dispatch.conftest import Bench, receiver
 from tests.support.databases import log_url, postgres
-from zbl_provider.log.storage.retry import TASK_PATIENCE
+from zbl_provider.log.storage.retry import TASK_RETRY
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def bench_on(receiver, tmp_path) -> Iterator[Callable[..., Bench]]:
     """Give a function that makes a bench whose log is at a URL."""
     logs = []
 
-    def make(url: str, patience=TASK_PATIENCE) -> Bench:
-        log = DeliveryLog(url, patience=patience)
+    def make(url: str, retry_for=TASK_RETRY) -> Bench:
+        log = DeliveryLog(url, retry_for=retry_for)
         log.upgrade()
         logs.append(log)
         return Bench(log, url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))

@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_for_a_moment_sends_nothing_twice(bench_on, disk_of,
         return Reply(after=0.01)
 
     bench.answer(answer)
-    wait = bench.log._patience._ended.wait
+    wait = bench.log._retry._ended.wait
     waits = []
 
     def waiting(seconds):
@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_for_a_moment_sends_nothing_twice(bench_on, disk_of,
             disk.free()
         return wait(seconds)
 
-    bench.log._patience._ended.wait = waiting
+    bench.log._retry._ended.wait = waiting
     assert bench.dispatch_to_the_end("run 1", LEADS).counts == ALL
     assert max(Counter(bench.sent).values()) == 1
     assert "cannot be used at the moment: database or disk is full" in caplog.text

@@ -27,7 +27,7 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch.dispatcher import Dispatcher, Policy, utc_now
-from zbl_provider.log.storage.retry import TASK_PATIENCE
+from zbl_provider.log.storage.retry import TASK_RETRY
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Worker:
 
 
 def _work(job: Job, ahead: c_double) -> None:
-    log = DeliveryLog(job.log_url, patience=TASK_PATIENCE)
+    log = DeliveryLog(job.log_url, retry_for=TASK_RETRY)
     zbl_provider.log.outbox.claim.secrets = _Named(job.name)
     if job.step:
         _arm(log, job.step)

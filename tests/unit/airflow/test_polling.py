@@ -1,4 +1,4 @@
-"""How triggers ask: in threads, together, and with patience."""
+"""How triggers ask: in threads, together, and again after a failure."""
 
 import asyncio
 import threading
@@ -79,7 +79,7 @@ async def test_who_is_cancelled_takes_nothing_from_the_others():
 
 async def test_a_question_without_an_answer_is_given_up_after_a_while(monkeypatch):
     """Then the task looks itself, and fails with the reason (Contract 8.1 and 3.2)."""
-    monkeypatch.setattr(retry, "TASK_PATIENCE", retry.timedelta(seconds=0.2))
+    monkeypatch.setattr(retry, "TASK_RETRY", retry.timedelta(seconds=0.2))
     monkeypatch.setattr(polling, "_SOON_SECONDS", 0.01)
     question = Question(OSError("away"))
     poll = Poll.shared("key", question, 60)

@@ -19,7 +19,7 @@ from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage.bulk import among
 from zbl_provider.log.storage.cipher import UnreadableError
 from zbl_provider.log.storage.engine import name_of, reading
-from zbl_provider.log.storage.retry import Patience, patient
+from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.storage.tables import LARGEST_NUMBER, attempt, delivery, run
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class Reader:
     def __init__(self, engine: Engine, seal: Seal) -> None:
         self._engine = engine
         self._seal = seal
-        self._patience = Patience(name_of(engine.url), timedelta(0))  # a person waits
+        self._retry = Retry(name_of(engine.url), timedelta(0))  # a person waits
 
-    @patient
+    @retried
     def deliveries(self, query: Query, limit: int = 50, before: int | None = None) -> Page:
         """
         Return leads, the newest first.
@@ -86,7 +86,7 @@ class Reader:
         more = len(rows) > limit
         return Page(tuple(rows[:limit]), rows[limit - 1].delivery_id if more else None)
 
-    @patient
+    @retried
     def delivery(self, delivery_id: int) -> Detail | None:
         """Return one lead and its attempts; None if there is no such number."""
         wanted = delivery.c.id == min(delivery_id, LARGEST_NUMBER)
@@ -99,13 +99,13 @@ class Reader:
             sendable = bool(connection.scalar(rests))
         return Detail(_row(found), tuple(map(self._attempt, attempts)), sendable)
 
-    @patient
+    @retried
     def funnel(self, query: Query) -> dict[Status, int]:
         """Return how many of the leads have which status; absent means none."""
         with reading(self._engine) as connection:
             return statistics.funnel(connection, query)
 
-    @patient
+    @retried
     def activity(self, query: Query, *, now: datetime, buckets: int = 60) -> tuple[Bucket, ...]:
         """
         Return what the attempts of a period came to, stretch by stretch, the empty ones too.
@@ -117,7 +117,7 @@ class Reader:
         with reading(self._engine) as connection:
             return statistics.activity(connection, query, now, buckets)
 
-    @patient
+    @retried
     def integrations(self, since: datetime) -> list[Totals]:
         """
         Return what became of each integration's leads.
@@ -128,7 +128,7 @@ class Reader:
         with reading(self._engine) as connection:
             return statistics.integrations(connection, since)
 
-    @patient
+    @retried
     def dags(self, integration: str | None = None) -> frozenset[str]:
         """
         Return the ids of the Dags that have enrolled leads (Contract 7.2).
@@ -138,7 +138,7 @@ class Reader:
         with reading(self._engine) as connection:
             return visibility.known(connection, integration)
 
-    @patient
+    @retried
     def dags_of(self, delivery_ids: Collection[int]) -> frozenset[str]:
         """Return the ids of the Dags that enrolled these leads."""
         with reading(self._engine) as connection:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TASK_PATIENCE = timedelta(seconds=60)
+TASK_RETRY = timedelta(seconds=60)
 """How long a task waits: as long as a lease, within which nobody else sends what is in its hands"""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -30,7 +30,7 @@ _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
 
-class Patience:
+class Retry:
     """
     Repeats what failed because the database is away, restarted, locked or full.
 
@@ -115,26 +115,26 @@ class Patience:
                 logger.info("The delivery log is back.")
 
 
-class _Patient(Protocol):
-    _patience: Patience
+class _Retrying(Protocol):
+    _retry: Retry
 
 
-_Self = TypeVar("_Self", bound=_Patient)
+_Self = TypeVar("_Self", bound=_Retrying)
 
 
-def patient(
+def retried(
     method: Callable[Concatenate[_Self, _Params], _Result],
 ) -> Callable[Concatenate[_Self, _Params], _Result]:
-    """Have a method of the log wait as long as its patience lasts."""
+    """Have a method of the log tried again while its database is away, as its `_retry` says."""
 
     @wraps(method)
     def call(self: _Self, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         try:
-            return self._patience.call(partial(method, self, *args, **kwargs))
+            return self._retry.call(partial(method, self, *args, **kwargs))
         except DBAPIError as problem:
             # Its own text may show a row.
             fault = told(problem.orig or problem, problem.statement or "")
-            raise DeliveryLogFault(log=self._patience.log, problem=fault) from None
+            raise DeliveryLogFault(log=self._retry.log, problem=fault) from None
 
     return call
 

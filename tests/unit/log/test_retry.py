@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, Programm
 
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.storage.engine import name_of
-from zbl_provider.log.storage.retry import Patience
+from zbl_provider.log.storage.retry import Retry
 from zbl_provider.log.store import DeliveryLog
 
 
@@ -41,43 +41,43 @@ class Call:
 
 
 @pytest.fixture
-def patience():
-    """Give a patience of a minute whose waiting takes no time but its own clock's."""
+def retry():
+    """Give a minute of retries, whose waits take no time but their own clock's."""
     now = [0.0]
-    patience = Patience("the log", timedelta(minutes=1), monotonic=lambda: now[0])
-    patience.waits = []
+    retry = Retry("the log", timedelta(minutes=1), monotonic=lambda: now[0])
+    retry.waits = []
 
     def wait(seconds):
-        patience.waits.append(seconds)
+        retry.waits.append(seconds)
         now[0] += seconds
 
-    patience._ended.wait = wait
-    return patience
+    retry._ended.wait = wait
+    return retry
 
 
-def test_a_call_is_repeated_until_it_succeeds(patience, caplog):
+def test_a_call_is_repeated_until_it_succeeds(retry, caplog):
     """A database that comes back costs time and nothing else, and the log says so (6.2)."""
     caplog.set_level(logging.INFO)
     call = Call(problem(), problem(), problem())
-    assert patience.call(call) == "done"
-    assert patience.waits == [0.1, 0.2, 0.4]
-    assert not patience.waiting
+    assert retry.call(call) == "done"
+    assert retry.waits == [0.1, 0.2, 0.4]
+    assert not retry.waiting
     away, back = caplog.messages
     assert "the log" in away
     assert "connection refused" in away
     assert "back" in back
 
 
-def test_the_waiting_is_bounded(patience):
+def test_the_waiting_is_bounded(retry):
     """After its time a call fails with the log's name, and no later call waits again (3.2)."""
     with pytest.raises(DeliveryLogUnavailable, match=r"the log.*connection refused"):
-        patience.call(Call(*[problem()] * 1000))
-    assert sum(patience.waits) == pytest.approx(60)
-    assert max(patience.waits) == 5
-    waited = len(patience.waits)
+        retry.call(Call(*[problem()] * 1000))
+    assert sum(retry.waits) == pytest.approx(60)
+    assert max(retry.waits) == 5
+    waited = len(retry.waits)
     with pytest.raises(DeliveryLogUnavailable):
-        patience.call(Call(*[problem()] * 1000))
-    assert len(patience.waits) == waited
+        retry.call(Call(*[problem()] * 1000))
+    assert len(retry.waits) == waited
 
 
 @pytest.mark.parametrize(
@@ -90,22 +90,22 @@ def test_the_waiting_is_bounded(patience):
         (OSError("not of a database"), False),
     ],
 )
-def test_only_what_may_pass_is_waited_for(patience, raised, passes):
+def test_only_what_may_pass_is_waited_for(retry, raised, passes):
     """A mistake does not become better by waiting; a fail-over does."""
     call = Call(raised)
     if passes:
-        assert patience.call(call) == "done"
+        assert retry.call(call) == "done"
         return
     with pytest.raises(type(raised)):
-        patience.call(call)
+        retry.call(call)
     assert call.times == 1
 
 
-def test_a_mistake_that_comes_up_after_a_wait_is_raised_as_it_is(patience):
+def test_a_mistake_that_comes_up_after_a_wait_is_raised_as_it_is(retry):
     """What is repeated is judged anew each time."""
     with pytest.raises(ProgrammingError):
-        patience.call(Call(problem(), problem(ProgrammingError)))
-    assert not patience.waiting
+        retry.call(Call(problem(), problem(ProgrammingError)))
+    assert not retry.waiting
 
 
 def test_the_error_has_its_facts_and_crosses_processes():
@@ -115,11 +115,11 @@ def test_the_error_has_its_facts_and_crosses_processes():
     assert (again.log, again.problem, str(again)) == ("the log", "disk is full", str(error))
 
 
-def test_a_statement_is_not_shown(patience):
+def test_a_statement_is_not_shown(retry):
     """The error quotes the driver's first line only: others may show data (Contract 6.4)."""
     shown = problem(text="disk is full\nDETAIL: john@company.com")
     with pytest.raises(DeliveryLogUnavailable) as error:
-        patience.call(Call(*[shown] * 1000))
+        retry.call(Call(*[shown] * 1000))
     assert "john" not in str(error.value)
     assert "SELECT" not in str(error.value)
 
@@ -138,8 +138,8 @@ def test_a_log_has_a_name_without_its_password(url, name):
     assert name_of(make_url(url)) == name
 
 
-def test_every_call_of_the_log_is_patient():
+def test_every_call_of_the_log_is_retried():
     """None is forgotten: each method that tasks, not pages, use waits for the database (6.2)."""
     calls = {name for name, made in vars(DeliveryLog).items() if callable(made)}
-    patient = {name for name in calls if hasattr(vars(DeliveryLog)[name], "__wrapped__")}
-    assert calls - patient == {"__init__", "upgrade", "ping", "wait_no_more", "close", "resend"}
+    retried = {name for name in calls if hasattr(vars(DeliveryLog)[name], "__wrapped__")}
+    assert calls - retried == {"__init__", "upgrade", "ping", "wait_no_more", "close", "resend"}
