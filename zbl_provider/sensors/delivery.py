@@ -10,7 +10,7 @@ from airflow.sdk import BaseHook, PokeReturnValue
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.sensors.waiting import WaitingSensor
-from zbl_provider.watch.arrivals import Awaited, IfFiltered
+from zbl_provider.watch.arrivals import Arrivals, IfFiltered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class LeadDeliverySensor(WaitingSensor):
         BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
         ids = wanted(self.webhook_conn_id, as_lead_ids(self.lead_ids))
         known = standings(self.log_conn_id, ids, retry_for=TASK_RETRY)
-        leads = Awaited.judge(ids, known, self.if_filtered)
+        leads = Arrivals.judge(ids, known, self.if_filtered)
         self.log.info("Of %d leads: %s.", leads.total, leads.summary or "none is known yet")
         if leads.failed:
             raise AirflowFailException(leads.failure(self.webhook_conn_id))

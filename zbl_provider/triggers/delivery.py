@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from zbl_provider.triggers.polling import Poll, in_thread, until
-from zbl_provider.watch.arrivals import Awaited
+from zbl_provider.watch.arrivals import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -62,7 +62,7 @@ class LeadDeliveryTrigger(BaseTrigger):
         key = (type(self).__name__, self.log_conn_id)
         poll = Poll.shared(key, partial(_standings, self.log_conn_id), self.poll_interval)
         over = await until(
-            poll, lambda known: Awaited.judge(ids, known, self.if_filtered).over, ids
+            poll, lambda known: Arrivals.judge(ids, known, self.if_filtered).over, ids
         )
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
 

@@ -18,7 +18,7 @@ IfFiltered = Literal["fail", "accept"]
 
 
 @dataclass(frozen=True, slots=True)
-class Awaited:
+class Arrivals:
     """
     Where the leads stand that somebody waits for.
 

@@ -4,7 +4,7 @@ import pytest
 
 from zbl_provider.log.model import Status
 from zbl_provider.log.outbox.decision import Known
-from zbl_provider.watch.arrivals import Awaited
+from zbl_provider.watch.arrivals import Arrivals
 
 
 def _known(status):
@@ -15,7 +15,7 @@ def _known(status):
 def _judge(*statuses, if_filtered="fail"):
     wanted = {f"msg_{n}": str(n) for n in range(len(statuses))}
     known = {f"msg_{n}": _known(one) for n, one in enumerate(statuses) if one}
-    return Awaited.judge(wanted, known | {"msg_other": _known(Status.ERROR)}, if_filtered)
+    return Arrivals.judge(wanted, known | {"msg_other": _known(Status.ERROR)}, if_filtered)
 
 
 @pytest.mark.parametrize(
