@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.sdk import BaseHook, PokeReturnValue
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
-from zbl_provider.sensors.waiting import WaitingSensor
+from zbl_provider.sensors.base import DeferrableSensor
 from zbl_provider.watch.arrivals import Arrivals, IfFiltered
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 
-class LeadDeliverySensor(WaitingSensor):
+class LeadDeliverySensor(DeferrableSensor):
     """
     Wait until given leads are delivered to an integration.
 
@@ -65,10 +65,10 @@ class LeadDeliverySensor(WaitingSensor):
         from airflow.sdk.exceptions import AirflowFailException
 
         from zbl_provider.log.storage.retry import TASK_RETRY
-        from zbl_provider.watch.query import standings, wanted
+        from zbl_provider.watch.query import ids_by_webhook_id, standings
 
         BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
-        ids = wanted(self.webhook_conn_id, as_lead_ids(self.lead_ids))
+        ids = ids_by_webhook_id(self.webhook_conn_id, as_lead_ids(self.lead_ids))
         known = standings(self.log_conn_id, ids, retry_for=TASK_RETRY)
         leads = Arrivals.judge(ids, known, self.if_filtered)
         self.log.info("Of %d leads: %s.", leads.total, leads.summary or "none is known yet")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import PokeReturnValue
 
-from zbl_provider.sensors.waiting import WaitingSensor
+from zbl_provider.sensors.base import DeferrableSensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 
-class QualifiedLeadSensor(WaitingSensor):
+class QualifiedLeadSensor(DeferrableSensor):
     """
     Wait until a query has leads that are not yet delivered to an integration.
 

@@ -58,7 +58,7 @@ class LeadDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the wait is over, or until a worker should look why there is no answer."""
-        ids = await in_thread(self._wanted)
+        ids = await in_thread(self._ids)
         key = (type(self).__name__, self.log_conn_id)
         poll = Poll.shared(key, partial(_standings, self.log_conn_id), self.poll_interval)
         over = await until(
@@ -66,10 +66,10 @@ class LeadDeliveryTrigger(BaseTrigger):
         )
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
 
-    def _wanted(self) -> dict[str, str]:
-        from zbl_provider.watch.query import wanted
+    def _ids(self) -> dict[str, str]:
+        from zbl_provider.watch.query import ids_by_webhook_id
 
-        return wanted(self.webhook_conn_id, self.lead_ids)
+        return ids_by_webhook_id(self.webhook_conn_id, self.lead_ids)
 
 
 def _standings(log_conn_id: str | None, webhook_ids: Collection[str]) -> dict[str, Known]:

@@ -17,7 +17,7 @@ from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from zbl_provider.watch.backlog import Found
+    from zbl_provider.watch.backlog import Backlog
     from zbl_provider.watch.query import LeadsQuery
 
 
@@ -124,7 +124,7 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
         troubles = Troubles(self.poll_interval)
         while True:
             try:
-                found = await in_thread(lambda: self._query().watch())
+                found = await in_thread(lambda: self._query().backlog())
             except Exception as problem:  # noqa: BLE001  whatever it is, it may pass
                 if text := troubles.news(problem, self.sql):
                     self.log.warning("Watching leads for %s: %s.", self.webhook_conn_id, text)
@@ -135,7 +135,7 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
                     yield _event(self._said(found))
             await asyncio.sleep(troubles.pause)
 
-    def _said(self, found: Found) -> dict[str, Any]:
+    def _said(self, found: Backlog) -> dict[str, Any]:
         return {
             "integration": self.webhook_conn_id,
             "leads": len(found.leads),

@@ -20,7 +20,7 @@ IfFiltered = Literal["fail", "accept"]
 @dataclass(frozen=True, slots=True)
 class Arrivals:
     """
-    Where the leads stand that somebody waits for.
+    Where the leads stand whose delivery somebody waits for.
 
     :param total: how many they are
     :param counts: those that the log knows, by status
@@ -43,15 +43,15 @@ class Arrivals:
         :param if_filtered: whether a lead that is kept back by the integration's filters is as bad
             as one in error, or as good as one that is delivered
         """
-        found = [(lead_id, known[key]) for key, lead_id in wanted.items() if key in known]
+        leads = [(lead_id, known[key]) for key, lead_id in wanted.items() if key in known]
         bad = FAILED | {Status.FILTERED} if if_filtered == "fail" else FAILED
         return cls(
             total=len(wanted),
-            counts=Counter(one.status for _, one in found),
+            counts=Counter(lead.status for _, lead in leads),
             failed=tuple(
-                Failed(lead_id, one.status, one.reason)
-                for lead_id, one in found
-                if one.status in bad
+                Failed(lead_id, lead.status, lead.reason)
+                for lead_id, lead in leads
+                if lead.status in bad
             ),
         )
 

@@ -40,29 +40,29 @@ _GRACE = timedelta(seconds=30)
 _Row = tuple["Sequence[str]", "Sequence[object]"]
 
 
-class Need(Enum):
-    """What a lead needs that is not delivered yet."""
+class Missing(Enum):
+    """What a lead lacks that is not delivered yet."""
 
-    UPTAKE = auto()  # the log does not know it, or not as it is now
+    ENROLMENT = auto()  # the log does not know it, or not as it is now
     OUTCOME = auto()  # it is in the log, to be sent or sent again
 
 
-class Waiting(NamedTuple):
+class BacklogLead(NamedTuple):
     """
-    A lead that waits.
+    A lead of the query that waits to be delivered.
 
     :param key: tells it, as it is now, from every other; no personal data
-    :param need: what it needs
+    :param missing: what it lacks
     """
 
     key: str
-    need: Need
+    missing: Missing
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Backlog:
     """
-    What a watcher sees at one look.
+    What is to be done for an integration, and is done by nobody.
 
     :param leads: keys of leads that the log has yet to take up, MANY at most
     :param overdue: leads in the log that should have gone out and that nobody is about to send
@@ -79,7 +79,7 @@ class Found:
         return leads | {"overdue"} if self.overdue else leads
 
 
-def need(known: Known | None, found: Candidate) -> Need | None:
+def missing(known: Known | None, candidate: Candidate) -> Missing | None:
     """
     Tell whether a DispatchLeadsOperator would have something to do for a lead of its query.
 
@@ -88,24 +88,24 @@ def need(known: Known | None, found: Candidate) -> Need | None:
     row (5.5). What the filters keep back is recorded by the next run; it is no cause for one (5.4).
 
     :param known: as the log knows it; None if it does not
-    :param found: the lead as the query has it now
-    :return: what it needs; None for nothing
+    :param candidate: the lead as the query has it now
+    :return: what it lacks; None for nothing
     """
     if known is None:
-        return None if found.status is Status.FILTERED else Need.UPTAKE
-    decision = _FIRST_COME.decide(known, found)
-    kept_back = decision.change is Change.KEEP_BACK and found.status is Status.FILTERED
+        return None if candidate.status is Status.FILTERED else Missing.ENROLMENT
+    decision = _FIRST_COME.decide(known, candidate)
+    kept_back = decision.change is Change.KEEP_BACK and candidate.status is Status.FILTERED
     if kept_back or not decision.join:
         return None
-    return Need.OUTCOME if known.status in OPEN else Need.UPTAKE
+    return Missing.OUTCOME if known.status in OPEN else Missing.ENROLMENT
 
 
-def waiting(
+def read_backlog(
     rows: Iterable[_Row],
     field_map: Mapping[str, str] | None,
     destination: Destination,
     log: DeliveryLog,
-) -> Generator[Waiting, None, None]:
+) -> Generator[BacklogLead, None, None]:
     """
     Find the leads of a query that wait, some hundreds in memory.
 
@@ -118,54 +118,54 @@ def waiting(
     """
     remaining = iter(rows)
     while batch := list(islice(remaining, _BATCH)):
-        yield from _waiting(batch, field_map, destination, log)
+        yield from _read_batch(batch, field_map, destination, log)
 
 
-def watch(
+def sum_up(
     rows: Iterable[_Row],
     field_map: Mapping[str, str] | None,
     destination: Destination,
     log: DeliveryLog,
     now: datetime,
-) -> Found:
+) -> Backlog:
     """
     See what is to be done for an integration and is done by nobody (Contract 8.2).
 
-    :param rows: as of `waiting`
-    :param field_map: as of `waiting`
+    :param rows: as of `read_backlog`
+    :param field_map: as of `read_backlog`
     :param destination: the integration; of one that is not active no lead is overdue
     :param log: the delivery log
     :param now: the present time, aware
-    :raises ConfigurationError: as `waiting`
+    :raises ConfigurationError: as `read_backlog`
     """
-    with closing(waiting(rows, field_map, destination, log)) as found:
-        keys = (one.key for one in found if one.need is Need.UPTAKE)
+    with closing(read_backlog(rows, field_map, destination, log)) as backlog:
+        keys = (lead.key for lead in backlog if lead.missing is Missing.ENROLMENT)
         leads = frozenset(islice(keys, MANY))
     overdue = log.overdue(destination.integration, now - _GRACE, now) if destination.active else 0
-    return Found(leads, overdue)
+    return Backlog(leads, overdue)
 
 
-def _waiting(
+def _read_batch(
     batch: Sequence[_Row],
     field_map: Mapping[str, str] | None,
     destination: Destination,
     log: DeliveryLog,
-) -> Iterator[Waiting]:
+) -> Iterator[BacklogLead]:
     ids = _webhook_ids(batch, field_map, destination.integration)
-    known = log.known([one for one in ids if one])
+    known = log.known([key for key in ids if key])
     # Nearly every lead of a look-back is delivered: its row need not be read.
     open_rows = [
-        row for row, one in zip(batch, ids, strict=True) if one is None or _open(known.get(one))
+        row for row, key in zip(batch, ids, strict=True) if key is None or _open(known.get(key))
     ]
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     for lead in read(open_rows, field_map):
         judged = candidate(lead, destination)
-        found.setdefault(judged.webhook_id, judged)  # of two with one id the first counts
+        candidates.setdefault(judged.webhook_id, judged)  # of two with one id the first counts
     # A row without an id of its own has one that is made of its values.
-    known |= log.known(found.keys() - set(ids))
-    for key, judged in found.items():
-        if what := need(known.get(key), judged):
-            yield Waiting(f"{key} {judged.fingerprint}", what)
+    known |= log.known(candidates.keys() - set(ids))
+    for key, judged in candidates.items():
+        if what := missing(known.get(key), judged):
+            yield BacklogLead(f"{key} {judged.fingerprint}", what)
 
 
 def _webhook_ids(
@@ -174,7 +174,7 @@ def _webhook_ids(
     columns, _ = batch[0]
     reader = RowReader(columns, field_map)
     ids = (reader.lead_id(values) for _, values in batch)
-    return [None if one is None else webhook_id(integration, one) for one in ids]
+    return [None if lead_id is None else webhook_id(integration, lead_id) for lead_id in ids]
 
 
 def _open(known: Known | None) -> bool:

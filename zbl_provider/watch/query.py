@@ -12,13 +12,13 @@ from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.watch.backlog import MANY, waiting, watch
+from zbl_provider.watch.backlog import MANY, read_backlog, sum_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from zbl_provider.log.outbox.decision import Known
-    from zbl_provider.watch.backlog import Found
+    from zbl_provider.watch.backlog import Backlog
 
 _AT_ONCE = timedelta(0)
 
@@ -54,11 +54,11 @@ class LeadsQuery:
         destination = WebhookHook(self.webhook_conn_id).destination
         with (
             closing(delivery_log(self.log_conn_id, retry_for=retry_for)) as log,
-            closing(waiting(self._rows(), self.field_map, destination, log)) as found,
+            closing(read_backlog(self._rows(), self.field_map, destination, log)) as backlog,
         ):
-            return sum(1 for _ in islice(found, up_to))
+            return sum(1 for _ in islice(backlog, up_to))
 
-    def watch(self) -> Found:
+    def backlog(self) -> Backlog:
         """
         See what is to be done for the integration and is done by nobody (Contract 8.2).
 
@@ -66,15 +66,15 @@ class LeadsQuery:
         """
         destination = WebhookHook(self.webhook_conn_id).destination
         with closing(delivery_log(self.log_conn_id)) as log:
-            return watch(self._rows(), self.field_map, destination, log, datetime.now(UTC))
+            return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
     def _rows(self) -> Rows:
         return Rows(self.leads_conn_id, self.sql, self.parameters)
 
 
-def wanted(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
+def ids_by_webhook_id(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
     """Return leads' ids by the webhook ids that the log knows them by."""
-    return {webhook_id(integration, one): one for one in lead_ids}
+    return {webhook_id(integration, lead_id): lead_id for lead_id in lead_ids}
 
 
 def standings(

@@ -21,7 +21,7 @@ from tests.support.databases import log_url, postgres
 from tests.support.receiver import Reply
 from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable, LeadsDatabaseError
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
-from zbl_provider.sensors import waiting
+from zbl_provider.sensors import base
 from zbl_provider.sensors.delivery import LeadDeliverySensor, as_lead_ids
 from zbl_provider.sensors.leads import QualifiedLeadSensor
 
@@ -217,9 +217,9 @@ def test_deferral_is_airflows_own_default(monkeypatch):
     """`[operators] default_deferrable` decides, as for the sensors that Airflow brings."""
     assert not _leads().deferrable
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "true")
-    assert importlib.reload(waiting).WaitingSensor(task_id="one").deferrable
+    assert importlib.reload(base).DeferrableSensor(task_id="one").deferrable
     monkeypatch.undo()
-    importlib.reload(waiting)
+    importlib.reload(base)
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -11,7 +11,7 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.dispatch.intake import candidate
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import RunKey, Status
-from zbl_provider.watch.backlog import Need, waiting
+from zbl_provider.watch.backlog import Missing, read_backlog
 
 ZAPIER = Destination.parse(
     integration="zapier", host="https://hooks.example.com/", extra={"min_score": 70}
@@ -33,9 +33,9 @@ def found(*rows):
 def ask(log, *rows):
     """Return what each row's lead needs, by its place among the rows; absent for nothing."""
     return {
-        place: one.need
+        place: one.missing
         for place, each in enumerate(rows)
-        for one in waiting([each], None, ZAPIER, log)
+        for one in read_backlog([each], None, ZAPIER, log)
     }
 
 
@@ -96,14 +96,14 @@ def test_what_waits_and_what_does_not(bench, past):
     """Leads to be sent wait, and those that a task has to fail for (Contract 8.1, 4.4 to 4.6)."""
     needs = ask(bench.log, *past.values())
     assert {name: needs[place] for place, name in enumerate(past) if place in needs} == {
-        "retrying": Need.OUTCOME,
-        "sending": Need.OUTCOME,
-        "pending": Need.OUTCOME,
-        "unknown": Need.UPTAKE,
-        "passed": Need.UPTAKE,
-        "repaired": Need.UPTAKE,
-        "broken anew": Need.UPTAKE,
-        "unknown and invalid": Need.UPTAKE,
+        "retrying": Missing.OUTCOME,
+        "sending": Missing.OUTCOME,
+        "pending": Missing.OUTCOME,
+        "unknown": Missing.ENROLMENT,
+        "passed": Missing.ENROLMENT,
+        "repaired": Missing.ENROLMENT,
+        "broken anew": Missing.ENROLMENT,
+        "unknown and invalid": Missing.ENROLMENT,
     }
 
 
@@ -127,7 +127,7 @@ def test_a_look_changes_nothing(bench, past):
 def test_of_two_rows_with_one_id_the_first_counts(bench):
     """As in enrolment; a row without an id has one of its own, and is known by it (5.5)."""
     rows = [row(1, score=50), row(1), row(None), row(None, score=1)]
-    assert len(list(waiting(rows, None, ZAPIER, bench.log))) == 2
+    assert len(list(read_backlog(rows, None, ZAPIER, bench.log))) == 2
 
 
 def test_overdue_is_what_nobody_minds(bench):

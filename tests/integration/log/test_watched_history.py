@@ -21,7 +21,7 @@ from zbl_provider.dispatch.intake import candidate, read
 from zbl_provider.log.model import RunKey, Settlement
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.triggers.announcing import Announcements
-from zbl_provider.watch.backlog import watch
+from zbl_provider.watch.backlog import sum_up
 
 ZAPIER = Destination.parse(
     integration="zapier", host="https://hooks.example.com/", extra={"min_score": 70}
@@ -85,7 +85,7 @@ class Watched(RuleBasedStateMachine):
 
     @rule()
     def look(self):
-        found = watch(self.rows(), None, ZAPIER, self.log, self.now)
+        found = sum_up(self.rows(), None, ZAPIER, self.log, self.now)
         if self.announcements.due(found.keys, (self.now - NOON).total_seconds()):
             self.asked_for = True
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from zbl_provider.log.model import OPEN, Candidate, Status
 from zbl_provider.log.outbox.decision import ERASED, Change, Known, Rule
-from zbl_provider.watch.backlog import Need, need
+from zbl_provider.watch.backlog import Missing, missing
 
 PRINTS = st.sampled_from(["a", "b", ERASED])
 REASONS = st.sampled_from([None, "score is under min_score 70", "list is not one of lists"])
@@ -36,23 +36,23 @@ def test_a_lead_waits_when_a_run_would_take_it_on(known, found):
     """What enrolment would join, and not only to record that it is kept back (8.1, 4.4, 4.5)."""
     decision = Rule().decide(known, found)
     recorded = decision.change is Change.KEEP_BACK and found.status is Status.FILTERED
-    assert (need(known, found) is not None) == (decision.join and not recorded)
+    assert (missing(known, found) is not None) == (decision.join and not recorded)
 
 
 @given(known=KNOWN, found=FOUND)
 def test_what_is_in_the_log_to_be_sent_needs_no_uptake(known, found):
     """So a watcher starts no run for a lead that another run minds (Contract 8.2)."""
-    assert (need(known, found) is Need.UPTAKE) <= (known.status not in OPEN)
+    assert (missing(known, found) is Missing.ENROLMENT) <= (known.status not in OPEN)
 
 
 @given(found=FOUND)
 def test_an_unknown_lead_waits_unless_it_is_filtered(found):
     """An invalid one, too: its task has to fail, so that somebody sees it (Contract 5.4, 5.5)."""
-    assert need(None, found) == (None if found.status is Status.FILTERED else Need.UPTAKE)
+    assert missing(None, found) == (None if found.status is Status.FILTERED else Missing.ENROLMENT)
 
 
 @given(known=KNOWN, found=FOUND)
 def test_what_was_delivered_erased_or_in_error_waits_no_more(known, found):
     """A clear or Resend sends it again, not a sensor (Contract 4.4, 4.5)."""
     if known.status in {Status.DELIVERED, Status.ERROR} or known.fingerprint == ERASED:
-        assert need(known, found) is None
+        assert missing(known, found) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SHORTEST_INTERVAL_SECONDS = 1.0
 
 
-class WaitingSensor(BaseSensorOperator):
+class DeferrableSensor(BaseSensorOperator):
     """
     A sensor that asks databases, from a worker, or from the triggerer while it is deferred.
 
