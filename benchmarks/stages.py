@@ -94,8 +94,9 @@ def _log(kind: str, url: str, candidates: Sequence[Candidate]) -> list[Claimed]:
 def _send(destination: Destination, claimed: Sequence[Claimed]) -> None:
     import uvloop
 
+    from zbl_provider.delivery.exchange import Request
     from zbl_provider.delivery.guard import Guard
-    from zbl_provider.delivery.transport import Request, Transport
+    from zbl_provider.delivery.transport import Transport
 
     async def send_all() -> None:
         async with Transport(destination, Guard.parse("127.0.0.0/8, ::1/128")) as transport:

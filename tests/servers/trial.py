@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tests.servers.catalogue import FEWER, LEADS
 from tests.servers.forwarder import Forwarder, running_forwarder
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.exchange import Request
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

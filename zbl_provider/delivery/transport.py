@@ -14,7 +14,6 @@ from zbl_provider.delivery.exchange import (
     DEADLINE_SECONDS,
     Answer,
     Failure,
-    FailureKind,
     Request,
 )
 from zbl_provider.delivery.failures import failure
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.http.reply import Reply
-
-__all__ = ["Answer", "Failure", "FailureKind", "Request", "Transport", "static_headers"]
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from zbl_provider.delivery.exchange import DEADLINE_SECONDS, Failure, FailureKind
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS, Failure, FailureKind, Request
 from zbl_provider.delivery.outcome import Verdict, classify
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch.feeder import Feeder
 from zbl_provider.dispatch.loop import first_problem, moment, new_event_loop, seldom_collecting
 from zbl_provider.dispatch.outcome_writer import OutcomeWriter

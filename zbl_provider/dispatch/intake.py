@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import payload, schema
@@ -114,37 +115,18 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
     :param destination: the integration with its filters
     :return: PENDING with the exact bytes to send; FILTERED or INVALID with the reason
     """
+    judged = partial(Candidate, payload.webhook_id(destination.integration, found.id), found.id)
     if isinstance(found, Unreadable):
-        verdict = _Verdict(Status.INVALID, str(found.problem), None, found.fingerprint)
-    else:
-        verdict = _judge(found, destination)
-    return Candidate(
-        webhook_id=payload.webhook_id(destination.integration, found.id),
-        lead_id=found.id,
-        status=verdict.status,
-        reason=verdict.reason,
-        body=verdict.body,
-        fingerprint=verdict.fingerprint,
-    )
-
-
-class _Verdict(NamedTuple):
-    status: Status
-    reason: str | None
-    body: bytes | None
-    fingerprint: str
-
-
-def _judge(lead: Lead, destination: Destination) -> _Verdict:
-    document = payload.document(lead)
+        return judged(Status.INVALID, str(found.problem), None, found.fingerprint)
+    document = payload.document(found)
     try:
         body = payload.encode(document)
     except InvalidLead as problem:
-        unreadable = _unreadable(lead.id, document, problem)
-        return _Verdict(Status.INVALID, str(problem), None, unreadable.fingerprint)
+        unreadable = _unreadable(found.id, document, problem)
+        return judged(Status.INVALID, str(problem), None, unreadable.fingerprint)
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
-        return _Verdict(Status.FILTERED, reason, None, fingerprint)
+        return judged(Status.FILTERED, reason, None, fingerprint)
     if broken := schema.violation(document) or schema.check_size(body):
-        return _Verdict(Status.INVALID, str(broken), None, fingerprint)
-    return _Verdict(Status.PENDING, None, body, fingerprint)
+        return judged(Status.INVALID, str(broken), None, fingerprint)
+    return judged(Status.PENDING, None, body, fingerprint)

@@ -236,7 +236,7 @@ def _mask(destination: Destination) -> None:
 
 
 def _test_request(integration: str) -> Request:
-    from zbl_provider.delivery.transport import Request
+    from zbl_provider.delivery.exchange import Request
     from zbl_provider.leads import payload
 
     test_id = f"test-{secrets.token_hex(8)}"

@@ -26,8 +26,6 @@ from zbl_provider.leads.values import (
     field_path,
 )
 
-__all__ = ["JSON", "VERIFICATIONS", "FieldMap", "Lead", "RowReader", "read_lead", "read_row"]
-
 
 class Lead(NamedTuple):
     """

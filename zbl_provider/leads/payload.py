@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from zbl_provider.exceptions import InvalidLead
-from zbl_provider.leads.lead import JSON, Lead
-from zbl_provider.leads.values import as_time
+from zbl_provider.leads.lead import Lead
+from zbl_provider.leads.values import JSON, as_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

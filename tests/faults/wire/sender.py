@@ -17,9 +17,10 @@ from pathlib import Path
 import uvloop
 
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.exchange import Request
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import classify
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.transport import Transport
 
 
 async def main() -> None:

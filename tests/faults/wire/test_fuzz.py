@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support.peers import Receiver, raw, response
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.delivery.exchange import Answer, Failure
+from zbl_provider.delivery.exchange import Answer, Failure, Request
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import classify
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.transport import Transport
 
 SECRET = "s3cr3t-token"
 DEADLINE = 0.3

@@ -39,7 +39,7 @@ def press_the_button(hook):
 
 
 def send_by_the_hook(hook):
-    from zbl_provider.delivery.transport import Request
+    from zbl_provider.delivery.exchange import Request
 
     return hook.send(Request("msg_1", b"{}")).detail
 

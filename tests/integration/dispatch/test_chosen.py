@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
-from zbl_provider.log.browse.reader import Query
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 
 

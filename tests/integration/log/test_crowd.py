@@ -8,7 +8,7 @@ from datetime import timedelta
 from random import Random
 
 from tests.integration.log.bench import Bench, delivered, failed, lead
-from zbl_provider.log.browse.reader import Query
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog

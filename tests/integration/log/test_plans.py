@@ -9,7 +9,7 @@ from sqlalchemy import event, insert, text
 
 from tests.integration.log.bench import LEASE, NOON, ZAPIER
 from zbl_provider.log.browse import reader
-from zbl_provider.log.browse.reader import Query
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage import tables
 

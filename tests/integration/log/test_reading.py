@@ -12,7 +12,7 @@ from tests.integration.log.bench import LEASE, NOON, delivered, failed, lead
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.browse import reader as reader_module
-from zbl_provider.log.browse.reader import Query
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Settlement, Status
 
 ZAPIER, MAKE = "zapier", "make"

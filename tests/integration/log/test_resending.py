@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.log.bench import ZAPIER, delivered, failed, lead
-from zbl_provider.log.browse.model import Resent
-from zbl_provider.log.browse.reader import Query
+from zbl_provider.log.browse.model import Query, Resent
 from zbl_provider.log.model import Reopened, RunKey, Status
 from zbl_provider.log.storage import tables
 

@@ -6,8 +6,9 @@ import uvloop
 
 from tests.support.peers import Authority, Receiver
 from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.exchange import Request
 from zbl_provider.delivery.guard import Guard
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.transport import Transport
 
 
 def pytest_asyncio_loop_factories():

@@ -471,7 +471,8 @@ SEND_AND_EXIT = """
 import asyncio, sys
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.exchange import Request
+from zbl_provider.delivery.transport import Transport
 
 async def main():
     destination = Destination.parse(integration="test", host=sys.argv[1])

@@ -240,7 +240,8 @@ SEND_MANY = """
 import asyncio, json, resource, sys
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.guard import Guard
-from zbl_provider.delivery.transport import Request, Transport
+from zbl_provider.delivery.exchange import Request
+from zbl_provider.delivery.transport import Transport
 
 async def main(url, authority, loop_limit):
     resource.setrlimit(resource.RLIMIT_NOFILE, (loop_limit, loop_limit))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
-from zbl_provider.leads.lead import VERIFICATIONS, FieldMap, Lead, RowReader, read_lead, read_row
+from zbl_provider.leads.columns import VERIFICATIONS, FieldMap
+from zbl_provider.leads.lead import Lead, RowReader, read_lead, read_row
 
 MARKER = "s3cr3t-m4rk3r"
 

@@ -38,7 +38,7 @@ _QUERY_SAFE: Final = _PATH_SAFE + "?"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CheckedUrl:
     """
     A destination URL, checked (Contract 1.3).
 
@@ -54,7 +54,7 @@ class Target:
     port: int
 
 
-def parse_url(host: object, schema: object = None, port: object = None) -> Target:
+def parse_url(host: object, schema: object = None, port: object = None) -> CheckedUrl:
     """
     Read the URL of a connection, whole or in parts, as `HttpHook` reads it (Contract 1.1, 1.3).
 
@@ -86,7 +86,7 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Targe
     url = origin + quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
     if max(len(text), len(url)) > MAX_URL_CHARS:
         raise _refusal(f"is over {MAX_URL_CHARS} characters long", "Use a shorter URL")
-    return Target(url=url, origin=origin, host=name, port=number)
+    return CheckedUrl(url=url, origin=origin, host=name, port=number)
 
 
 def _text(field: str, value: object) -> str:

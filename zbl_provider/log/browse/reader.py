@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from zbl_provider.log.storage.cipher import Seal
 
-__all__ = ["Attempt", "Bucket", "Detail", "Page", "Query", "Reader", "Row", "Totals"]
-
 _NEAR = 10_000  # leads looked through first: they have a page of whatever is common
 _RARE = 10_000  # so few can be gathered and sorted
 _SOME = 500  # and read at once
