@@ -1,4 +1,4 @@
-"""Real databases and receivers, and a bench whose log waits as a task's log does."""
+"""Real databases and receivers, and a setup whose log waits as a task's log does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.death.servers import Server
-from tests.integration.dispatch.conftest import Bench, receiver
+from tests.integration.dispatch.conftest import Setup, receiver
 from tests.support.databases import log_url, postgres
 from zbl_provider.log.storage.retry import TASK_RETRY
 from zbl_provider.log.store import DeliveryLog
@@ -31,15 +31,15 @@ def mortal() -> Iterator[Server]:
 
 
 @pytest.fixture
-def bench_on(receiver, tmp_path) -> Iterator[Callable[..., Bench]]:
-    """Give a function that makes a bench whose log is at a URL."""
+def setup_on(receiver, tmp_path) -> Iterator[Callable[..., Setup]]:
+    """Give a function that makes a setup whose log is at a URL."""
     logs = []
 
-    def make(url: str, retry_for=TASK_RETRY) -> Bench:
+    def make(url: str, retry_for=TASK_RETRY) -> Setup:
         log = DeliveryLog(url, retry_for=retry_for)
         log.upgrade()
         logs.append(log)
-        return Bench(log, url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
+        return Setup(log, url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
 
     yield make
     for log in logs:

@@ -35,18 +35,18 @@ STEPS = [
 
 
 @pytest.fixture
-def bench(bench_on, log_url):
-    bench = bench_on(log_url)
-    bench.clock.now = utc_now()
-    return bench
+def setup(setup_on, log_url):
+    setup = setup_on(log_url)
+    setup.clock.now = utc_now()
+    return setup
 
 
-def job(bench, **facts):
+def job(setup, **facts):
     return Job(
         **{
-            "log_url": bench.log_url,
-            "url": f"{bench.receiver.url}/hook",
-            "authority": bench.authority,
+            "log_url": setup.log_url,
+            "url": f"{setup.receiver.url}/hook",
+            "authority": setup.authority,
             "run": "run 1",
             "found": LEADS,
             "name": "dead",
@@ -55,33 +55,33 @@ def job(bench, **facts):
     )
 
 
-def kill_at(bench, step, **facts):
+def kill_at(setup, step, **facts):
     """Run a worker into its death; return the leads that were in flight."""
-    bench.log.close()  # its sessions are not to be taken for the worker's
-    with Worker(job(bench, step=step, **facts)) as worker:
+    setup.log.close()  # its sessions are not to be taken for the worker's
+    with Worker(job(setup, step=step, **facts)) as worker:
         assert worker.wait() == -signal.SIGKILL
-    in_flight = held_by(bench, "%")
-    known = {lead for (lead,) in bench.rows("SELECT lead_id FROM zbl_delivery")}
-    assert set(bench.sent) <= known, "a lead was sent before it was in the log"
+    in_flight = held_by(setup, "%")
+    known = {lead for (lead,) in setup.rows("SELECT lead_id FROM zbl_delivery")}
+    assert set(setup.sent) <= known, "a lead was sent before it was in the log"
     return in_flight
 
 
-def rescue(bench, **options):
+def rescue(setup, **options):
     """Go on as Airflow's retry does, once the leases are over."""
-    bench.clock.now = utc_now() + timedelta(minutes=2)
-    return bench.dispatch_to_the_end("run 1", LEADS, **options)
+    setup.clock.now = utc_now() + timedelta(minutes=2)
+    return setup.dispatch_to_the_end("run 1", LEADS, **options)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_a_worker_killed_at_any_step_loses_no_lead(bench, step):
+def test_a_worker_killed_at_any_step_loses_no_lead(setup, step):
     """Each lead ends well or in error; twice come only those in flight, by one id (3.2, 6.2)."""
-    bench.answer(moody)
-    bench.extra = {"active": False}
-    bench.dispatch("earlier", BEFORE)
-    bench.extra = {}
-    in_flight = kill_at(bench, step)
-    assert rescue(bench).counts == ENDS
-    Tally(bench, Counter(in_flight)).check()
+    setup.answer(moody)
+    setup.extra = {"active": False}
+    setup.dispatch("earlier", BEFORE)
+    setup.extra = {}
+    in_flight = kill_at(setup, step)
+    assert rescue(setup).counts == ENDS
+    Tally(setup, Counter(in_flight)).check()
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_a_worker_killed_at_any_step_loses_no_lead(bench, step):
     [Step("begin", "after"), Step("reopen", "commit"), Step("reopen", "after")],
     ids=str,
 )
-def test_a_clear_whose_worker_is_killed_is_acted_on_once(bench, step):
+def test_a_clear_whose_worker_is_killed_is_acted_on_once(setup, step):
     """Its leads in error get five new attempts: not none, and not twice five (Contract 4.5)."""
-    bench.answer(lambda _: Reply(422))
-    bench.dispatch_to_the_end("run 1", LEADS)
-    kill_at(bench, step, epoch=1)
-    bench.answer(lambda _: Reply(500))
-    assert rescue(bench, epoch=1).counts == {Status.ERROR: len(LEADS)}
-    made = bench.rows(
+    setup.answer(lambda _: Reply(422))
+    setup.dispatch_to_the_end("run 1", LEADS)
+    kill_at(setup, step, epoch=1)
+    setup.answer(lambda _: Reply(500))
+    assert rescue(setup, epoch=1).counts == {Status.ERROR: len(LEADS)}
+    made = setup.rows(
         "SELECT resend, number, count(*) FROM zbl_attempt GROUP BY 1, 2 ORDER BY 1, 2"
     )
     assert made == [(0, 1, len(LEADS)), *((1, number, len(LEADS)) for number in range(1, 6))]
-    Tally(bench, Counter()).check()
+    Tally(setup, Counter()).check()

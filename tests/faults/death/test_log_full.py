@@ -20,12 +20,12 @@ WITHOUT_END = 1 << 30
 
 
 class Disk:
-    """The room that a bench's log has: as many pages as a test says."""
+    """The room that a setup's log has: as many pages as a test says."""
 
-    def __init__(self, bench):
+    def __init__(self, setup):
         self.limit = WITHOUT_END
-        self._pages = lambda: bench.rows("PRAGMA page_count")[0][0]
-        event.listen(bench.log._engine, "begin", self._apply)
+        self._pages = lambda: setup.rows("PRAGMA page_count")[0][0]
+        event.listen(setup.log._engine, "begin", self._apply)
 
     def _apply(self, connection):
         connection.exec_driver_sql(f"PRAGMA max_page_count = {self.limit}")
@@ -50,27 +50,27 @@ def full_log(path):
     assert f"SQLite file {path}" in str(problem.value)
 
 
-def test_what_cannot_be_enrolled_is_not_sent(bench_on, disk_of, tmp_path):
+def test_what_cannot_be_enrolled_is_not_sent(setup_on, disk_of, tmp_path):
     """A full disk keeps leads from being sent unrecorded; with room the retry goes on (6.2)."""
-    bench = bench_on(f"sqlite:///{tmp_path / 'log.db'}", MOMENT)
-    disk = disk_of(bench)
+    setup = setup_on(f"sqlite:///{tmp_path / 'log.db'}", MOMENT)
+    disk = disk_of(setup)
     disk.fill()
     with full_log(tmp_path / "log.db"):
-        bench.dispatch("run 1", LEADS)
-    enrolled = {lead for (lead,) in bench.rows("SELECT lead_id FROM zbl_delivery")}
-    assert set(bench.sent) <= enrolled
+        setup.dispatch("run 1", LEADS)
+    enrolled = {lead for (lead,) in setup.rows("SELECT lead_id FROM zbl_delivery")}
+    assert set(setup.sent) <= enrolled
     assert len(enrolled) < len(LEADS)
     disk.free()
-    bench.clock.now += timedelta(minutes=2)
-    assert bench.dispatch_to_the_end("run 1", LEADS).counts == ALL
-    assert max(Counter(bench.sent).values()) == 1
+    setup.clock.now += timedelta(minutes=2)
+    assert setup.dispatch_to_the_end("run 1", LEADS).counts == ALL
+    assert max(Counter(setup.sent).values()) == 1
 
 
-def test_a_disk_that_is_full_for_a_moment_sends_nothing_twice(bench_on, disk_of, tmp_path, caplog):
+def test_a_disk_that_is_full_for_a_moment_sends_nothing_twice(setup_on, disk_of, tmp_path, caplog):
     """Outcomes that find no room wait for it; nothing is sent meanwhile (Contract 6.2)."""
-    bench = bench_on(f"sqlite:///{tmp_path / 'log.db'}")
-    bench.extra = {"max_concurrency": 4}
-    disk = disk_of(bench)
+    setup = setup_on(f"sqlite:///{tmp_path / 'log.db'}")
+    setup.extra = {"max_concurrency": 4}
+    disk = disk_of(setup)
     sent = []
 
     def answer(_):
@@ -79,41 +79,41 @@ def test_a_disk_that_is_full_for_a_moment_sends_nothing_twice(bench_on, disk_of,
         sent.append(None)
         return Reply(after=0.01)
 
-    bench.answer(answer)
-    wait = bench.log._retry._ended.wait
+    setup.answer(answer)
+    wait = setup.log._retry._ended.wait
     waits = []
 
     def waiting(seconds):
-        waits.append(len(bench.sent))
+        waits.append(len(setup.sent))
         if len(waits) == 6:
             disk.free()
         return wait(seconds)
 
-    bench.log._retry._ended.wait = waiting
-    assert bench.dispatch_to_the_end("run 1", LEADS).counts == ALL
-    assert max(Counter(bench.sent).values()) == 1
+    setup.log._retry._ended.wait = waiting
+    assert setup.dispatch_to_the_end("run 1", LEADS).counts == ALL
+    assert max(Counter(setup.sent).values()) == 1
     assert "cannot be used at the moment: database or disk is full" in caplog.text
     assert waits[-1] - waits[1] <= 4, "only what was in flight was still answered"
     assert waits[-1] < len(LEADS) - 50, "there was more to send"
 
 
-def test_a_disk_that_stays_full_sends_again_only_what_was_in_hand(bench_on, disk_of, tmp_path):
+def test_a_disk_that_stays_full_sends_again_only_what_was_in_hand(setup_on, disk_of, tmp_path):
     """After a bounded wait the task fails, and says which log; no lead is lost (3.2, 6.2)."""
-    bench = bench_on(f"sqlite:///{tmp_path / 'log.db'}", MOMENT)
-    bench.extra = {"active": False}
-    bench.dispatch("run 1", LEADS)
-    bench.extra = {"max_concurrency": 4}
-    disk = disk_of(bench)
+    setup = setup_on(f"sqlite:///{tmp_path / 'log.db'}", MOMENT)
+    setup.extra = {"active": False}
+    setup.dispatch("run 1", LEADS)
+    setup.extra = {"max_concurrency": 4}
+    disk = disk_of(setup)
     disk.fill()
     with full_log(tmp_path / "log.db"):
-        bench.dispatch("run 1")
+        setup.dispatch("run 1")
     settled = {
-        lead for (lead,) in bench.rows("SELECT lead_id FROM zbl_delivery WHERE attempts > 0")
+        lead for (lead,) in setup.rows("SELECT lead_id FROM zbl_delivery WHERE attempts > 0")
     }
-    in_hand = set(bench.sent) - settled
-    assert len(bench.sent) < len(LEADS)
+    in_hand = set(setup.sent) - settled
+    assert len(setup.sent) < len(LEADS)
     disk.free()
-    bench.clock.now += timedelta(minutes=2)
-    assert bench.dispatch_to_the_end("run 1").counts == ALL
-    assert {lead for lead, times in Counter(bench.sent).items() if times > 1} == in_hand
-    assert len(bench.rows("SELECT id FROM zbl_attempt")) == len(LEADS)
+    setup.clock.now += timedelta(minutes=2)
+    assert setup.dispatch_to_the_end("run 1").counts == ALL
+    assert {lead for lead, times in Counter(setup.sent).items() if times > 1} == in_hand
+    assert len(setup.rows("SELECT id FROM zbl_attempt")) == len(LEADS)

@@ -19,7 +19,7 @@ from tests.support.rest import wait_for
 from zbl_provider.dispatch.dispatcher import utc_now
 
 if TYPE_CHECKING:
-    from tests.integration.dispatch.conftest import Bench
+    from tests.integration.dispatch.conftest import Setup
 
 KILLS = int(os.environ.get("KILLS", "100"))
 WORKERS = 4
@@ -31,7 +31,7 @@ LEASE_SECONDS = 60
 class Crowd:
     """Workers that each send what their run finds and whatever else is due; some are killed."""
 
-    bench: Bench
+    setup: Setup
     chance: random.Random
     stack: ExitStack
     numbers: count = field(default_factory=count)
@@ -42,14 +42,14 @@ class Crowd:
     def start(self, number: int) -> None:
         """Start a worker on the run of this number, new or, like an Airflow retry, once more."""
         name = f"w{next(self.names)}."
-        url = self.bench.log_url
+        url = self.setup.log_url
         if url.startswith("postgresql"):
             url += f"{'&' if '?' in url else '?'}application_name={name}"
         worker = Worker(
             Job(
                 log_url=url,
-                url=f"{self.bench.receiver.url}/hook",
-                authority=self.bench.authority,
+                url=f"{self.setup.receiver.url}/hook",
+                authority=self.setup.authority,
                 run=f"run {number}",
                 found=tuple(range(number * BATCH, (number + 1) * BATCH)),
                 concurrency=8,
@@ -68,13 +68,13 @@ class Crowd:
     def kill_one(self) -> None:
         number, worker = self.working.pop(self.chance.randrange(len(self.working)))
         worker.kill()
-        self.deaths.append((time.time(), held_by(self.bench, worker.job.name)))
+        self.deaths.append((time.time(), held_by(self.setup, worker.job.name)))
         self.start(number)
 
     def in_flight(self) -> list[set[str]]:
         """Return for each kill the leads that had left, and whose outcomes were not settled."""
         arrivals = {}
-        for request in self.bench.receiver.received:
+        for request in self.setup.receiver.received:
             arrivals.setdefault(request.lead_id, []).append(request.at)
         # What had left may arrive a little later; nobody sends it again before its lease is over.
         return [
@@ -91,22 +91,22 @@ class Crowd:
         for _, worker in self.working:
             assert worker.wait(120) == 0
         until = time.monotonic() + LEASE_SECONDS + 120
-        while self.bench.rows(OPEN) and time.monotonic() < until:
-            self.bench.clock.now = utc_now()
-            self.bench.dispatch("the last", schedule=(1, 1, 1, 1))
+        while self.setup.rows(OPEN) and time.monotonic() < until:
+            self.setup.clock.now = utc_now()
+            self.setup.dispatch("the last", schedule=(1, 1, 1, 1))
             time.sleep(1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_kills_at_random_moments(bench_on, log_url, capsys):
+def test_kills_at_random_moments(setup_on, log_url, capsys):
     """Whichever worker dies when: no lead is lost, and twice come only those in flight (6.2)."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
-    bench = bench_on(log_url)
-    bench.answer(moody)
+    setup = setup_on(log_url)
+    setup.answer(moody)
     begun = time.monotonic()
     with ExitStack() as stack:
-        crowd = Crowd(bench, random.Random(seed), stack)
+        crowd = Crowd(setup, random.Random(seed), stack)
         while len(crowd.deaths) < KILLS:
             crowd.keep_working()
             time.sleep(crowd.chance.uniform(0.02, 0.8))
@@ -115,14 +115,14 @@ def test_kills_at_random_moments(bench_on, log_url, capsys):
         crowd.finish()
         wait_for("the end of all", lambda: not any(w.alive for _, w in crowd.working), seconds=60)
     in_flight = crowd.in_flight()
-    tally = Tally(bench, sum(map(Counter, in_flight), Counter()))
+    tally = Tally(setup, sum(map(Counter, in_flight), Counter()))
     twice = tally.more_than_recorded().total()
-    leads = bench.rows("SELECT count(*) FROM zbl_delivery")[0][0]
+    leads = setup.rows("SELECT count(*) FROM zbl_delivery")[0][0]
     with capsys.disabled():
         print(  # noqa: T201  the figures of docs/faults.md
             f"\n{log_url.partition(':')[0]}, seed {seed}: {len(crowd.deaths)} kills of {WORKERS} "
             f"workers in {time.monotonic() - begun:.0f} s, {leads} leads, "
-            f"{len(bench.sent)} requests, {len(tally.lost)} lost, {twice} duplicates, "
+            f"{len(setup.sent)} requests, {len(tally.lost)} lost, {twice} duplicates, "
             f"{tally.without_need().total()} of leads that were in flight at no kill; "
             f"at most {max(map(len, in_flight))} leads in flight at one kill"
         )

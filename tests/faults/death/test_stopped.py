@@ -29,17 +29,17 @@ SETTLED = "SELECT lead_id FROM zbl_delivery WHERE attempts > 0"
 
 
 @pytest.fixture
-def stopped(bench_on, log_url):
-    """Give a bench, and a function that makes a worker on it."""
-    bench = bench_on(log_url)
-    bench.clock.now = utc_now()
+def stopped(setup_on, log_url):
+    """Give a setup, and a function that makes a worker on it."""
+    setup = setup_on(log_url)
+    setup.clock.now = utc_now()
 
     def make(step=None, **facts):
         return Worker(
             Job(
                 log_url=facts.pop("log_url", log_url),
-                url=f"{bench.receiver.url}/hook",
-                authority=bench.authority,
+                url=f"{setup.receiver.url}/hook",
+                authority=setup.authority,
                 run="stopped",
                 found=LEADS,
                 concurrency=AT_ONCE,
@@ -48,7 +48,7 @@ def stopped(bench_on, log_url):
             )
         )
 
-    return bench, make
+    return setup, make
 
 
 def is_stopped(worker):
@@ -70,11 +70,11 @@ def can_be_written(log_url):
 
 def test_a_worker_that_wakes_after_its_lease_settles_and_sends_nothing_of_it(stopped):
     """Another has its leads by then: what it still has in hand it no longer sends (4.6)."""
-    bench, make = stopped
+    setup, make = stopped
     worker = make()
 
     def stops_free(worker):
-        if can_be_written(bench.log_url):
+        if can_be_written(setup.log_url):
             return True
         os.kill(worker.pid, signal.SIGCONT)
         time.sleep(0.002)
@@ -90,7 +90,7 @@ def test_a_worker_that_wakes_after_its_lease_settles_and_sends_nothing_of_it(sto
                 os.kill(worker.pid, signal.SIGSTOP)
         return Reply(after=0.02)
 
-    bench.answer(answer)
+    setup.answer(answer)
     with worker:
         wait_for("the stop", lambda: is_stopped(worker), seconds=60, pause=0.05)
         # SQLite's one lock stays with a process that is stopped: let it finish its transaction.
@@ -99,46 +99,46 @@ def test_a_worker_that_wakes_after_its_lease_settles_and_sends_nothing_of_it(sto
         done = [-1]
         wait_for(
             "the last answers",
-            lambda: done.append(len(bench.sent)) or done[-1] == done[-2],
+            lambda: done.append(len(setup.sent)) or done[-1] == done[-2],
             seconds=30,
             pause=0.3,
         )
-        before = set(bench.sent)
-        settled = {lead for (lead,) in bench.rows(SETTLED)}
+        before = set(setup.sent)
+        settled = {lead for (lead,) in setup.rows(SETTLED)}
 
-        bench.clock.now = utc_now() + AN_HOUR
-        report = bench.dispatch_to_the_end("other", LEADS)
+        setup.clock.now = utc_now() + AN_HOUR
+        report = setup.dispatch_to_the_end("other", LEADS)
         assert report.counts == {Status.DELIVERED: len(LEADS) - len(settled)}
-        by_other = len(bench.sent)
-        attempts = bench.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id")
+        by_other = len(setup.sent)
+        attempts = setup.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id")
 
         worker.ahead.value = AN_HOUR.total_seconds()
         os.kill(worker.pid, signal.SIGCONT)
         assert worker.wait() == 0, "it ends in good order"
-    assert bench.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id") == attempts
+    assert setup.rows("SELECT id, run_id, delivery_id FROM zbl_attempt ORDER BY id") == attempts
     assert len(attempts) == len(LEADS)
     in_flight = before - settled
-    late = bench.sent[by_other:]
+    late = setup.sent[by_other:]
     assert len(late) <= AT_ONCE, "it sends no more than what was on its way out at the stop"
-    Tally(bench, Counter(in_flight) + Counter(late)).check()
+    Tally(setup, Counter(in_flight) + Counter(late)).check()
 
 
 def test_a_worker_that_stops_within_a_transaction_holds_up_nobody_for_long(stopped, request):
     """The server lets go of its locks; what it has in hand it cannot write any more (4.6, 6.2)."""
-    bench, make = stopped
-    if bench.log_url.startswith("sqlite"):
+    setup, make = stopped
+    if setup.log_url.startswith("sqlite"):
         pytest.skip("SQLite's lock belongs to the file: others wait, at most for their patience")
-    quick = f"{bench.log_url}&options=-c%20idle_in_transaction_session_timeout%3D1000"
+    quick = f"{setup.log_url}&options=-c%20idle_in_transaction_session_timeout%3D1000"
     step = Step("settle", "commit", 1, signal.SIGSTOP)
     with make(step, log_url=quick) as worker:
         wait_for("the stop", lambda: is_stopped(worker), seconds=60, pause=0.05)
-        before = set(bench.sent)
-        assert bench.rows(SETTLED) == [], "it stopped before its first commit"
-        bench.clock.now = utc_now() + AN_HOUR
-        report = bench.dispatch_to_the_end("other", LEADS)
+        before = set(setup.sent)
+        assert setup.rows(SETTLED) == [], "it stopped before its first commit"
+        setup.clock.now = utc_now() + AN_HOUR
+        report = setup.dispatch_to_the_end("other", LEADS)
         assert report.counts == {Status.DELIVERED: len(LEADS)}
         worker.ahead.value = AN_HOUR.total_seconds()
         os.kill(worker.pid, signal.SIGCONT)
         assert worker.wait() == 0
-    Tally(bench, Counter(before) + Counter(bench.sent[-AT_ONCE:])).check()
-    assert len(bench.rows("SELECT id FROM zbl_attempt")) == len(LEADS)
+    Tally(setup, Counter(before) + Counter(setup.sent[-AT_ONCE:])).check()
+    assert len(setup.rows("SELECT id FROM zbl_attempt")) == len(LEADS)

@@ -11,7 +11,7 @@ from tests.support.rest import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.integration.dispatch.conftest import Bench
+    from tests.integration.dispatch.conftest import Setup
 
 _THINKING_SECONDS = 0.01  # so that outcomes come in several groups
 
@@ -43,33 +43,33 @@ def refused(numbers: Iterable[int]) -> int:
     return sum(number % 15 == 1 for number in numbers)
 
 
-def held_by(bench: Bench, name: str) -> set[str]:
+def held_by(setup: Setup, name: str) -> set[str]:
     """Return the leads that a dead worker had claimed and not settled: those in flight."""
-    if bench.log_url.startswith("postgresql"):
+    if setup.log_url.startswith("postgresql"):
         # What it had sent to the server may still be carried out there.
         query = _BACKENDS.format(name)
-        wait_for("the end of its sessions", lambda: bench.rows(query) == [(0,)], seconds=30)
-    return {lead_id for (lead_id,) in bench.rows(_HELD.format(name))}
+        wait_for("the end of its sessions", lambda: setup.rows(query) == [(0,)], seconds=30)
+    return {lead_id for (lead_id,) in setup.rows(_HELD.format(name))}
 
 
 class Tally:
     """
     How often each lead was received, and how often it should have been.
 
-    :param bench: after the end
+    :param setup: after the end
     :param in_flight: how often each lead was in flight at a kill
     """
 
-    def __init__(self, bench: Bench, in_flight: Counter[str]) -> None:
-        received = bench.receiver.received
+    def __init__(self, setup: Setup, in_flight: Counter[str]) -> None:
+        received = setup.receiver.received
         self._times = Counter(request.lead_id for request in received)
         self._well = Counter(request.lead_id for request in received if request.status == 200)
         self._ids = {(request.lead_id, request.webhook_id) for request in received}
-        self._attempts = {lead_id: made for lead_id, *made in bench.rows(_ATTEMPTS)}
+        self._attempts = {lead_id: made for lead_id, *made in setup.rows(_ATTEMPTS)}
         self._in_flight = in_flight
-        self.longest = bench.rows(_LONGEST)[0][0]
-        delivered = bench.rows("SELECT lead_id FROM zbl_delivery WHERE status = 'delivered'")
-        self.lost = {lead_id for (lead_id,) in bench.rows(OPEN)}
+        self.longest = setup.rows(_LONGEST)[0][0]
+        delivered = setup.rows("SELECT lead_id FROM zbl_delivery WHERE status = 'delivered'")
+        self.lost = {lead_id for (lead_id,) in setup.rows(OPEN)}
         self.lost |= {lead_id for (lead_id,) in delivered if not self._well[lead_id]}
 
     @property

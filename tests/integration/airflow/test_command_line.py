@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from airflow.cli import cli_parser
 
-from tests.integration.log.bench import NOON, ZAPIER, Bench, delivered
+from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered
 from tests.support.databases import log_url, postgres
 from zbl_provider.cli import definition, deliveries, integrations, shell, upkeep
 from zbl_provider.leads.payload import webhook_id
@@ -39,16 +39,16 @@ def candidate(name: str) -> Candidate:
 
 
 @pytest.fixture
-def bench(log_url, monkeypatch):
+def setup(log_url, monkeypatch):
     log = DeliveryLog(log_url)
-    bench = Bench(log)
-    run = bench.run()
-    bench.deliver(run, candidate("done"))
-    bench.fail(run, candidate("a"), candidate("b"))
+    setup = Setup(log)
+    run = setup.run()
+    setup.deliver(run, candidate("done"))
+    setup.fail(run, candidate("a"), candidate("b"))
     monkeypatch.setattr(shell, "the_log", lambda: log)
     monkeypatch.setattr(upkeep, "the_log", lambda: log)
     monkeypatch.setattr(integrations, "the_log", lambda: log)
-    yield bench
+    yield setup
     log.close()
 
 
@@ -68,7 +68,7 @@ def cleared(monkeypatch):
 
 
 @pytest.fixture
-def zbl(bench, capsys, monkeypatch):
+def zbl(setup, capsys, monkeypatch):
     """Call a command as Airflow does, without its audit log, which needs a database."""
     parser = ArgumentParser(prog="airflow")
     [group] = definition.get_zbl_cli_commands()
@@ -92,8 +92,8 @@ def zbl(bench, capsys, monkeypatch):
     return call
 
 
-def statuses(bench):
-    return {row.lead_id: str(row.status) for row in bench.rows()}
+def statuses(setup):
+    return {row.lead_id: str(row.status) for row in setup.rows()}
 
 
 def test_leads_are_listed_in_pages(zbl):
@@ -136,37 +136,37 @@ def test_one_lead_is_shown_with_its_attempts(zbl):
     assert "no lead with the number 9" in zbl("deliveries show 9", code=1).err
 
 
-def test_a_resend_asks_first(zbl, bench, cleared):
+def test_a_resend_asks_first(zbl, setup, cleared):
     """The count is told before anything happens, and no is no (8.4)."""
     asked = zbl("deliveries resend --all", typed="n\n", code=1)
     assert "Send 2 leads again?" in asked.err
-    assert statuses(bench) == {"done": "delivered", "a": "error", "b": "error"}
+    assert statuses(setup) == {"done": "delivered", "a": "error", "b": "error"}
     assert "2 leads will be sent again" in zbl("deliveries resend --all", typed="y\n").out
-    assert statuses(bench) == {"done": "delivered", "a": "pending", "b": "pending"}
+    assert statuses(setup) == {"done": "delivered", "a": "pending", "b": "pending"}
     assert cleared == [RunKey("dag", "task", "run")]
 
 
-def test_chosen_leads_are_resent_by_the_clear_of_their_task(zbl, bench, cleared):
+def test_chosen_leads_are_resent_by_the_clear_of_their_task(zbl, setup, cleared):
     """Leads named by number are marked, and their task cleared for just those (8.4)."""
     said = zbl("deliveries resend 1 2 --yes").out
     assert "2 leads will be sent again" in said
     assert "1 task cleared" in said
-    assert statuses(bench)["b"] == "error"
-    assert bench.run(epoch=1).chosen
+    assert statuses(setup)["b"] == "error"
+    assert setup.run(epoch=1).chosen
 
 
-def test_a_task_that_cannot_be_cleared_forgets_the_choice(zbl, bench, monkeypatch):
+def test_a_task_that_cannot_be_cleared_forgets_the_choice(zbl, setup, monkeypatch):
     """Without its clear the next run sends the lead, and a later clear is ordinary (4.6)."""
     monkeypatch.setattr("zbl_provider.cli.clearing.clear", lambda _: frozenset())
     assert "next run" in zbl("deliveries resend 2 --yes").out
-    assert not bench.run(epoch=1).chosen
+    assert not setup.run(epoch=1).chosen
 
 
-def test_tasks_may_be_left_alone(zbl, bench, cleared):
+def test_tasks_may_be_left_alone(zbl, setup, cleared):
     """With --no-clear nothing is cleared (8.4)."""
     assert "1 task not cleared" in zbl("deliveries resend --lead-id a --no-clear --yes").out
     assert cleared == []
-    assert statuses(bench) == {"done": "delivered", "a": "pending", "b": "error"}
+    assert statuses(setup) == {"done": "delivered", "a": "pending", "b": "error"}
 
 
 @pytest.mark.parametrize("words", ["", "1 --all", "1 --integration zapier", "--all --yes 1"])
@@ -175,53 +175,53 @@ def test_a_resend_must_say_which(zbl, words):
     assert "by their numbers" in zbl(f"deliveries resend {words}", code=2).err
 
 
-def test_nothing_to_resend_is_said(zbl, bench, cleared):
+def test_nothing_to_resend_is_said(zbl, setup, cleared):
     """An empty choice by filter is no failure; numbers that cannot be sent are one (8.4)."""
     assert "nothing to send" in zbl("deliveries resend --integration make --yes").out
-    bench.log.purge_payloads(bench.now + timedelta(days=1), timedelta(0))
+    setup.log.purge_payloads(setup.now + timedelta(days=1), timedelta(0))
     assert "cannot be sent again" in zbl("deliveries resend 1 --yes", code=1).err
 
 
-def test_a_purge_ends_when_nothing_is_left(zbl, bench, monkeypatch):
+def test_a_purge_ends_when_nothing_is_left(zbl, setup, monkeypatch):
     """All whose time is over goes, however many steps it takes, and nothing else (6.4)."""
     monkeypatch.setattr(deliveries, "_STEP", 1)
     monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=31))
     assert "data of 1 lead, and deleted 0 old leads" in zbl("deliveries purge --yes").out
-    assert len(bench.rows()) == 3
+    assert len(setup.rows()) == 3
     monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=366))
     assert "deleted 3 old leads" in zbl("deliveries purge --yes").out
-    assert bench.rows() == []
+    assert setup.rows() == []
 
 
-def test_a_purge_keeps_rows_where_the_option_is_0(zbl, bench, monkeypatch):
+def test_a_purge_keeps_rows_where_the_option_is_0(zbl, setup, monkeypatch):
     """`log_retention_days = 0` keeps every row, for the command, too (6.4)."""
     monkeypatch.setenv("AIRFLOW__ZBL__LOG_RETENTION_DAYS", "0")
     monkeypatch.setattr(deliveries, "utc_now", lambda: NOON + timedelta(days=3660))
     asked = zbl("deliveries purge", typed="y\n")
     assert "delete leads" not in asked.err
-    assert len(bench.rows()) == 3
+    assert len(setup.rows()) == 3
 
 
-def test_an_erased_lead_is_gone(zbl, bench):
+def test_an_erased_lead_is_gone(zbl, setup):
     """A person's lead is forgotten, and the command says what went (6.4)."""
     said = zbl("deliveries erase done --yes").out
     assert "Erased from 1 delivery" in said
     assert "1 payload" in said
-    assert "done" not in statuses(bench)
+    assert "done" not in statuses(setup)
     assert "knows no lead" in zbl("deliveries erase done --yes", code=1).err
 
 
-def test_a_lead_in_flight_is_erased_later(zbl, bench):
+def test_a_lead_in_flight_is_erased_later(zbl, setup):
     """What is being sent cannot be erased at this moment: exit code 1 tells a script (6.4)."""
-    run = bench.run()
-    bench.enrol(run, candidate("flying"))
-    claimed = bench.log.claim(ZAPIER, 9, bench.now, timedelta(days=99999), run=run)
+    run = setup.run()
+    setup.enrol(run, candidate("flying"))
+    claimed = setup.log.claim(ZAPIER, 9, setup.now, timedelta(days=99999), run=run)
     assert "erase again" in zbl("deliveries erase flying --yes", code=1).err
-    bench.settle(run, claimed, delivered())
+    setup.settle(run, claimed, delivered())
     assert "Erased from 1 delivery" in zbl("deliveries erase flying --yes").out
 
 
-def test_an_integration_is_held_and_resumed(zbl, bench):
+def test_an_integration_is_held_and_resumed(zbl, setup):
     """A hold is listed with who holds, and since when; a resume ends it (8.4)."""
     zbl("integrations hold zapier --yes")
     [held] = json.loads(zbl("integrations list --since 2026-01-01 -o json").out)
@@ -232,17 +232,17 @@ def test_an_integration_is_held_and_resumed(zbl, bench):
     assert resumed["state"] == "sending"
 
 
-def test_a_pause_is_listed(zbl, bench):
+def test_a_pause_is_listed(zbl, setup):
     """An integration that answers nothing but one error is listed with it (8.6)."""
-    bench.log.pause(ZAPIER, 401, NOON)
+    setup.log.pause(ZAPIER, 401, NOON)
     [paused] = json.loads(zbl("integrations list -o json").out)
     assert paused["state"] == "paused since 2026-03-01T12:00:00Z: it answers 401"
 
 
-def test_an_unknown_integration_is_not_held(zbl, bench):
+def test_an_unknown_integration_is_not_held(zbl, setup):
     """A slip of the pen holds nothing: exit code 1 (8.4)."""
     assert "isn't defined" in zbl("integrations hold zapeir --yes", code=1).err
-    assert [one.name for one in bench.log.integrations()] == [ZAPIER]
+    assert [one.name for one in setup.log.integrations()] == [ZAPIER]
 
 
 def test_the_log_is_kept(zbl):

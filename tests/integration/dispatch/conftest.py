@@ -39,7 +39,7 @@ class Clock:
 
 
 @dataclass
-class Bench:
+class Setup:
     """What a test of the dispatcher works with."""
 
     log: DeliveryLog
@@ -109,9 +109,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def bench(log_url, receiver, tmp_path) -> Iterator[Bench]:
+def setup(log_url, receiver, tmp_path) -> Iterator[Setup]:
     log = DeliveryLog(log_url)
-    yield Bench(log, log_url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
+    yield Setup(log, log_url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
     log.close()
 
 

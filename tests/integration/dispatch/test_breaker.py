@@ -68,14 +68,14 @@ async def overtake(look, held, meanwhile):
 
 
 @pytest.mark.parametrize("place", ["log", "destination"])
-async def test_a_look_does_not_undo_a_pause_that_it_did_not_see(bench, held, place):
+async def test_a_look_does_not_undo_a_pause_that_it_did_not_see(setup, held, place):
     """Ten 401 while a look is under way open the breaker, and the log says so (8.6)."""
-    log, destination = bench.log, bench.dispatcher().destination
+    log, destination = setup.log, setup.dispatcher().destination
     if place == "log":
         log = Overtaken(log, "integration", held)
     else:
         destination = Overtaken(destination, "active", held)
-    breaker = Breaker(log, destination, bench.clock)
+    breaker = Breaker(log, destination, setup.clock)
 
     async def refuse():
         for _ in range(IN_A_ROW):
@@ -86,15 +86,15 @@ async def test_a_look_does_not_undo_a_pause_that_it_did_not_see(bench, held, pla
     await breaker.record()
     await breaker.watch()
     assert breaker.open
-    assert bench.log.integration("zapier").paused_status == REFUSED.status
+    assert setup.log.integration("zapier").paused_status == REFUSED.status
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-async def test_a_look_does_not_take_an_old_pause_for_a_new_one(bench, held, recorded):
+async def test_a_look_does_not_take_an_old_pause_for_a_new_one(setup, held, recorded):
     """The delivered probe closes the breaker, though a look still saw the pause (8.6)."""
-    bench.log.pause("zapier", REFUSED.status, bench.clock())
-    log = Overtaken(bench.log, "integration", held)
-    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
+    setup.log.pause("zapier", REFUSED.status, setup.clock())
+    log = Overtaken(setup.log, "integration", held)
+    breaker = Breaker(log, setup.dispatcher().destination, setup.clock)
     assert breaker.half_open
 
     async def deliver():
@@ -107,15 +107,15 @@ async def test_a_look_does_not_take_an_old_pause_for_a_new_one(bench, held, reco
     await breaker.record()
     await breaker.watch()
     assert not breaker.open
-    assert bench.log.integration("zapier").paused_status is None
+    assert setup.log.integration("zapier").paused_status is None
 
 
-async def test_a_look_that_was_overtaken_still_sees_a_hold(bench, held):
+async def test_a_look_that_was_overtaken_still_sees_a_hold(setup, held):
     """A person's hold counts, whatever the task decided meanwhile (8.4)."""
-    bench.log.pause("zapier", REFUSED.status, bench.clock())
-    log = Overtaken(bench.log, "integration", held)
-    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
-    bench.log.hold("zapier", "Ana", bench.clock())
+    setup.log.pause("zapier", REFUSED.status, setup.clock())
+    log = Overtaken(setup.log, "integration", held)
+    breaker = Breaker(log, setup.dispatcher().destination, setup.clock)
+    setup.log.hold("zapier", "Ana", setup.clock())
 
     async def deliver():
         breaker.attempted(DELIVERED, None)
@@ -125,11 +125,11 @@ async def test_a_look_that_was_overtaken_still_sees_a_hold(bench, held):
     assert "Ana" in breaker.held
 
 
-async def test_a_decision_made_while_another_is_written_is_written_too(bench, held):
+async def test_a_decision_made_while_another_is_written_is_written_too(setup, held):
     """A probe that is delivered, and ten 401 at once after it, leave a pause in the log (8.6)."""
-    bench.log.pause("zapier", 403, bench.clock())
-    log = Overtaken(bench.log, "unpause", held)
-    breaker = Breaker(log, bench.dispatcher().destination, bench.clock)
+    setup.log.pause("zapier", 403, setup.clock())
+    log = Overtaken(setup.log, "unpause", held)
+    breaker = Breaker(log, setup.dispatcher().destination, setup.clock)
     breaker.attempted(DELIVERED, None)
 
     async def refuse():
@@ -137,4 +137,4 @@ async def test_a_decision_made_while_another_is_written_is_written_too(bench, he
             breaker.attempted(REFUSED, None)
 
     await overtake(breaker.record(), held, refuse)
-    assert bench.log.integration("zapier").paused_status == REFUSED.status
+    assert setup.log.integration("zapier").paused_status == REFUSED.status

@@ -9,104 +9,104 @@ from tests.support.receiver import Reply
 from zbl_provider.log.model import Status
 
 
-def test_what_is_held_in_the_log_is_held_as_by_its_connection(bench):
+def test_what_is_held_in_the_log_is_held_as_by_its_connection(setup):
     """Leads are recorded, not sent, and go out with the next run when it is resumed (8.4)."""
-    bench.log.hold("zapier", "ana", bench.clock())
-    report = bench.dispatch("run 1", [1, 2])
-    assert (report.counts, report.due_at, bench.sent) == ({Status.PENDING: 2}, None, [])
+    setup.log.hold("zapier", "ana", setup.clock())
+    report = setup.dispatch("run 1", [1, 2])
+    assert (report.counts, report.due_at, setup.sent) == ({Status.PENDING: 2}, None, [])
     assert "ana" in report.held
     assert "airflow zbl integrations resume zapier" in report.held
-    bench.log.resume("zapier")
-    report = bench.dispatch("run 2", [3])
+    setup.log.resume("zapier")
+    report = setup.dispatch("run 2", [3])
     assert (report.counts, report.held) == ({Status.DELIVERED: 3}, None)
 
 
-def test_a_held_connection_says_what_lets_its_leads_go(bench):
+def test_a_held_connection_says_what_lets_its_leads_go(setup):
     """`active` off is told apart from a hold in the log (Contract 1.2)."""
-    bench.extra = {"active": False}
-    assert "Active" in bench.dispatch("run 1", [1]).held
+    setup.extra = {"active": False}
+    assert "Active" in setup.dispatch("run 1", [1]).held
 
 
-def test_a_single_lead_waits_until_it_is_resumed(bench):
+def test_a_single_lead_waits_until_it_is_resumed(setup):
     """A task that is the lead looks again, as with `active` off (Contract 8.4)."""
-    bench.log.hold("zapier", "ana", bench.clock())
-    report = bench.dispatch("run 1", [1], only_own=True)
-    assert report.due_at > bench.clock.now
-    bench.log.resume("zapier")
-    assert bench.dispatch("run 1", only_own=True).counts == {Status.DELIVERED: 1}
+    setup.log.hold("zapier", "ana", setup.clock())
+    report = setup.dispatch("run 1", [1], only_own=True)
+    assert report.due_at > setup.clock.now
+    setup.log.resume("zapier")
+    assert setup.dispatch("run 1", only_own=True).counts == {Status.DELIVERED: 1}
 
 
 @pytest.mark.parametrize("max_rate", [None, 40])
-def test_a_hold_stops_a_task_that_is_sending(bench, max_rate):
+def test_a_hold_stops_a_task_that_is_sending(setup, max_rate):
     """What is in flight is settled, the rest is given back, found leads are recorded (8.4)."""
-    bench.extra = {"max_concurrency": 4, "max_rate": max_rate}
+    setup.extra = {"max_concurrency": 4, "max_rate": max_rate}
 
     def answer(_):
-        bench.log.hold("zapier", "ana", bench.clock())
+        setup.log.hold("zapier", "ana", setup.clock())
         return Reply(after=0.05)
 
-    bench.answer(answer)
-    report = bench.dispatch("run 1", list(range(1000)))
+    setup.answer(answer)
+    report = setup.dispatch("run 1", list(range(1000)))
     assert "ana" in report.held
     assert report.counts == {
-        Status.DELIVERED: len(bench.sent),
-        Status.PENDING: 1000 - len(bench.sent),
+        Status.DELIVERED: len(setup.sent),
+        Status.PENDING: 1000 - len(setup.sent),
     }
-    assert 0 < len(bench.sent) < 500
-    bench.answer(lambda _: Reply())
-    bench.extra = {}
-    bench.log.resume("zapier")
-    assert bench.dispatch("run 1", list(range(1000))).counts == {Status.DELIVERED: 1000}
-    assert len(bench.sent) == 1000
+    assert 0 < len(setup.sent) < 500
+    setup.answer(lambda _: Reply())
+    setup.extra = {}
+    setup.log.resume("zapier")
+    assert setup.dispatch("run 1", list(range(1000))).counts == {Status.DELIVERED: 1000}
+    assert len(setup.sent) == 1000
 
 
-def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(bench):
+def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(setup):
     """A hold frees the leads in hand at once, though the task goes on recording (8.4)."""
-    bench.extra = {"max_concurrency": 2}
+    setup.extra = {"max_concurrency": 2}
 
     def answer(_):
-        bench.log.hold("zapier", "ana", bench.clock())
+        setup.log.hold("zapier", "ana", setup.clock())
         return Reply(after=0.05)
 
     free = []
 
     def found():
         yield from (lead(number) for number in range(600))
-        free.append(is_free(bench))
+        free.append(is_free(setup))
         yield from (lead(number) for number in range(600, 700))
 
-    bench.answer(answer)
-    report = bench.dispatcher().dispatch(key("run 1"), 0, found())
+    setup.answer(answer)
+    report = setup.dispatcher().dispatch(key("run 1"), 0, found())
     assert free == [True], "while the query went on"
-    assert report.counts[Status.PENDING] == 700 - len(bench.sent)
+    assert report.counts[Status.PENDING] == 700 - len(setup.sent)
 
 
-def test_a_hold_that_ends_while_the_query_is_read_leaves_nothing_behind(bench):
+def test_a_hold_that_ends_while_the_query_is_read_leaves_nothing_behind(setup):
     """The task goes on with what was held meanwhile, since nobody else would soon (8.4, 4.6)."""
-    bench.extra = {"max_concurrency": 2}
+    setup.extra = {"max_concurrency": 2}
 
     def answer(_):
-        bench.log.hold("zapier", "ana", bench.clock())
+        setup.log.hold("zapier", "ana", setup.clock())
         return Reply(after=0.05)
 
     def found():
         yield from (lead(number) for number in range(600))
-        assert is_free(bench)
-        bench.answer(lambda _: Reply())
-        bench.log.resume("zapier")
+        assert is_free(setup)
+        setup.answer(lambda _: Reply())
+        setup.log.resume("zapier")
 
-    bench.answer(answer)
-    report = bench.dispatcher().dispatch(key("run 1"), 0, found())
+    setup.answer(answer)
+    report = setup.dispatcher().dispatch(key("run 1"), 0, found())
     assert (report.held, report.paused) == (None, None)
-    assert report.counts[Status.PENDING] == 600 - len(bench.sent)
-    bench.clock.now = report.due_at
-    assert bench.dispatch_to_the_end("run 1").counts == {Status.DELIVERED: 600}
+    assert report.counts[Status.PENDING] == 600 - len(setup.sent)
+    setup.clock.now = report.due_at
+    assert setup.dispatch_to_the_end("run 1").counts == {Status.DELIVERED: 600}
 
 
-def is_free(bench):
+def is_free(setup):
     """Wait until nothing is in hand any more, and tell whether that came."""
     for _ in range(200):
-        states = dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
+        states = dict(setup.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
         if "delivered" in states and "sending" not in states:
             return True
         time.sleep(0.1)

@@ -13,7 +13,7 @@ from zbl_provider.dispatch import rate, supply
 from zbl_provider.log.model import Status
 
 
-def test_no_more_requests_are_in_flight_than_the_connection_allows(bench):
+def test_no_more_requests_are_in_flight_than_the_connection_allows(setup):
     """`max_concurrency` holds as the receiver sees it, and is used."""
     lock, now, most = threading.Lock(), [0], [0]
 
@@ -26,40 +26,40 @@ def test_no_more_requests_are_in_flight_than_the_connection_allows(bench):
             now[0] -= 1
         return Reply()
 
-    bench.extra = {"max_concurrency": 3}
-    bench.answer(answer)
-    assert bench.dispatch("run 1", list(range(30))).counts == {Status.DELIVERED: 30}
+    setup.extra = {"max_concurrency": 3}
+    setup.answer(answer)
+    assert setup.dispatch("run 1", list(range(30))).counts == {Status.DELIVERED: 30}
     assert most[0] == 3
 
 
-def test_no_more_requests_start_in_a_second_than_the_connection_allows(bench):
+def test_no_more_requests_start_in_a_second_than_the_connection_allows(setup):
     """`max_rate` holds as the receiver sees it, from the first request on."""
-    bench.extra = {"max_rate": 50}
-    bench.dispatch("run 1", list(range(40)))
-    times = sorted(request.at for request in bench.receiver.received)
+    setup.extra = {"max_rate": 50}
+    setup.dispatch("run 1", list(range(40)))
+    times = sorted(request.at for request in setup.receiver.received)
     assert len(times) == 40
     # 39 slots of 20 ms lie between the first and the last; the first may be late to arrive.
     assert times[-1] - times[0] >= 39 * 0.02 - 0.3
 
 
-def test_a_rate_claims_no_more_than_it_sends_soon(bench):
+def test_a_rate_claims_no_more_than_it_sends_soon(setup):
     """Under `max_rate` leads stay free for other tasks until their turn is near (4.6)."""
-    bench.extra = {"max_rate": 100, "max_concurrency": 2}
+    setup.extra = {"max_rate": 100, "max_concurrency": 2}
     claimed = []
 
     def answer(_):
-        claimed.extend(bench.rows("SELECT count(*) FROM zbl_delivery WHERE status = 'sending'"))
+        claimed.extend(setup.rows("SELECT count(*) FROM zbl_delivery WHERE status = 'sending'"))
         return Reply()
 
-    bench.answer(answer)
-    assert bench.dispatch("run 1", list(range(60))).counts == {Status.DELIVERED: 60}
+    setup.answer(answer)
+    assert setup.dispatch("run 1", list(range(60))).counts == {Status.DELIVERED: 60}
     assert max(count for (count,) in claimed) <= 16
 
 
 @pytest.mark.timeout(30)
-def test_a_slow_rate_sends_every_lead(bench, monkeypatch):
+def test_a_slow_rate_sends_every_lead(setup, monkeypatch):
     """Leads that wait for their slots don't outlive their leases, again and again (1.2, 6.2)."""
-    start, began = bench.clock.now, time.monotonic()
+    start, began = setup.clock.now, time.monotonic()
 
     def fast():
         return 100 * (time.monotonic() - began)
@@ -72,6 +72,6 @@ def test_a_slow_rate_sends_every_lead(bench, monkeypatch):
     for module in (rate, supply):
         monkeypatch.setattr(module, "asyncio", hurried)
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=time.sleep, monotonic=fast))
-    bench.clock = lambda: start + timedelta(seconds=fast())
-    bench.extra = {"max_rate": 0.1}
-    assert bench.dispatch("run 1", list(range(24))).counts == {Status.DELIVERED: 24}
+    setup.clock = lambda: start + timedelta(seconds=fast())
+    setup.extra = {"max_rate": 0.1}
+    assert setup.dispatch("run 1", list(range(24))).counts == {Status.DELIVERED: 24}

@@ -95,7 +95,7 @@ class Row(list):
     __hash__ = object.__hash__
 
 
-def test_the_rows_of_a_source_are_never_held_all_at_once(bench):
+def test_the_rows_of_a_source_are_never_held_all_at_once(setup):
     """Rows live as long as they are read, and leads wait for the log a batch or two (4.2)."""
     alive, most, ahead = weakref.WeakSet(), 0, 0
 
@@ -106,21 +106,21 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(bench):
             alive.add(row)
             most = max(most, len(alive))
             if number % 100 == 0:
-                [(enrolled,)] = bench.rows("SELECT count(*) FROM zbl_delivery")
+                [(enrolled,)] = setup.rows("SELECT count(*) FROM zbl_delivery")
                 ahead = max(ahead, number - enrolled)
             yield ["id", "email"], row
 
-    report = bench.dispatcher().dispatch(key("run 1"), 0, read(source(), None))
+    report = setup.dispatcher().dispatch(key("run 1"), 0, read(source(), None))
     assert report.counts == {Status.DELIVERED: 6000}
     assert most <= 2
     assert ahead <= 3 * 500, "one batch is read, one is written, and one waits"
 
 
-def test_a_task_that_runs_long_says_what_is_left(bench, caplog, monkeypatch):
+def test_a_task_that_runs_long_says_what_is_left(setup, caplog, monkeypatch):
     """Every few seconds its log tells what was sent, and how many leads are still to go."""
     caplog.set_level("INFO", logger="zbl_provider.dispatch.progress")
     monkeypatch.setattr("zbl_provider.dispatch.progress._EVERY_SECONDS", 0.0)
-    bench.dispatch("run 1", list(range(600)))
+    setup.dispatch("run 1", list(range(600)))
     left = [int(found[1]) for found in re.finditer(r"; (\d+) left\.", caplog.text)]
     assert any(left)
     assert left[-1] == 0

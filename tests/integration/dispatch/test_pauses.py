@@ -13,195 +13,195 @@ MANY = list(range(200))
 IN_A_ROW = 10
 
 
-def states(bench):
+def states(setup):
     """Return how many leads of all runs stand where."""
-    return dict(bench.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
+    return dict(setup.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
 
 
-def paused(bench):
-    return bench.log.integration("zapier").paused_status
+def paused(setup):
+    return setup.log.integration("zapier").paused_status
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_ten_refusals_in_a_row_pause(bench, status):
+def test_ten_refusals_in_a_row_pause(setup, status):
     """The rest stays pending, and the task says what to do and does not wait (8.6)."""
-    bench.extra = {"max_concurrency": 4}
-    bench.answer(lambda _: Reply(status))
-    report = bench.dispatch("run 1", MANY)
-    assert IN_A_ROW <= len(bench.sent) < IN_A_ROW + 4
-    assert states(bench) == {"error": len(bench.sent), "pending": len(MANY) - len(bench.sent)}
-    assert paused(bench) == status
+    setup.extra = {"max_concurrency": 4}
+    setup.answer(lambda _: Reply(status))
+    report = setup.dispatch("run 1", MANY)
+    assert IN_A_ROW <= len(setup.sent) < IN_A_ROW + 4
+    assert states(setup) == {"error": len(setup.sent), "pending": len(MANY) - len(setup.sent)}
+    assert paused(setup) == status
     assert report.due_at is None
-    assert report.paused.waiting == len(MANY) - len(bench.sent)
+    assert report.paused.waiting == len(MANY) - len(setup.sent)
     assert f"answered {status}" in str(report.paused)
     assert "clear this task" in str(report.paused)
 
 
 @pytest.mark.parametrize("answers", [[401] * 9, [422] * 12, [401, 403] * 8, [401, 401, 200] * 8])
-def test_less_than_that_does_not(bench, answers):
+def test_less_than_that_does_not(setup, answers):
     """A few refusals, others, different ones, or a delivery between pause nothing (8.6)."""
-    bench.extra = {"max_concurrency": 1}
+    setup.extra = {"max_concurrency": 1}
     left = iter(answers)
-    bench.answer(lambda _: Reply(next(left, 200)))
-    report = bench.dispatch("run 1", MANY)
-    assert (report.paused, paused(bench)) == (None, None)
-    assert len(bench.sent) == len(MANY)
+    setup.answer(lambda _: Reply(next(left, 200)))
+    report = setup.dispatch("run 1", MANY)
+    assert (report.paused, paused(setup)) == (None, None)
+    assert len(setup.sent) == len(MANY)
 
 
-def test_no_answer_between_neither_counts_nor_ends_the_row(bench):
+def test_no_answer_between_neither_counts_nor_ends_the_row(setup):
     """A destination that is away now and then is no better configured for it (8.6)."""
-    bench.extra = {"max_concurrency": 1}
+    setup.extra = {"max_concurrency": 1}
     left = iter([401, 503] * 20)
-    bench.answer(lambda _: Reply(next(left)))
-    report = bench.dispatch("run 1", MANY)
-    assert len(bench.sent) == 2 * IN_A_ROW - 1
+    setup.answer(lambda _: Reply(next(left)))
+    report = setup.dispatch("run 1", MANY)
+    assert len(setup.sent) == 2 * IN_A_ROW - 1
     assert report.counts[Status.RETRYING] == IN_A_ROW - 1
     assert report.due_at is None, "the task does not wait for them"
-    bench.answer(lambda _: Reply())
-    bench.clock.now += timedelta(minutes=1)
-    report = bench.dispatch("run 2")
+    setup.answer(lambda _: Reply())
+    setup.clock.now += timedelta(minutes=1)
+    report = setup.dispatch("run 2")
     assert report.counts == {Status.DELIVERED: len(MANY) - IN_A_ROW}
 
 
-def test_each_further_run_tries_one_lead(bench):
+def test_each_further_run_tries_one_lead(setup):
     """While it is refused nothing is hammered: one request a run, and the same message (8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
     for number in range(2, 5):
-        before = len(bench.sent)
-        report = bench.dispatch(f"run {number}")
-        assert len(bench.sent) == before + 1
+        before = len(setup.sent)
+        report = setup.dispatch(f"run {number}")
+        assert len(setup.sent) == before + 1
         assert (report.counts, report.due_at) == ({Status.ERROR: 1}, None)
         assert "answered 401" in str(report.paused)
-    bench.answer(lambda _: Reply(422))
-    assert "answered 422" in str(bench.dispatch("run 5").paused), "only a delivery ends the pause"
-    assert paused(bench) == 401
+    setup.answer(lambda _: Reply(422))
+    assert "answered 422" in str(setup.dispatch("run 5").paused), "only a delivery ends the pause"
+    assert paused(setup) == 401
 
 
-def test_the_next_run_goes_on_once_a_lead_is_delivered(bench):
+def test_the_next_run_goes_on_once_a_lead_is_delivered(setup):
     """One lead goes first, the longest due; then all that wait, with those found now (8.6)."""
-    bench.answer(lambda _: Reply(403))
-    bench.dispatch("run 1", MANY)
-    refused = set(bench.sent)
-    bench.clock.now += timedelta(minutes=5)
+    setup.answer(lambda _: Reply(403))
+    setup.dispatch("run 1", MANY)
+    refused = set(setup.sent)
+    setup.clock.now += timedelta(minutes=5)
     at_once = []
-    bench.answer(lambda request: at_once.append(request.lead_id) or Reply(after=0.05))
-    report = bench.dispatch("run 2", [1000])
+    setup.answer(lambda request: at_once.append(request.lead_id) or Reply(after=0.05))
+    report = setup.dispatch("run 2", [1000])
     assert report.paused is None
-    assert paused(bench) is None
-    assert states(bench) == {"error": len(refused), "delivered": len(MANY) - len(refused) + 1}
+    assert paused(setup) is None
+    assert states(setup) == {"error": len(refused), "delivered": len(MANY) - len(refused) + 1}
     assert int(at_once[0]) == min(set(MANY) - {int(lead_id) for lead_id in refused})
 
 
-def test_a_clear_tries_one_lead_and_then_sends_those_in_error_too(bench):
+def test_a_clear_tries_one_lead_and_then_sends_those_in_error_too(setup):
     """Nothing is lost: after the fix a clear delivers every lead of the task (4.5 and 8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
-    before = len(bench.sent)
-    report = bench.dispatch("run 1", MANY, epoch=1)
-    assert len(bench.sent) == before + 1
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    before = len(setup.sent)
+    report = setup.dispatch("run 1", MANY, epoch=1)
+    assert len(setup.sent) == before + 1
     assert "answered 401" in str(report.paused)
-    bench.answer(lambda _: Reply())
-    report = bench.dispatch("run 1", MANY, epoch=2)
+    setup.answer(lambda _: Reply())
+    report = setup.dispatch("run 1", MANY, epoch=2)
     assert report.counts == {Status.DELIVERED: len(MANY)}
-    assert len(bench.sent) == before + 1 + len(MANY)
+    assert len(setup.sent) == before + 1 + len(MANY)
 
 
-def test_a_probe_without_an_answer_is_waited_for(bench):
+def test_a_probe_without_an_answer_is_waited_for(setup):
     """The run waits for that lead's next attempts, the rest stays; then it fails (8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
-    before = len(bench.sent)
-    bench.answer(lambda _: Reply(503))
-    began = bench.clock.now
-    report = bench.dispatch_to_the_end("run 2", [1000])
-    assert bench.clock.now == began + timedelta(minutes=51)
-    assert [request.lead_id for request in bench.receiver.received[before:]] == (
-        [bench.sent[before]] * 5
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    before = len(setup.sent)
+    setup.answer(lambda _: Reply(503))
+    began = setup.clock.now
+    report = setup.dispatch_to_the_end("run 2", [1000])
+    assert setup.clock.now == began + timedelta(minutes=51)
+    assert [request.lead_id for request in setup.receiver.received[before:]] == (
+        [setup.sent[before]] * 5
     ), "one lead, five attempts"
     assert "answered 503" in str(report.paused)
-    assert paused(bench) == 401
-    bench.answer(lambda _: Reply())
-    assert bench.dispatch("run 3").paused is None
-    assert set(states(bench)) == {"error", "delivered"}
+    assert paused(setup) == 401
+    setup.answer(lambda _: Reply())
+    assert setup.dispatch("run 3").paused is None
+    assert set(states(setup)) == {"error", "delivered"}
 
 
-def test_several_tasks_have_one_probe_at_a_time(bench, together):
+def test_several_tasks_have_one_probe_at_a_time(setup, together):
     """Tasks of a paused integration take turns: who finds a probe under way waits (8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
-    before = len(bench.sent)
-    bench.answer(lambda _: Reply(401, after=1))
-    reports = together(*(partial(bench.dispatch, f"run {number}", MANY) for number in (2, 3, 4)))
-    sent = len(bench.sent) - before
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    before = len(setup.sent)
+    setup.answer(lambda _: Reply(401, after=1))
+    reports = together(*(partial(setup.dispatch, f"run {number}", MANY) for number in (2, 3, 4)))
+    sent = len(setup.sent) - before
     assert sent == sum(report.due_at is None for report in reports)
     assert sent < len(reports)
     for report in reports:
-        assert report.due_at in {None, bench.clock.now + timedelta(seconds=5)}
+        assert report.due_at in {None, setup.clock.now + timedelta(seconds=5)}
 
 
-def test_a_pause_stops_the_other_tasks_too(bench):
+def test_a_pause_stops_the_other_tasks_too(setup):
     """A task that is sending when another pauses its integration stops and says so (8.6)."""
-    bench.extra = {"max_concurrency": 4}
+    setup.extra = {"max_concurrency": 4}
 
     def answer(_):
-        bench.log.pause("zapier", 410, bench.clock())
+        setup.log.pause("zapier", 410, setup.clock())
         return Reply(after=0.05)
 
-    bench.answer(answer)
-    report = bench.dispatch("run 1", list(range(1000)))
+    setup.answer(answer)
+    report = setup.dispatch("run 1", list(range(1000)))
     assert "answered 410" in str(report.paused)
     assert report.due_at is None
-    assert len(bench.sent) < 500
-    assert report.counts[Status.PENDING] == 1000 - len(bench.sent)
+    assert len(setup.sent) < 500
+    assert report.counts[Status.PENDING] == 1000 - len(setup.sent)
 
 
-def test_a_single_lead_is_its_own_probe(bench):
+def test_a_single_lead_is_its_own_probe(setup):
     """A DispatchLeadOperator tries the paused integration with its lead alone (8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
-    before = len(bench.sent)
-    report = bench.dispatch("run 2", [1000], only_own=True)
-    assert bench.sent[before:] == ["1000"]
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    before = len(setup.sent)
+    report = setup.dispatch("run 2", [1000], only_own=True)
+    assert setup.sent[before:] == ["1000"]
     assert report.counts == {Status.ERROR: 1}
     assert "answered 401" in str(report.paused)
-    bench.answer(lambda _: Reply())
-    report = bench.dispatch("run 3", [1001], only_own=True)
-    assert bench.sent[before + 1 :] == ["1001"]
-    assert (report.counts, report.paused, paused(bench)) == ({Status.DELIVERED: 1}, None, None)
+    setup.answer(lambda _: Reply())
+    report = setup.dispatch("run 3", [1001], only_own=True)
+    assert setup.sent[before + 1 :] == ["1001"]
+    assert (report.counts, report.paused, paused(setup)) == ({Status.DELIVERED: 1}, None, None)
 
 
-def test_a_resume_sends_all_at_once(bench):
+def test_a_resume_sends_all_at_once(setup):
     """Who resumes a paused integration vouches for it: no probe goes first (8.4 and 8.6)."""
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
-    bench.log.resume("zapier")
-    before = len(bench.sent)
-    bench.extra = {"max_concurrency": 1}
-    bench.dispatch("run 2")
-    assert len(bench.sent) == before + IN_A_ROW
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    setup.log.resume("zapier")
+    before = len(setup.sent)
+    setup.extra = {"max_concurrency": 1}
+    setup.dispatch("run 2")
+    assert len(setup.sent) == before + IN_A_ROW
 
 
-def test_a_run_that_waits_for_nothing_is_not_failed_by_a_pause(bench):
+def test_a_run_that_waits_for_nothing_is_not_failed_by_a_pause(setup):
     """With nothing to send, a paused integration is no failure (4.7 and 8.6)."""
-    bench.log.pause("zapier", 401, bench.clock())
-    report = bench.dispatch("run 1", [])
+    setup.log.pause("zapier", 401, setup.clock())
+    report = setup.dispatch("run 1", [])
     assert (report.paused, report.due_at) == (None, None)
 
 
-def test_a_lead_claimed_by_a_lost_worker_holds_up_the_probe_for_its_lease_alone(bench):
+def test_a_lead_claimed_by_a_lost_worker_holds_up_the_probe_for_its_lease_alone(setup):
     """A probe that died with its worker is made again when its lease is over (6.2 and 8.6)."""
-    dead = bench.log.begin(key("dead"), "zapier", 0, bench.clock())
-    bench.answer(lambda _: Reply(401))
-    bench.dispatch("run 1", MANY)
+    dead = setup.log.begin(key("dead"), "zapier", 0, setup.clock())
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
     minute = timedelta(minutes=1)
-    claim = partial(bench.log.claim, "zapier", 10, run=dead, probe=True)
-    assert len(claim(bench.clock(), minute)) == 1
-    assert claim(bench.clock(), minute) == []
-    before = len(bench.sent)
-    bench.answer(lambda _: Reply())
-    assert bench.dispatch("run 2", [1000]).due_at == bench.clock.now + timedelta(seconds=5)
-    assert len(bench.sent) == before
-    bench.clock.now += 2 * minute
-    assert bench.dispatch("run 2").paused is None
-    assert set(states(bench)) == {"error", "delivered"}
+    claim = partial(setup.log.claim, "zapier", 10, run=dead, probe=True)
+    assert len(claim(setup.clock(), minute)) == 1
+    assert claim(setup.clock(), minute) == []
+    before = len(setup.sent)
+    setup.answer(lambda _: Reply())
+    assert setup.dispatch("run 2", [1000]).due_at == setup.clock.now + timedelta(seconds=5)
+    assert len(setup.sent) == before
+    setup.clock.now += 2 * minute
+    assert setup.dispatch("run 2").paused is None
+    assert set(states(setup)) == {"error", "delivered"}

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.integration.dispatch.conftest import Bench, lead
+from tests.integration.dispatch.conftest import Setup, lead
 from tests.support.receiver import Reply
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
@@ -15,19 +15,19 @@ SIGNING_SECRET = "whsec_" + "bWt4OW1reDlta3g5bWt4OW1reDlta3g5"
 SEALED = {("zbl_delivery", "payload"), ("zbl_attempt", "excerpt")}
 
 
-def everything(bench):
+def everything(setup):
     """Return all that rests in the log: table, column and value as text."""
     return [
         (table, column.name, str(bytes(value) if isinstance(value, memoryview) else value))
         for table, known in tables.metadata.tables.items()
         for column in known.columns
-        for (value,) in bench.rows(f'SELECT "{column.name}" FROM {table}')
+        for (value,) in setup.rows(f'SELECT "{column.name}" FROM {table}')
     ]
 
 
-def dispatch(bench):
+def dispatch(setup):
     """Send leads full of marks to a receiver that tells everything back."""
-    bench.extra = {
+    setup.extra = {
         "secret_headers": {"X-Key": f"{SECRET}-header"},
         "signing_secret": SIGNING_SECRET,
         "min_score": 50,
@@ -38,33 +38,33 @@ def dispatch(bench):
         told = {"headers": dict(request.headers), "body": request.body.decode()}
         return Reply(status, json.dumps(told).encode())
 
-    bench.answer(echo)
+    setup.answer(echo)
     data = {name: f"{MARK} {name}" for name in ("name", "phone", "company", "city")}
     data |= {"email": f"{MARK}@example.com", "list_id": MARK, "list_name": MARK, "score": 80}
     found = [lead(number, **data) for number in (1, 2, 3)]
     found += [lead(4, **data | {"email": MARK}), lead(5, **data | {"score": 3})]
     found += [lead(6, **data | {"status": MARK * 9})]
-    bench.dispatch("run 1", found)
+    setup.dispatch("run 1", found)
 
 
 @pytest.mark.parametrize("key", [Fernet(Fernet.generate_key()), None])
-def test_nothing_readable_rests_but_ids(bench, key):
+def test_nothing_readable_rests_but_ids(setup, key):
     """With a key no column shows data; without, payloads and answers alone do (6.4)."""
-    log = DeliveryLog(bench.log_url, cipher=key)
-    dispatch(Bench(log, bench.log_url, bench.receiver, bench.authority) if key else bench)
+    log = DeliveryLog(setup.log_url, cipher=key)
+    dispatch(Setup(log, setup.log_url, setup.receiver, setup.authority) if key else setup)
     log.close()
-    assert len(bench.sent) == 3
-    rests = everything(bench)
+    assert len(setup.sent) == 3
+    rests = everything(setup)
     assert {(table, column) for table, column, value in rests if MARK in value} == (
         set() if key else SEALED
     )
     assert {value for _, column, value in rests if column == "lead_id"} == set("123456")
 
 
-def test_no_secret_rests_even_where_a_receiver_tells_it_back(bench):
+def test_no_secret_rests_even_where_a_receiver_tells_it_back(setup):
     """Header values, secrets and the URL's path are in no column, encrypted or not (1.5)."""
-    dispatch(bench)
-    rests = everything(bench)
+    dispatch(setup)
+    rests = everything(setup)
     assert any(MARK in value for *_, value in rests), "the search finds what is there"
     for secret in (SECRET, SIGNING_SECRET.removeprefix("whsec_"), "/hook"):
         assert [place for *place, value in rests if secret in value] == []

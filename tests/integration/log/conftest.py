@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.log.bench import Bench
+from tests.integration.log.setup import Setup
 from tests.support.databases import empty_url, log_url, postgres
 from zbl_provider.log.store import DeliveryLog
 
-__all__ = ["bench", "empty_url", "log", "log_url", "postgres"]
+__all__ = ["empty_url", "log", "log_url", "postgres", "setup"]
 
 
 @pytest.fixture
@@ -19,5 +19,5 @@ def log(log_url):
 
 
 @pytest.fixture
-def bench(log):
-    return Bench(log)
+def setup(log):
+    return Setup(log)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
-from tests.integration.log.bench import Bench, delivered, failed, lead
+from tests.integration.log.setup import Setup, delivered, failed, lead
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import OPEN, Settlement
 from zbl_provider.log.storage import tables
@@ -23,23 +23,23 @@ class Worker:
 
     def __init__(self, url, seed):
         self.random = Random(seed)
-        self.bench = Bench(DeliveryLog(url))
+        self.setup = Setup(DeliveryLog(url))
 
     def work(self):
         acts = [self.enrol, self.enrol, self.claim, self.claim, self.claim, self.clear, self.purge]
         acts += [self.resend]
         for _ in range(STEPS):
-            run = self.bench.run(f"{self.random.randrange(4)}")
+            run = self.setup.run(f"{self.random.randrange(4)}")
             self.random.choice(acts)(run)
-        self.bench.log.close()
+        self.setup.log.close()
 
     def enrol(self, run):
         ids = self.random.sample(range(LEADS), 40)
         found = [lead(f"{n}", fingerprint=self.random.choice(["f1", "f2"])) for n in ids]
-        self.bench.enrol(run, *found, resend_delivered=self.random.random() < 0.5)
+        self.setup.enrol(run, *found, resend_delivered=self.random.random() < 0.5)
 
     def claim(self, run):
-        log, now = self.bench.log, self.bench.now
+        log, now = self.setup.log, self.setup.now
         # A lease that has run out at once makes every worker a stale one now and then.
         lease = self.random.choice([timedelta(0), timedelta(hours=1)])
         claimed = log.claim("zapier", 30, now, lease, run=run)
@@ -50,30 +50,30 @@ class Worker:
 
     def settlement(self, claimed):
         outcome = self.random.choice([delivered, failed])()
-        return Settlement(claimed, outcome, self.bench.now, None)
+        return Settlement(claimed, outcome, self.setup.now, None)
 
     def clear(self, run):
         epoch = self.random.randrange(1_000_000)
         run = self.random.choice([run, replace(run, chosen=True)])
-        self.bench.log.reopen(run, epoch, self.bench.now, everything=self.random.random() < 0.5)
+        self.setup.log.reopen(run, epoch, self.setup.now, everything=self.random.random() < 0.5)
 
     def resend(self, _run):
         numbers = self.random.sample(range(1, LEADS + 1), 20)
         chosen = self.random.choice([numbers, Query()])
-        self.bench.log.forget_choice(self.bench.log.resend(chosen, self.bench.now).runs)
+        self.setup.log.forget_choice(self.setup.log.resend(chosen, self.setup.now).runs)
 
     def purge(self, _run):
-        self.bench.log.purge_payloads(self.bench.now, timedelta(seconds=-60), limit=5)
+        self.setup.log.purge_payloads(self.setup.now, timedelta(seconds=-60), limit=5)
 
 
-def test_a_crowd_of_workers_gets_on(bench, log_url):
+def test_a_crowd_of_workers_gets_on(setup, log_url):
     """No two transactions block each other, and the log is whole afterwards (4.6, 6.2)."""
     workers = [Worker(log_url, seed) for seed in range(WORKERS)]
     with ThreadPoolExecutor(WORKERS) as pool:
         for done in [pool.submit(worker.work) for worker in workers]:
             done.result()
-    rows = bench.rows()
+    rows = setup.rows()
     assert {row.lead_id for row in rows} == {f"{n}" for n in range(LEADS)}
     assert all((row.due_at is not None) == (row.status in OPEN) for row in rows)
-    made = [(one.delivery_id, one.resend, one.number) for one in bench.rows(tables.attempt)]
+    made = [(one.delivery_id, one.resend, one.number) for one in setup.rows(tables.attempt)]
     assert len(set(made)) == len(made)

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import insert
 
-from tests.integration.log.bench import NOON, lead
+from tests.integration.log.setup import NOON, lead
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage import tables
@@ -12,12 +12,12 @@ SENDS = {"daily": "zapier", "hourly": "make", "nightly": "zapier"}
 
 
 @pytest.fixture
-def told(bench):
+def told(setup):
     for dag_id, integration in SENDS.items():
         for number in range(3):
-            run = bench.log.begin(RunKey(dag_id, "send", f"r{number}"), integration, 0, NOON)
-            bench.log.enrol(run, integration, [lead(f"{dag_id}-{number}")], NOON)
-    return bench.log
+            run = setup.log.begin(RunKey(dag_id, "send", f"r{number}"), integration, 0, NOON)
+            setup.log.enrol(run, integration, [lead(f"{dag_id}-{number}")], NOON)
+    return setup.log
 
 
 def test_the_dags_of_the_log_are_known(told):
@@ -31,18 +31,18 @@ def test_the_dags_that_send_to_an_integration_are_known(told):
     assert told.reader.dags(integration="unknown") == set()
 
 
-def test_an_empty_log_knows_no_dag(bench):
+def test_an_empty_log_knows_no_dag(setup):
     """Where nothing was enrolled, there is no Dag to read (Contract 7.2)."""
-    assert bench.log.reader.dags() == set()
+    assert setup.log.reader.dags() == set()
 
 
-def test_a_dag_is_found_among_very_many_runs(bench):
+def test_a_dag_is_found_among_very_many_runs(setup):
     """Runs are leapt over, not read: a Dag with thousands costs what one with a few does (7.2)."""
     row = {"task_id": "t", "map_index": -1, "epoch": 0, "created_at": NOON, "integration": "make"}
     rows = [row | {"dag_id": f"dag-{n % 2}", "run_id": f"r{n}"} for n in range(5000)]
-    with bench.log._engine.begin() as connection:
+    with setup.log._engine.begin() as connection:
         connection.execute(insert(tables.run), rows)
-    assert bench.log.reader.dags() == {"dag-0", "dag-1"}
+    assert setup.log.reader.dags() == {"dag-0", "dag-1"}
 
 
 def test_the_dags_of_some_leads_are_known(told):

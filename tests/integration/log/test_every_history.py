@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete
 
-from tests.integration.log.bench import LEASE, ZAPIER, Bench, delivered, failed, lead
+from tests.integration.log.setup import LEASE, ZAPIER, Setup, delivered, failed, lead
 from tests.support.databases import empty_database
 from zbl_provider.log.model import OPEN, Reopened, Settlement, Status
 from zbl_provider.log.storage import tables
@@ -55,7 +55,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.bench = Bench(self.log)
+        self.setup = Setup(self.log)
         self.epochs = {}
         self.enrolled = set()
         self.owners = {}  # claim token by delivery, as far as a claim was given out
@@ -66,11 +66,11 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         """Give the first claim something to find."""
-        self.bench.enrol(self.run_of("first"), *map(lead, IDS[:3]))
+        self.setup.enrol(self.run_of("first"), *map(lead, IDS[:3]))
         self.enrolled |= set(IDS[:3])
 
     def run_of(self, name):
-        return self.bench.run(name, self.epochs.get(name, 0))
+        return self.setup.run(name, self.epochs.get(name, 0))
 
     @rule(
         name=runs,
@@ -80,8 +80,8 @@ class Histories(RuleBasedStateMachine):
         refresh=st.booleans(),
     )
     def enrol(self, name, found, delivered_too, errors_too, refresh):
-        before = {row.lead_id: row for row in self.bench.rows()}
-        enrolment = self.bench.enrol(
+        before = {row.lead_id: row for row in self.setup.rows()}
+        enrolment = self.setup.enrol(
             self.run_of(name),
             *found,
             resend_delivered=delivered_too,
@@ -97,7 +97,7 @@ class Histories(RuleBasedStateMachine):
         )
         assert counted == len(found)
         self.enrolled |= {one.lead_id for one in found}
-        for row in self.bench.rows():
+        for row in self.setup.rows():
             old = before.get(row.lead_id)
             if old and old.status != row.status:
                 assert old.status != Status.DELIVERED or delivered_too, "resent without leave"
@@ -105,8 +105,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=claims, name=runs, found=st.lists(candidates, max_size=4))
     def enrol_and_claim(self, name, found):
-        known = {row.lead_id for row in self.bench.rows()}
-        now = self.bench.now
+        known = {row.lead_id for row in self.setup.rows()}
+        now = self.setup.now
         run = self.run_of(name)
         claimed = self.log.enrol(run, ZAPIER, found, now, lease=LEASE).claimed
         to_send = {one.lead_id: one for one in reversed(found) if one.lead_id not in known}
@@ -124,12 +124,12 @@ class Histories(RuleBasedStateMachine):
         probe=st.booleans(),
     )
     def claim(self, name, limit, only_own, probe):
-        before = {row.id: row for row in self.bench.rows()}
+        before = {row.id: row for row in self.setup.rows()}
         state = self.log.integration(ZAPIER)
         claimed = self.log.claim(
             ZAPIER,
             limit,
-            self.bench.now,
+            self.setup.now,
             LEASE,
             run=self.run_of(name),
             only_own=only_own,
@@ -141,13 +141,13 @@ class Histories(RuleBasedStateMachine):
             under_way = [
                 row
                 for row in before.values()
-                if row.status == Status.SENDING and row.due_at > self.bench.now
+                if row.status == Status.SENDING and row.due_at > self.setup.now
             ]
             assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
         for one in claimed:
             old = before[one.delivery_id]
             assert old.status in OPEN, "a settled lead was claimed"
-            assert old.due_at <= self.bench.now, "a lead was claimed before it was due"
+            assert old.due_at <= self.setup.now, "a lead was claimed before it was due"
             assert one.attempt == old.attempts + 1
             assert one.body == f"{one.lead_id} {old.fingerprint}".encode()
         return self.given_out(claimed)
@@ -155,10 +155,10 @@ class Histories(RuleBasedStateMachine):
     @rule(target=claims, name=runs)
     def crash(self, name):
         """All workers die: another has what they held as soon as their leases are over."""
-        before = {row.id: row for row in self.bench.rows()}
+        before = {row.id: row for row in self.setup.rows()}
         lost = {number for number, row in before.items() if row.status == Status.SENDING}
-        self.bench.later(seconds=60)
-        claimed = self.bench.claim(self.run_of(name))
+        self.setup.later(seconds=60)
+        claimed = self.setup.claim(self.run_of(name))
         if self.kept_back:
             assert claimed == []
         else:
@@ -174,10 +174,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=runs, group=st.lists(st.tuples(claims, st.booleans()), min_size=1, max_size=4))
     def settle(self, name, group):
-        attempts = len(self.bench.rows(tables.attempt))
+        attempts = len(self.setup.rows(tables.attempt))
         settlements = [self.settlement(claimed, well=well) for claimed, well in group]
         # Of two outcomes of one lead the first counts; a stale one does not use up a live claim.
-        held = {row.id: row.claim for row in self.bench.rows() if row.status == Status.SENDING}
+        held = {row.id: row.claim for row in self.setup.rows() if row.status == Status.SENDING}
         late = []
         for one in settlements:
             if held.get(one.claimed.delivery_id) == one.claimed.claim:
@@ -186,17 +186,17 @@ class Histories(RuleBasedStateMachine):
                 late.append(one)
         fenced = self.log.settle(settlements, self.run_of(name))
         assert fenced == late, "a stale claim settled, or a live one did not"
-        assert len(self.bench.rows(tables.attempt)) == attempts + len(group) - len(late)
+        assert len(self.setup.rows(tables.attempt)) == attempts + len(group) - len(late)
 
     def settlement(self, claimed, *, well):
-        again = None if well or claimed.attempt >= ATTEMPTS else self.bench.now + WAIT
-        return Settlement(claimed, delivered() if well else failed(), self.bench.now, again)
+        again = None if well or claimed.attempt >= ATTEMPTS else self.setup.now + WAIT
+        return Settlement(claimed, delivered() if well else failed(), self.setup.now, again)
 
     @rule(claimed=claims)
     def release(self, claimed):
-        [before] = [row for row in self.bench.rows() if row.id == claimed.delivery_id]
-        self.bench.log.release([claimed], self.bench.now)
-        [after] = [row for row in self.bench.rows() if row.id == claimed.delivery_id]
+        [before] = [row for row in self.setup.rows() if row.id == claimed.delivery_id]
+        self.setup.log.release([claimed], self.setup.now)
+        [after] = [row for row in self.setup.rows() if row.id == claimed.delivery_id]
         if before.claim != claimed.claim:
             assert after == before, "a stale claim released"
 
@@ -204,26 +204,26 @@ class Histories(RuleBasedStateMachine):
     def clear(self, name, everything, has_ended):
         """Airflow's `max_tries` shows most clears, and that the run had ended shows the others."""
         if has_ended:
-            self.log.end(self.run_of(name), self.bench.now)
+            self.log.end(self.run_of(name), self.setup.now)
         else:
             self.epochs[name] = self.epochs.get(name, 0) + 1
         run = self.run_of(name)
         assert run.cleared
         own = sum(self.log.counts(run).values())
-        self.log.forget_invalid(run, self.bench.now)
+        self.log.forget_invalid(run, self.setup.now)
         assert Status.INVALID not in self.log.counts(run)
         epoch = self.epochs.get(name, 0)
-        reopened = self.log.reopen(run, epoch, self.bench.now, everything=everything)
+        reopened = self.log.reopen(run, epoch, self.setup.now, everything=everything)
         assert reopened.reopened <= (0 if run.chosen else own)
         if not run.chosen:
             assert Status.ERROR not in self.log.counts(run), "a failed lead was left behind"
         assert not self.run_of(name).cleared
-        again = self.log.reopen(run, epoch, self.bench.now, everything=everything)
+        again = self.log.reopen(run, epoch, self.setup.now, everything=everything)
         assert again == Reopened(0, 0), "a clear was acted on twice"
 
     @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))
     def resend(self, chosen):
-        before = {row.id: row for row in self.bench.rows()}
+        before = {row.id: row for row in self.setup.rows()}
         numbers = [number for place, number in enumerate(sorted(before)) if place in chosen]
         sendable = {
             number
@@ -231,8 +231,8 @@ class Histories(RuleBasedStateMachine):
             if before[number].status in {Status.ERROR, Status.DELIVERED}
             and before[number].payload is not None
         }
-        self.log.resend(numbers, self.bench.now)
-        for row in self.bench.rows():
+        self.log.resend(numbers, self.setup.now)
+        for row in self.setup.rows():
             old = before[row.id]
             if row.id in sendable:
                 assert (row.status, row.attempts) == (Status.PENDING, 0)
@@ -242,7 +242,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"]))
     def keep_back_or_let_go(self, change):
-        arguments = {"hold": ("ana", self.bench.now), "pause": (401, self.bench.now)}
+        arguments = {"hold": ("ana", self.setup.now), "pause": (401, self.setup.now)}
         getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
         state = self.log.integration(ZAPIER)
         self.kept_back = state.held or state.paused
@@ -253,10 +253,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0, 30, 61]))
     def retention(self, seconds):
-        before = {row.id: row for row in self.bench.rows()}
-        self.log.purge_payloads(self.bench.now, timedelta(seconds=seconds))
-        until = self.bench.now - timedelta(seconds=seconds)
-        for row in self.bench.rows():
+        before = {row.id: row for row in self.setup.rows()}
+        self.log.purge_payloads(self.setup.now, timedelta(seconds=seconds))
+        until = self.setup.now - timedelta(seconds=seconds)
+        for row in self.setup.rows():
             old = before[row.id]
             purged = old.delivered_at is not None and old.delivered_at < until
             expected = dict(old._mapping) | {"payload": None if purged else old.payload}
@@ -265,16 +265,16 @@ class Histories(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 30, 61]))
     def time_goes_on(self, seconds):
         """Leases run out: to the log a lost worker is one that never comes back."""
-        self.bench.later(seconds=seconds)
+        self.setup.later(seconds=seconds)
 
     @invariant()
     def every_lead_is_there(self):
-        assert {row.lead_id for row in self.bench.rows()} == self.enrolled
+        assert {row.lead_id for row in self.setup.rows()} == self.enrolled
 
     @invariant()
     def attempts_are_bounded_and_numbered(self):
         numbers = {}
-        for one in self.bench.rows(tables.attempt):
+        for one in self.setup.rows(tables.attempt):
             numbers.setdefault((one.delivery_id, one.resend), []).append(one.number)
         for made in numbers.values():
             assert sorted(made) == list(range(1, len(made) + 1))
@@ -282,7 +282,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_sound(self):
-        for row in self.bench.rows():
+        for row in self.setup.rows():
             assert (row.due_at is not None) == (row.status in OPEN)
             assert (row.claim is not None) == (row.status == Status.SENDING)
             assert (row.delivered_at is not None) == (row.status == Status.DELIVERED)
@@ -294,9 +294,9 @@ class Histories(RuleBasedStateMachine):
     def attempts_agree_with_the_rows(self):
         made = {
             (one.delivery_id, one.resend, one.number): one.status_code
-            for one in self.bench.rows(tables.attempt)
+            for one in self.setup.rows(tables.attempt)
         }
-        for row in self.bench.rows():
+        for row in self.setup.rows():
             last = (row.id, row.resend, row.attempts)
             assert row.attempts == sum(key[:2] == last[:2] for key in made)
             if row.status == Status.DELIVERED:
@@ -306,8 +306,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_answers_agree_with_the_rows(self):
-        joined = {(one.run_id, one.delivery_id) for one in self.bench.rows(tables.run_delivery)}
-        rows = self.bench.rows()
+        joined = {(one.run_id, one.delivery_id) for one in self.setup.rows(tables.run_delivery)}
+        rows = self.setup.rows()
         assert not joined & {(row.run_id, row.id) for row in rows}, "a lead is owned twice"
         for name in ("first", "second", "third"):
             run = self.run_of(name)
@@ -323,10 +323,10 @@ class Histories(RuleBasedStateMachine):
         """Go on as the next runs would: whatever happened, each lead comes to an end."""
         self.log.resume(ZAPIER)
         for _ in range(2):
-            self.bench.later(seconds=61)
+            self.setup.later(seconds=61)
             run = self.run_of("first")
-            assert self.bench.settle(run, self.bench.claim(run), delivered()) == []
-        assert not [row for row in self.bench.rows() if row.status in OPEN], "a lead was lost"
+            assert self.setup.settle(run, self.setup.claim(run), delivered()) == []
+        assert not [row for row in self.setup.rows() if row.status in OPEN], "a lead was lost"
 
 
 def check(url, examples):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, insert, text
 
-from tests.integration.log.bench import LEASE, NOON, ZAPIER
+from tests.integration.log.setup import LEASE, NOON, ZAPIER
 from zbl_provider.log.browse import reader
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
@@ -18,7 +18,7 @@ DUE = 20
 
 
 @pytest.fixture
-def crowded(bench):
+def crowded(setup):
     """Give a log with many settled leads of many runs, and a few that are due."""
 
     def row(number, **values):
@@ -44,14 +44,14 @@ def crowded(bench):
         row(number, status=Status.PENDING, due_at=NOON, attempts=0, delivered_at=None)
         for number in range(SETTLED, SETTLED + DUE)
     ]
-    with bench.log._engine.begin() as connection:
+    with setup.log._engine.begin() as connection:
         connection.execute(insert(tables.delivery), rows)
-    with bench.log._engine.begin() as connection:
+    with setup.log._engine.begin() as connection:
         connection.execute(text("ANALYZE"))
-    return bench
+    return setup
 
 
-def plans(bench, act):
+def plans(setup, act):
     """Return how the database carries out each statement on deliveries that the act runs."""
     seen = []
 
@@ -59,7 +59,7 @@ def plans(bench, act):
         if "zbl_delivery" in statement and "INSERT" not in statement:
             seen.append((statement, parameters))
 
-    engine = bench.log._engine
+    engine = setup.log._engine
     event.listen(engine, "before_cursor_execute", note)
     act()
     event.remove(engine, "before_cursor_execute", note)

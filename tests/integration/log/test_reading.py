@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine
 
-from tests.integration.log.bench import LEASE, NOON, delivered, failed, lead
+from tests.integration.log.setup import LEASE, NOON, delivered, failed, lead
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.browse import reader as reader_module
@@ -19,8 +19,8 @@ ZAPIER, MAKE = "zapier", "make"
 
 
 @pytest.fixture
-def reader(bench):
-    return bench.log.reader
+def reader(setup):
+    return setup.log.reader
 
 
 def found(name, integration=ZAPIER, **options):
@@ -28,11 +28,11 @@ def found(name, integration=ZAPIER, **options):
     return replace(lead(name, **options), webhook_id=webhook_id(integration, name))
 
 
-def send(bench, run, outcome, *names, integration=ZAPIER, due_at=None):
+def send(setup, run, outcome, *names, integration=ZAPIER, due_at=None):
     leads = [found(name, integration) for name in names]
-    bench.log.enrol(run, integration, leads, bench.now)
-    claimed = bench.log.claim(integration, 1000, bench.now, LEASE, run=run)
-    bench.log.settle([Settlement(one, outcome, bench.now, due_at) for one in claimed], run)
+    setup.log.enrol(run, integration, leads, setup.now)
+    claimed = setup.log.claim(integration, 1000, setup.now, LEASE, run=run)
+    setup.log.settle([Settlement(one, outcome, setup.now, due_at) for one in claimed], run)
 
 
 def ids(page):
@@ -40,23 +40,23 @@ def ids(page):
 
 
 @pytest.fixture
-def told(bench):
+def told(setup):
     """Two integrations, three runs, and a lead of each fate, a minute apart."""
-    first = bench.log.begin(RunKey("daily", "send", "r1"), ZAPIER, 0, bench.now)
-    second = bench.log.begin(RunKey("daily", "send", "r2"), ZAPIER, 0, bench.now)
-    other = bench.log.begin(RunKey("hourly", "send", "r1", 3), MAKE, 0, bench.now)
-    send(bench, first, delivered(), "done")
-    bench.later(minutes=1)
-    send(bench, first, failed(), "lost")
-    bench.later(minutes=1)
-    send(bench, second, failed(), "again", due_at=bench.now + timedelta(minutes=5))
-    bench.later(minutes=1)
+    first = setup.log.begin(RunKey("daily", "send", "r1"), ZAPIER, 0, setup.now)
+    second = setup.log.begin(RunKey("daily", "send", "r2"), ZAPIER, 0, setup.now)
+    other = setup.log.begin(RunKey("hourly", "send", "r1", 3), MAKE, 0, setup.now)
+    send(setup, first, delivered(), "done")
+    setup.later(minutes=1)
+    send(setup, first, failed(), "lost")
+    setup.later(minutes=1)
+    send(setup, second, failed(), "again", due_at=setup.now + timedelta(minutes=5))
+    setup.later(minutes=1)
     kept = found("kept", status=Status.FILTERED, reason="score is under min_score 70")
-    bench.log.enrol(second, ZAPIER, [kept, found("again")], bench.now)
-    bench.later(minutes=1)
-    send(bench, other, delivered(1.5), "done", "more", integration=MAKE)
-    bench.log.enrol(other, MAKE, [found("new", MAKE)], bench.now)
-    return bench
+    setup.log.enrol(second, ZAPIER, [kept, found("again")], setup.now)
+    setup.later(minutes=1)
+    send(setup, other, delivered(1.5), "done", "more", integration=MAKE)
+    setup.log.enrol(other, MAKE, [found("new", MAKE)], setup.now)
+    return setup
 
 
 def test_leads_come_newest_first(told, reader):
@@ -160,12 +160,12 @@ def test_a_row_says_where_the_lead_stands(told, reader):
     assert done.delivered_at == NOON + timedelta(seconds=0.25)
 
 
-def test_a_lease_is_no_next_attempt(bench, reader):
+def test_a_lease_is_no_next_attempt(setup, reader):
     """A lead that is being sent has no next attempt, though its lease has an end (6.3)."""
-    run = bench.run()
-    bench.enrol(run, lead("a"))
+    run = setup.run()
+    setup.enrol(run, lead("a"))
     assert reader.deliveries(Query()).rows[0].due_at == NOON
-    bench.claim(run)
+    setup.claim(run)
     assert reader.deliveries(Query()).rows[0].due_at is None
 
 
@@ -256,16 +256,16 @@ def test_a_longer_period_has_wider_stretches(reader, period, width):
     assert {one.width for one in stretches} == {width}
 
 
-def test_percentiles_are_those_of_all_answers(bench, reader):
+def test_percentiles_are_those_of_all_answers(setup, reader):
     """Half of the answers took no longer than p50, nineteen of twenty no longer than p95 (8.4)."""
-    run = bench.run()
-    bench.enrol(run, *(lead(f"{n}") for n in range(1, 101)))
-    claimed = bench.claim(run)
+    run = setup.run()
+    setup.enrol(run, *(lead(f"{n}") for n in range(1, 101)))
+    claimed = setup.claim(run)
     settlements = [
         Settlement(one, delivered(n / 1000 if n < 99 else 2.345), NOON, None)
         for n, one in enumerate(claimed, start=1)
     ]
-    bench.log.settle(settlements, run)
+    setup.log.settle(settlements, run)
     [totals] = reader.integrations(NOON)
     assert (totals.p50_ms, totals.p95_ms) == (50, 95)
     assert [one.p95_ms for one in reader.activity(Query(since=NOON), now=NOON)] == [95]

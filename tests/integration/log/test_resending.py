@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.log.bench import ZAPIER, delivered, failed, lead
+from tests.integration.log.setup import ZAPIER, delivered, failed, lead
 from zbl_provider.log.browse.model import Query, Resent
 from zbl_provider.log.model import Reopened, RunKey, Status
 from zbl_provider.log.storage import tables
@@ -16,26 +16,26 @@ RUN = RunKey("dag", "task", "run")
 
 
 @pytest.fixture
-def failures(bench):
+def failures(setup):
     """Give a run with one delivered lead, one kept back, and three in error."""
-    run = bench.run()
-    bench.deliver(run, lead("done"))
-    bench.enrol(run, lead("kept", status=Status.FILTERED, reason="r"))
-    bench.fail(run, lead("a"), lead("b"), lead("c"))
-    bench.later(minutes=5)
-    return bench
+    run = setup.run()
+    setup.deliver(run, lead("done"))
+    setup.enrol(run, lead("kept", status=Status.FILTERED, reason="r"))
+    setup.fail(run, lead("a"), lead("b"), lead("c"))
+    setup.later(minutes=5)
+    return setup
 
 
-def numbers(bench, *names):
-    return [bench.row(name).id for name in names]
+def numbers(setup, *names):
+    return [setup.row(name).id for name in names]
 
 
-def statuses(bench):
-    return {row.lead_id: str(row.status) for row in bench.rows()}
+def statuses(setup):
+    return {row.lead_id: str(row.status) for row in setup.rows()}
 
 
-def resend(bench, *names, **options):
-    return bench.log.resend(numbers(bench, *names), bench.now, **options)
+def resend(setup, *names, **options):
+    return setup.log.resend(numbers(setup, *names), setup.now, **options)
 
 
 def test_chosen_leads_get_new_attempts(failures):

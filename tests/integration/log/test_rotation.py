@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
-from tests.integration.log.bench import Bench, delivered, lead
+from tests.integration.log.setup import Setup, delivered, lead
 from zbl_provider.log.model import Rotated
 from zbl_provider.log.storage import tables
 from zbl_provider.log.storage.cipher import Seal, UnreadableError
@@ -24,17 +24,17 @@ def with_keys(log, log_url):
     def open_log(*keys):
         cipher = MultiFernet(keys) if keys else None
         opened.append(DeliveryLog(log_url, cipher=cipher))
-        return Bench(opened[-1])
+        return Setup(opened[-1])
 
     yield open_log
     for one in opened:
         one.close()
 
 
-def readable(bench, key):
+def readable(setup, key):
     """Count what rests and what of it the one key can read."""
-    rests = [row.payload for row in bench.rows()]
-    rests += [row.excerpt for row in bench.rows(tables.attempt)]
+    rests = [row.payload for row in setup.rows()]
+    rests += [row.excerpt for row in setup.rows(tables.attempt)]
     rests = [one for one in rests if one is not None]
     read = 0
     for one in rests:
@@ -58,11 +58,11 @@ def test_new_rows_are_written_with_the_first_key(with_keys):
 @pytest.mark.parametrize("before", [(OLD,), ()])
 def test_a_rotation_leaves_nothing_that_needs_the_old_key(with_keys, before):
     """Payloads and answers, and what rested readable, are the new key's afterwards (6.4)."""
-    bench = with_keys(*before)
-    run = bench.run()
+    setup = with_keys(*before)
+    run = setup.run()
     for number in range(5):
-        bench.enrol(run, lead(f"{number}"))
-    bench.settle(run, bench.claim(run, limit=2), replace(delivered(), excerpt="echo"))
+        setup.enrol(run, lead(f"{number}"))
+    setup.settle(run, setup.claim(run, limit=2), replace(delivered(), excerpt="echo"))
     rotated = with_keys(NEW, *before)
     steps = [rotated.log.rotate(2)]
     while steps[-1].after is not None:
@@ -79,7 +79,7 @@ def test_what_no_key_can_read_is_counted_and_left(with_keys):
     foreign = with_keys(FOREIGN)
     foreign.enrol(foreign.run(), lead("a"))
     before = foreign.row("a")
-    bench = with_keys(NEW, OLD)
-    bench.enrol(bench.run(), lead("b"))
-    assert bench.log.rotate() == Rotated(renewed=1, unreadable=1, after=None)
-    assert bench.row("a") == before
+    setup = with_keys(NEW, OLD)
+    setup.enrol(setup.run(), lead("b"))
+    assert setup.log.rotate() == Rotated(renewed=1, unreadable=1, after=None)
+    assert setup.row("a") == before

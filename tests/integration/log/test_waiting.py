@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.log.bench import LEASE, NOON, delivered, failed
+from tests.integration.log.setup import LEASE, NOON, delivered, failed
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.dispatch.intake import candidate
 from zbl_provider.leads.lead import read_lead
@@ -40,7 +40,7 @@ def ask(log, *rows):
 
 
 @pytest.fixture
-def past(bench):
+def past(setup):
     """Have every kind of lead in the log: return its rows as the query has them now, by kind."""
     rows = {
         name: row(number)
@@ -48,26 +48,26 @@ def past(bench):
             ["delivered", "error", "retrying", "sending", "pending", "purged", "erased", "unknown"]
         )
     }
-    run = bench.run("purged")
+    run = setup.run("purged")
 
     def enrol(*names):
-        bench.log.enrol(run, "zapier", found(*(rows[name] for name in names)), bench.now)
+        setup.log.enrol(run, "zapier", found(*(rows[name] for name in names)), setup.now)
 
     enrol("purged", "erased")
-    bench.settle(run, bench.claim(run), delivered())
-    bench.log.erase("6", bench.now)
-    bench.later(days=2)
-    assert bench.log.purge_rows(bench.now, timedelta(days=1)) == 2
-    run = bench.run("past")
+    setup.settle(run, setup.claim(run), delivered())
+    setup.log.erase("6", setup.now)
+    setup.later(days=2)
+    assert setup.log.purge_rows(setup.now, timedelta(days=1)) == 2
+    run = setup.run("past")
     for name, outcome, wait in [
         ("delivered", delivered(), None),
         ("error", failed(), None),
         ("retrying", failed(), timedelta(hours=1)),
     ]:
         enrol(name)
-        bench.settle(run, bench.claim(run), outcome, wait and bench.now + wait)
+        setup.settle(run, setup.claim(run), outcome, wait and setup.now + wait)
     enrol("sending")
-    bench.claim(run)
+    setup.claim(run)
     enrol("pending")
     kept_back = {
         "filtered": row(20, score=50),
@@ -77,7 +77,7 @@ def past(bench):
         "broken anew": row(24, email="no address"),
         "kept back anew": row(25, score=50),
     }
-    bench.log.enrol(run, "zapier", found(*kept_back.values()), bench.now)
+    setup.log.enrol(run, "zapier", found(*kept_back.values()), setup.now)
     return (
         rows
         | kept_back
@@ -92,9 +92,9 @@ def past(bench):
     )
 
 
-def test_what_waits_and_what_does_not(bench, past):
+def test_what_waits_and_what_does_not(setup, past):
     """Leads to be sent wait, and those that a task has to fail for (Contract 8.1, 4.4 to 4.6)."""
-    needs = ask(bench.log, *past.values())
+    needs = ask(setup.log, *past.values())
     assert {name: needs[place] for place, name in enumerate(past) if place in needs} == {
         "retrying": Missing.OUTCOME,
         "sending": Missing.OUTCOME,
@@ -107,49 +107,49 @@ def test_what_waits_and_what_does_not(bench, past):
     }
 
 
-def test_a_sensor_and_an_operator_mean_the_same_leads(bench, past):
+def test_a_sensor_and_an_operator_mean_the_same_leads(setup, past):
     """A lead waits when a new run would take it on, and not only note it as filtered (8.1)."""
-    needs = ask(bench.log, *past.values())
+    needs = ask(setup.log, *past.values())
     for place, each in enumerate(past.values()):
-        run = bench.log.begin(RunKey("dag", "task", f"new {place}"), "zapier", 0, bench.now)
-        bench.log.enrol(run, "zapier", found(each), bench.now)
-        taken_on = set(bench.log.counts(run)) - {Status.FILTERED}
+        run = setup.log.begin(RunKey("dag", "task", f"new {place}"), "zapier", 0, setup.now)
+        setup.log.enrol(run, "zapier", found(each), setup.now)
+        taken_on = set(setup.log.counts(run)) - {Status.FILTERED}
         assert (place in needs) == bool(taken_on), list(past)[place]
 
 
-def test_a_look_changes_nothing(bench, past):
+def test_a_look_changes_nothing(setup, past):
     """Sensors and triggers read, and do nothing else (Contract 3.4)."""
-    before = bench.rows()
-    ask(bench.log, *past.values())
-    assert bench.rows() == before
+    before = setup.rows()
+    ask(setup.log, *past.values())
+    assert setup.rows() == before
 
 
-def test_of_two_rows_with_one_id_the_first_counts(bench):
+def test_of_two_rows_with_one_id_the_first_counts(setup):
     """As in enrolment; a row without an id has one of its own, and is known by it (5.5)."""
     rows = [row(1, score=50), row(1), row(None), row(None, score=1)]
-    assert len(list(read_backlog(rows, None, ZAPIER, bench.log))) == 2
+    assert len(list(read_backlog(rows, None, ZAPIER, setup.log))) == 2
 
 
-def test_overdue_is_what_nobody_minds(bench):
+def test_overdue_is_what_nobody_minds(setup):
     """Leads of a run that died are counted; those that wait, or are being sent, are not (4.6)."""
-    run = bench.run()
-    late = bench.now + GRACE + timedelta(seconds=1)
+    run = setup.run()
+    late = setup.now + GRACE + timedelta(seconds=1)
 
     def overdue(now=late):
-        return bench.log.overdue("zapier", now - GRACE, now)
+        return setup.log.overdue("zapier", now - GRACE, now)
 
-    bench.log.enrol(run, "zapier", found(row(1), row(2)), bench.now)
-    assert overdue(bench.now) == 0
+    setup.log.enrol(run, "zapier", found(row(1), row(2)), setup.now)
+    assert overdue(setup.now) == 0
     assert overdue() == 2
-    claimed = bench.claim(run, 1)
+    claimed = setup.claim(run, 1)
     assert overdue() == 0, "a task is at work, and will come to the other one"
     assert overdue(NOON + LEASE + GRACE + timedelta(seconds=1)) == 2, "it has died"
-    bench.settle(run, claimed, failed(), bench.now + timedelta(hours=1))
+    setup.settle(run, claimed, failed(), setup.now + timedelta(hours=1))
     assert overdue() == 1
-    bench.log.hold("zapier", "Ana", bench.now)
+    setup.log.hold("zapier", "Ana", setup.now)
     assert overdue() == 0
-    bench.log.resume("zapier")
+    setup.log.resume("zapier")
     assert overdue() == 1
-    bench.log.pause("zapier", 401, bench.now)
+    setup.log.pause("zapier", 401, setup.now)
     assert overdue() == 0
-    assert bench.log.overdue("make", late, late) == 0
+    assert setup.log.overdue("make", late, late) == 0

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.integration.log.bench import LEASE, NOON, delivered, failed
+from tests.integration.log.setup import LEASE, NOON, delivered, failed
 from zbl_provider.delivery.destination import Destination
 from zbl_provider.dispatch.intake import candidate, read
 from zbl_provider.log.model import RunKey, Settlement

@@ -65,7 +65,7 @@ def failed() -> Outcome:
 
 
 @dataclass
-class Bench:
+class Setup:
     """A delivery log with a clock, and a look at its rows."""
 
     log: DeliveryLog
