@@ -66,6 +66,14 @@ _CONN_FIELDS: dict[str, Any] = {
         "description": "At most, per task. Empty: as fast as the destination answers.",
         "schema": {"type": ["number", "null"]},
     },
+    "body": {
+        "label": "Custom body",
+        "description": (
+            'In place of the standard payload, for example {"email": "{{ lead.email }}"}. '
+            "Expressions over lead and list; empty: the standard payload."
+        ),
+        "schema": {"type": ["object", "null"]},
+    },
     "keep_alive": {
         "label": "Keep connections open",
         "description": (

@@ -90,6 +90,9 @@ def understood(destination: Destination) -> dict[str, object]:
         "max_concurrency": destination.max_concurrency,
         "max_rate": destination.max_rate,
         "keep_alive": destination.keep_alive,
+        "body": f"custom, {plural(destination.body.size, 'byte')}"
+        if destination.body
+        else "standard",
         "verify": destination.verify,
         "cert": bool(destination.cert),
         "proxy": f"{proxy.hostname}:{proxy.port or 80}" if proxy.hostname else None,

@@ -127,6 +127,22 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
         return judged(Status.FILTERED, reason, None, fingerprint)
-    if broken := schema.violation(document) or schema.check_size(body):
+    if broken := schema.violation(document):
         return judged(Status.INVALID, str(broken), None, fingerprint)
-    return judged(Status.PENDING, None, body, fingerprint)
+    try:
+        to_send = _to_send(document, body, destination)
+    except InvalidLead as problem:
+        return judged(Status.INVALID, str(problem), None, fingerprint)
+    if to_send is not body:
+        # Its own, so that a lead that failed gets the body of a connection that was corrected.
+        fingerprint = payload.fingerprint(to_send)
+    return judged(Status.PENDING, None, to_send, fingerprint)
+
+
+def _to_send(document: Mapping[str, object], body: bytes, destination: Destination) -> bytes:
+    """Make the body that the connection asks for, if it has one of its own (Contract 2.7)."""
+    if destination.body is not None:
+        body = payload.encode(destination.body.render(document))
+    if broken := schema.check_size(body):
+        raise broken
+    return body

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.exchange import Request
     from zbl_provider.delivery.transport import Transport
+    from zbl_provider.leads.body import Body
 
 
 class WebhookHook(HttpHook):
@@ -129,7 +130,7 @@ class WebhookHook(HttpHook):
         :return: whether it was delivered, and the status and time, or the reason
         """
         try:
-            outcome = self.send(_test_request(self.webhook_conn_id))
+            outcome = self.send(_test_request(self.webhook_conn_id, self.destination.body))
         except ZblError as problem:
             return False, str(problem)
         took = f"{outcome.seconds * 1000:.0f} ms, {self.destination.origin}"
@@ -235,7 +236,7 @@ def _mask(destination: Destination) -> None:
         mask_secret(secret)
 
 
-def _test_request(integration: str) -> Request:
+def _test_request(integration: str, body: Body | None) -> Request:
     from zbl_provider.delivery.exchange import Request
     from zbl_provider.leads import payload
 
@@ -243,6 +244,6 @@ def _test_request(integration: str) -> Request:
     document = payload.sample(test_id, datetime.now(UTC))
     return Request(
         webhook_id=payload.webhook_id(integration, test_id),
-        body=payload.encode(document),
+        body=payload.encode(body.render(document) if body else document),
         extra_headers=(("X-ZBL-Test", "true"),),
     )

@@ -3,6 +3,7 @@
 import json
 import string
 import subprocess
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -19,11 +20,14 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.http.request import RequestWriter
 from zbl_provider.delivery.signing import Signer
 from zbl_provider.delivery.transport import static_headers
+from zbl_provider.dispatch.intake import candidate, read_one
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.leads.filters import Filters
 from zbl_provider.operators.dispatch import DispatchLeadOperator
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+LEAD = read_one({"id": 7, "email": "ana@example.com", "score": 80, "city": "São Paulo"})
 PARTS = ("host", "schema", "port", "login", "password")
 SIDES = [ServerConnection, WorkerConnection]
 
@@ -35,10 +39,11 @@ def destination_of(connection) -> Destination:
 
 
 def request_of(destination: Destination) -> bytes:
-    """Give the bytes of a request, with its signature."""
-    signed = Signer(destination.signing_secrets).headers("msg_1", 1_700_000_000, b"{}")
+    """Give the bytes of the request for one lead, with its signature."""
+    body = candidate(LEAD, replace(destination, filters=Filters())).body
+    signed = Signer(destination.signing_secrets).headers("msg_1", 1_700_000_000, body)
     writer = RequestWriter(destination.url, static_headers(destination))
-    return writer.write(signed, b"{}", keep=destination.keep_alive)
+    return writer.write(signed, body, keep=destination.keep_alive)
 
 
 def from_json(connection, text):
@@ -78,6 +83,17 @@ urls = st.builds(
     paths,
 )
 texts = st.text(string.ascii_letters + "%@:/?#&=+ ü\"'", min_size=1, max_size=8)
+values = (
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(letters, max_size=8)
+    | st.sampled_from(["{{ lead.id }}", "{{ lead.score }}", "{{ list.name }}", "<{{ lead.city }}>",
+                       "{{ lead.email | upper }} & {{ '%' }}", "{{", "***", "5", "[1]", "null"])
+)  # fmt: skip
+
+
+def lists_of(inner):
+    return st.lists(inner, max_size=2)
+
+
 extras = st.fixed_dictionaries(
     {},
     optional={
@@ -92,6 +108,10 @@ extras = st.fixed_dictionaries(
         "signing_secret": st.just(SECRET),
         "retry_statuses": st.sampled_from(["429", ["429", 408], 425]),
         "max_rate": st.sampled_from([2.5, "3", 4]),
+        "keep_alive": st.booleans() | st.just("false"),
+        "body": st.dictionaries(
+            st.text(letters, max_size=4), st.recursive(values, lists_of, max_leaves=4), max_size=3
+        ),
         "verify": st.sampled_from([True, False, "/ca.pem", "true"]),
         "proxies": st.just({"https": "http://u:p@proxy.test:3128"}),
     },
@@ -254,6 +274,21 @@ CASES = {
     "parts": {"host": "hooks.test/a/B", "schema": "https", "port": 8443},
     "login": {"host": "https://hooks.test/x", "login": "a@b/c", "password": "p:w@/?#%"},
     "texts": {"host": "https://hooks.test/x", "extra": {"lists": "5", "max_rate": "2.5"}},
+    "body": {
+        "host": "https://hooks.test/x",
+        "extra": {
+            "body": {"a&b": "{{ lead.id }}=<{{ lead.custom_fields.city }}>", "t": ["%7B", 5]}
+        },
+    },
+    "keep_alive": {"host": "https://hooks.test/x", "extra": {"keep_alive": "false"}},
+    "body as text": {
+        "host": "https://hooks.test/x",
+        "extra": {"body": '{"id": "{{ lead.id }}", "email": "{{ lead.email }}"}'},
+    },
+    "untouched": {
+        "host": "https://hooks.test/x",
+        "extra": {"body": None, "lists": [], "keep_alive": True, "max_rate": None},
+    },
     "all": {
         "host": "https://hooks.test/x",
         "extra": {
@@ -267,6 +302,7 @@ CASES = {
             "max_concurrency": 4,
             "max_rate": 2.5,
             "keep_alive": False,
+            "body": {"email": "{{ lead.email }}", "score": "{{ lead.score }}", "n": [1.0, None]},
             "verify": "/ca.pem",
             "cert": ["/a.pem", "/b.pem"],
             "proxies": {"https": "http://u:p@proxy.test:3128"},

@@ -49,6 +49,23 @@ def test_the_test_button_delivers_a_lead_of_the_full_shape(connect, receiver):
     assert all(value is not None for value in document["lead"]["verifications"].values())
 
 
+def test_the_test_button_sends_the_body_of_the_connection(connect, receiver):
+    """The test lead has the destination's own shape where the connection says so (1.6, 2.7)."""
+    body = {"email": "{{ lead.email }}", "utm": "{{ lead.custom_fields.utm }}", "n": [1]}
+    done, _ = connect({"body": body}).test_connection()
+    assert done
+    (request,) = receiver.received
+    assert json.loads(request.body) == {"email": "john@company.com", "utm": "Test utm", "n": [1]}
+    assert request.headers["x-zbl-test"] == "true"
+
+
+def test_the_test_button_names_the_place_of_a_body_that_cannot_be_rendered(connect, receiver):
+    """A body that has no value for the test lead is reported by its place, and not sent (1.6)."""
+    done, message = connect({"body": {"a": "{{ lead.name / 2 }}"}}).test_connection()
+    assert (done, message.split()[0]) == (False, "body.a")
+    assert receiver.received == []
+
+
 @pytest.mark.parametrize("status", [301, 401, 404, 500, 503])
 def test_the_test_button_sends_once_and_says_what_was_answered(connect, receiver, status):
     """A failure is reported with its status, after one request, and shows no secret (1.5, 1.6)."""
@@ -67,6 +84,7 @@ def test_the_test_button_sends_once_and_says_what_was_answered(connect, receiver
         ({"host": "localhost/path-is-secret"}, {}, "https"),
         ({}, {"secret_headers": {"X-Key": "header-is-secret\r\nEvil: 1"}}, "X-Key"),
         ({}, {"secret_headers": {"X-Key": "header-is-secret", "x-key": "again"}}, "x-key"),
+        ({}, {"body": {"a": {"b": "{{ path-is-secret }"}}}, "body.a.b"),
         ({}, {"field_filters": ["city is like path-is-secret"]}, "field_filters"),
         ({}, {"signing_secret": "header-is-secret"}, "signing_secret"),
     ],

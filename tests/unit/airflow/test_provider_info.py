@@ -82,6 +82,7 @@ def test_the_form_has_every_field_of_the_contract():
         "retry_statuses": ("array", None),
         "max_concurrency": ("integer", 16),
         "max_rate": ("number", None),
+        "body": ("object", None),
         "keep_alive": ("boolean", True),
     }
     assert all("null" in field["schema"]["type"] for field in CONNECTION["conn-fields"].values())

@@ -8,6 +8,7 @@ HEAVY = {
     "aiohttp",
     "httpx",
     "idna",
+    "jinja2",
     "jsonschema_rs",
     "httptools",
     "requests",

@@ -115,3 +115,60 @@ def test_a_body_over_one_mebibyte_is_invalid():
     judged = intake.candidate(lead, DESTINATION)
     assert (judged.status, judged.body) == (Status.INVALID, None)
     assert "1048576" in judged.reason
+
+
+CUSTOM = Destination.parse(
+    integration="zapier",
+    host="https://hooks.example/",
+    extra={"min_score": 50, "body": {"mail": "{{ lead.email }}", "n": "{{ 100 / lead.score }}"}},
+)
+
+
+def _custom(**fields):
+    return intake.candidate(intake.read_one({"id": 1, "email": "a@b", **fields}), CUSTOM)
+
+
+def test_a_body_of_its_own_is_what_is_sent():
+    """The candidate has the destination's own body, under the same id (2.3 and 2.7)."""
+    judged = _custom(score=50)
+    assert judged.body == b'{"mail":"a@b","n":2.0}'
+    standard = intake.candidate(intake.read_one({"id": 1, "email": "a@b"}), DESTINATION)
+    assert judged.webhook_id == standard.webhook_id
+
+
+def test_a_lead_without_a_body_is_invalid_and_shows_nothing():
+    """A lead that the body cannot be rendered for is invalid, by its place alone (2.7)."""
+    destination = Destination.parse(
+        integration="zapier",
+        host="https://hooks.example/",
+        extra={"body": ["{{ lead.phone + 1 }}"]},
+    )
+    judged = intake.candidate(intake.read_one({"id": 1, "phone": "marker"}), destination)
+    assert (judged.status, judged.body) == (Status.INVALID, None)
+    assert judged.reason.startswith("body[0] ")
+    assert "marker" not in judged.reason
+
+
+def test_filters_and_schema_judge_the_lead_and_not_its_body():
+    """A body of its own opens no way past filters and schema (2.7, 5.1 and 5.5)."""
+    assert _custom(score=49).status is Status.FILTERED
+    assert _custom(score=101).status is Status.INVALID
+    assert _custom(score=101).reason.startswith("lead.score")
+
+
+def test_a_lead_has_changed_if_what_is_sent_has():
+    """What the body does not hold makes no lead a changed one; what it holds does (5.4)."""
+    assert _custom(score=50).fingerprint == _custom(score=50, phone="1").fingerprint
+    assert _custom(score=50).fingerprint != _custom(score=60).fingerprint
+
+
+def test_a_body_over_the_limit_is_invalid():
+    """The limit of 1 MiB is that of the body which is sent (2.7 and 5.5)."""
+    extra = {"body": ["{{ lead.custom_fields.x }}", "{{ lead.custom_fields.y | default(0) }}"]}
+    destination = Destination.parse(integration="z", host="https://hooks.example/", extra=extra)
+    for size, status in ((900_000, Status.PENDING), (1_048_577, Status.INVALID)):
+        found = intake.read_one({"id": 1, "x": "x" * size})
+        assert intake.candidate(found, destination).status is status
+    # What is too large in the standard payload may be small enough in a body that leaves it out.
+    small = intake.read_one({"id": 1, "x": "x", "z": "x" * 1_048_577})
+    assert intake.candidate(small, destination).status is Status.PENDING

@@ -16,6 +16,8 @@ from zbl_provider.leads.filters import Filters
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from zbl_provider.leads.body import Body
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
@@ -35,6 +37,7 @@ class Destination:
     :param max_concurrency: requests in flight, per task
     :param max_rate: requests per second, per task; None: no limit
     :param keep_alive: whether connections are kept and used again (Contract 2.6)
+    :param body: makes the body of each request; None: the standard payload (Contract 2.7)
     :param verify: whether certificates are verified, or the path of a private CA to trust
     :param cert: client certificate: a PEM file with both parts, or certificate and key
     :param proxy: URL of the HTTP proxy that the connection names
@@ -55,6 +58,7 @@ class Destination:
     max_concurrency: int = settings.DEFAULT_CONCURRENCY
     max_rate: float | None = None
     keep_alive: bool = True
+    body: Body | None = field(default=None, repr=False)
     verify: bool | str = True
     cert: str | tuple[str, str] | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -105,6 +109,7 @@ class Destination:
             max_concurrency=settings.concurrency(given),
             max_rate=settings.rate(given),
             keep_alive=settings.boolean(given, "keep_alive", default=True),
+            body=settings.body(given),
             verify=settings.verification(given),
             cert=settings.certificate(given),
             proxy=settings.proxy(given, target.host),

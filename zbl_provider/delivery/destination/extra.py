@@ -14,6 +14,8 @@ from zbl_provider.exceptions import ConfigurationError, DestinationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from zbl_provider.leads.body import Body
+
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 DEFAULT_CONCURRENCY: Final = 16
 MAX_CONCURRENCY: Final = 1000
@@ -150,6 +152,16 @@ def text(extra: Mapping[str, object], key: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise _refusal(key, "is not a text", "Put it in quotes")
+
+
+def body(extra: Mapping[str, object]) -> Body | None:
+    """Read `body`; without it nothing of Jinja is imported (Contract 2.7)."""
+    document = given(extra, "body")
+    if document is None:
+        return None
+    from zbl_provider.leads.body import Body
+
+    return Body(document)
 
 
 def remarks(extra: Mapping[str, object]) -> Iterator[str]:

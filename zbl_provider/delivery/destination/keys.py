@@ -22,6 +22,7 @@ KEYS: Final = frozenset(
         "max_concurrency",
         "max_rate",
         "keep_alive",
+        "body",
         "verify",
         "verify_ssl",
         "cert",

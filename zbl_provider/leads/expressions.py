@@ -1,0 +1,340 @@
+"""
+Jinja expressions over one lead, such as ``{{ lead.email | lower }}`` (Contract 2.7).
+
+Jinja's sandbox bounds what an expression can reach. It does not bound what it costs: within it
+``{{ 9 ** 9 ** 9 }}``, ``{{ 1.5 | round(10 ** 9, "floor") }}`` or two nested loops would hold up a
+whole dispatch, and a thread cannot be stopped. So an expression is compiled if it is made of parts
+whose cost is known: no statement, no power, and only the filters that are listed here. What is left
+does each of its steps once, on texts of at most 1 MiB.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from zbl_provider.exceptions import ConfigurationError, InvalidLead
+from zbl_provider.leads.columns import VERIFICATIONS
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
+
+MAX_TEXT_CHARS: Final = 1_048_576
+"""Of each text on the way, and of all that is rendered: a larger body could not be sent."""
+
+_METHODS: Final = frozenset({"split", "strip", "lower", "upper", "title", "startswith", "endswith"})
+_NUMERIC_OPERATORS: Final = frozenset({"-", "*", "/", "//", "%"})
+_MAX_DIGITS: Final = 15
+_INT64: Final = range(-(2**63), 2**64)  # what orjson can write
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_ALLOWED: Final = (
+    nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Filter, nodes.Test,
+    nodes.CondExpr, nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.Add,
+    nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos, nodes.List,
+    nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Call, nodes.Keyword,
+)  # fmt: skip
+# What each lead has, by name; None: any name. A slip of the pen would make every lead invalid.
+_LEAD: Final = ("id", "email", "name", "phone", "company", "score", "status", "custom_fields",
+                "created_at", "qualified_at")  # fmt: skip
+_SHAPE: Final[Mapping[str, Any]] = {
+    "lead": {**dict.fromkeys(_LEAD), "verifications": dict.fromkeys(VERIFICATIONS)},
+    "list": {"id": None, "name": None},
+}
+
+_MISSING: Final = "must name what this lead has, or say what to write otherwise: | default(…)"
+_FAILED: Final = "must be an expression that can be worked out for this lead"
+
+
+class Rendering:
+    """
+    One lead's body in the making, with the room that is left in it.
+
+    :param document: as from :func:`zbl_provider.leads.payload.document`
+    """
+
+    __slots__ = ("context", "room")
+
+    def __init__(self, document: Mapping[str, object]) -> None:
+        roots = {name: document[name] for name in _SHAPE}
+        self.context: Context = _ENVIRONMENT.context_class(_ENVIRONMENT, roots, None, {})
+        self.room = MAX_TEXT_CHARS
+
+    def spend(self, characters: int) -> None:
+        """Count what is rendered; a lead's one long text may be named a thousand times."""
+        self.room -= characters
+        if self.room < 0:
+            raise InvalidLead("body", "must not be over 1 MiB")
+
+
+Render = Callable[[Rendering], object]
+
+
+def compile_text(text: str, place: str) -> Render:
+    """
+    Turn a text with expressions into what makes its value for a lead.
+
+    :param text: with ``{{ … }}`` in it. One expression alone gives its own value, of any JSON type;
+        otherwise texts and values are joined, null as nothing
+    :param place: where the text stands, such as ``body.contact.email``
+    :return: raises `InvalidLead`, naming the place, for a lead for which there is no value
+    :raises ConfigurationError: naming the place; no text is shown
+    """
+    try:
+        parts = _parts(_ENVIRONMENT.parse(text), place)
+        renders = [part if isinstance(part, str) else _function(part) for part in parts]
+    except (TemplateError, SyntaxError, ValueError, MemoryError, RecursionError):
+        remedy = "Correct what stands between {{ and }}"
+        raise refusal(place, "is not a Jinja expression", remedy) from None
+    if len(renders) == 1:
+        alone = renders[0]
+        return lambda lead: _evaluate(alone, lead, place)
+    return lambda lead: "".join([_text(_evaluate(part, lead, place)) for part in renders])
+
+
+def refusal(place: str, problem: str, remedy: str) -> ConfigurationError:
+    """Refuse a part of a body by its place."""
+    return ConfigurationError(field=place, problem=problem, remedy=remedy)
+
+
+def _parts(template: nodes.Template, place: str) -> list[nodes.Expr | str]:
+    parts: list[nodes.Expr | str] = []
+    for statement in template.body:
+        if not isinstance(statement, nodes.Output):
+            raise refusal(place, "has a statement", "Write expressions only: {{ … }}")
+        for node in statement.nodes:
+            if isinstance(node, nodes.TemplateData):
+                parts.append(node.data)
+            else:
+                _check(node, place)
+                parts.append(node)
+    return parts or [""]
+
+
+def _check(node: nodes.Node, place: str) -> None:
+    """Let through what reads and forms data, and costs no more than the data's size."""
+    if isinstance(node, nodes.Concat):
+        raise refusal(place, "uses ~", "Write the expressions side by side: {{ a }}{{ b }}")
+    if not isinstance(node, _ALLOWED):
+        kind = type(node).__name__.lower()
+        raise refusal(place, f"uses {kind}, which is not supported here", "Write it without")
+    if isinstance(node, nodes.Name) and node.name not in _SHAPE:
+        raise refusal(place, f"uses the name {_word(node.name)}", "Begin with lead or list")
+    if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+        remedy = f"Supported are {', '.join(sorted(_FILTERS))}"
+        raise refusal(place, f"uses the filter {_word(node.name)}", remedy)
+    if isinstance(node, nodes.Call) and not (
+        isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
+    ):
+        remedy = f"Texts have the methods {', '.join(sorted(_METHODS))}"
+        raise refusal(place, "calls something else than a text's method", remedy)
+    _check_member(node, place)
+    for inner in node.iter_child_nodes():
+        _check(inner, place)
+
+
+def _check_member(node: nodes.Node, place: str) -> None:
+    if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
+        name = _member(node)
+        if isinstance(name, str) and name not in known:
+            problem = f"uses {_word(name)}, which no lead has there"
+            raise refusal(place, problem, f"There are {', '.join(known)}")
+
+
+def _members(node: nodes.Node) -> Mapping[str, Any] | None:
+    """Give the names that the value of an expression surely has; None: it may be anything."""
+    if isinstance(node, nodes.Name):
+        return _SHAPE.get(node.name)
+    if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
+        return known.get(_member(node))
+    return None
+
+
+def _member(node: nodes.Getattr | nodes.Getitem) -> Any:  # noqa: ANN401  a constant of any type
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) else None
+
+
+def _function(expression: nodes.Expr) -> Render:
+    """Compile an expression: Jinja gives texts, so its value is taken from an assignment."""
+    target = nodes.Name("result", "store", lineno=1)
+    code = nodes.Template([nodes.Assign(target, expression, lineno=1)], lineno=1)
+    code.set_environment(_ENVIRONMENT)
+    template = _ENVIRONMENT.from_string(code)
+
+    def render(lead: Rendering) -> object:
+        for _ in template.root_render_func(lead.context):
+            pass  # an assignment gives no text
+        return lead.context.vars["result"]
+
+    return render
+
+
+def _evaluate(render: Render | str, lead: Rendering, place: str) -> object:
+    if isinstance(render, str):
+        return render
+    try:
+        return _json(render(lead), lead)
+    except UndefinedError:
+        raise InvalidLead(place, _MISSING) from None
+    except (TemplateError, ArithmeticError, AssertionError, AttributeError, LookupError,
+            MemoryError, NameError, RecursionError, TypeError, ValueError):  # fmt: skip
+        raise InvalidLead(place, _FAILED) from None
+
+
+def _json(value: object, lead: Rendering) -> object:
+    """Copy a value if it is JSON that can be written as UTF-8, and count it."""
+    lead.spend(len(value) if isinstance(value, str) else 4)
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair is a ValueError
+        return value
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if value in _INT64 if isinstance(value, int) else math.isfinite(value):
+            return value
+        raise ValueError
+    if isinstance(value, list | tuple):
+        return [_json(inner, lead) for inner in value]
+    if isinstance(value, dict):
+        return {_key(key, lead): _json(inner, lead) for key, inner in value.items()}
+    str(value)  # of what is undefined this is an UndefinedError
+    raise TypeError
+
+
+def _key(key: object, lead: Rendering) -> str:
+    if not isinstance(key, str):
+        raise TypeError
+    _json(key, lead)
+    return key
+
+
+def _text(value: object) -> str:
+    """Write a value within a text: null as nothing, and the rest as JSON has it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _tojson(value)
+
+
+def _tojson(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    _check_size(len(text))
+    return text
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Reads data, and no attribute of Python's but a few methods of texts."""
+
+    intercepted_binops = _NUMERIC_OPERATORS | {"+"}
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401  as Jinja has it
+        if isinstance(obj, str) and attribute in _METHODS:
+            return getattr(obj, attribute)
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401  as Jinja has it
+        if obj is None:  # such as `list.name` of a lead without a list
+            return None
+        if isinstance(obj, dict | list | tuple | str):
+            try:
+                return obj[argument]
+            except (LookupError, TypeError):
+                pass
+        return self.undefined(obj=obj, name=str(argument))
+
+    def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Call a text's method; of what is unknown the result is unknown."""
+        return None if obj is None else super().call(context, obj, *arguments, **options)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
+            _check_size(len(left) + len(right))
+        elif not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise TypeError(operator)
+        return super().call_binop(context, operator, left, right)
+
+
+def _check_size(length: int) -> None:
+    if length > MAX_TEXT_CHARS:
+        raise ValueError
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep each step's text within what could be sent, so that steps cannot multiply it."""
+
+    def limited(value: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        if value is None:  # what is unknown stays so: Jinja would write "NONE"
+            return None
+        result = function(value, *arguments, **options)
+        if isinstance(result, str):
+            _check_size(len(result))
+        return result
+
+    return limited
+
+
+def _replace(value: object, old: str, new: str, count: int = -1) -> str:
+    text = _text(value)
+    _check_size(len(text) + text.count(old) * len(new))
+    return text.replace(old, new, count)
+
+
+def _join(value: list[object], separator: str = "") -> str:
+    texts = [_text(inner) for inner in value]
+    _check_size(sum(map(len, texts)) + len(separator) * len(texts))
+    return separator.join(texts)
+
+
+def _round(value: float, precision: int = 0) -> float:
+    if abs(precision) > _MAX_DIGITS:  # 10 ** precision is worked out
+        raise ValueError
+    return round(value, precision) if precision else round(value)
+
+
+def _default(value: object, other: object = "", boolean: bool = False) -> object:
+    """Replace what is unknown, null included; and what is false, if asked, as in Jinja."""
+    unknown = value is None or isinstance(value, Undefined)
+    return other if unknown or (boolean and not value) else value
+
+
+def _filters(jinja: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    own: dict[str, Callable[..., Any]] = {
+        "first": lambda value: next(iter(value), None),
+        "last": lambda value: value[-1] if value else None,
+        "join": _join,
+        "replace": _replace,
+        "round": _round,
+    }
+    plain = ("abs", "capitalize", "float", "int", "length", "lower", "title", "trim", "upper",
+             "urlencode")  # fmt: skip
+    bounded = own | {name: jinja[name] for name in plain}
+    return {
+        **{name: _bounded(function) for name, function in bounded.items()},
+        "default": _default,
+        "string": _text,
+        "tojson": _tojson,
+    }
+
+
+def _make_environment() -> _Environment:
+    # Nothing is worked out ahead of time: what constants cost must be bounded as well.
+    environment = _Environment(
+        undefined=StrictUndefined, autoescape=False, optimized=False, keep_trailing_newline=True
+    )
+    environment.globals.clear()
+    environment.filters = _filters(environment.filters)
+    return environment
+
+
+def _word(name: str) -> str:
+    return name if _WORD.fullmatch(name) else "(not shown)"
+
+
+_ENVIRONMENT: Final = _make_environment()
+_FILTERS: Final = frozenset(_ENVIRONMENT.filters)
