@@ -74,6 +74,13 @@ _NUMBERS = _arg(
     metavar="delivery_id",
     type=whole,
 )
+_NUMBERS_WAITING = _arg(
+    "delivery_ids",
+    help="Numbers of leads that are pending or retrying; without any, the filters choose these",
+    nargs="*",
+    metavar="delivery_id",
+    type=whole,
+)
 _LEAD = _arg("lead", help="The lead's own id", metavar="lead_id")
 _INTEGRATION = _arg("conn_id", help="The integration: a connection of type ZBL Webhook")
 _SINCE = _arg(
@@ -95,9 +102,10 @@ _STATUS = _arg("--status", help="Which stand so", choices=_STATUSES, metavar="ST
 _LIMIT = _arg("--limit", help="How many leads at most (50)", type=whole, default=50)
 _BEFORE = _arg("--before", help="Leads with smaller numbers: the next page", type=whole)
 _ALL = _arg("--all", help="All leads in error", action="store_true")
+_ALL_WAITING = _arg("--all", help="All leads that wait", action="store_true")
 _NO_CLEAR = _arg(
     "--no-clear",
-    help="Leave the tasks alone: the integration's next run sends the leads",
+    help="Leave the tasks alone: the integration's next task sends the leads",
     action="store_true",
 )
 _PERIOD = _arg(
@@ -146,6 +154,17 @@ def _deliveries() -> GroupCommand:
                 ),
                 func=lazy_load_command(f"{module}.resend"),
                 args=(_NUMBERS, _ALL, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
+            ),
+            ActionCommand(
+                name="send-now",
+                help="Send leads that wait for their next attempt",
+                description=(
+                    "Have leads that are pending or retrying be due at once, and clear the tasks "
+                    "that wait for them. Attempts that were made count. Name leads by number, or "
+                    "those that wait by filters."
+                ),
+                func=lazy_load_command(f"{module}.send_now"),
+                args=(_NUMBERS_WAITING, _ALL_WAITING, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
             ),
             ActionCommand(
                 name="purge",

@@ -1,4 +1,4 @@
-"""`airflow zbl deliveries …`: list, show, resend, purge, erase."""
+"""`airflow zbl deliveries …`: list, show, resend, send now, purge, erase."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zbl_provider.cli import shell
 from zbl_provider.cli.shell import WRONG_USE, Stop, command, confirm, instant, note, plural, say
 from zbl_provider.dispatch.dispatcher import utc_now
 from zbl_provider.log.browse.model import Query
-from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.model import WAITING, RunKey, Status
 from zbl_provider.log.upkeep.stepwise import step_by_step
 
 if TYPE_CHECKING:
@@ -75,8 +75,25 @@ def resend(args: Namespace) -> None:
             "their data, or never had it to send."
         )
     if not count:
-        raise Stop("No lead is sent again: none of these is in error or delivered.")
+        raise Stop(f"No lead is sent again: {_where_they_stand(log, chosen)}.")
     say(f"{plural(count, 'lead')} will be sent again.")
+    _clear(log, runs, wanted=not args.no_clear)
+
+
+@command(recorded=True)
+def send_now(args: Namespace) -> None:
+    """Have leads that wait for an attempt be due at once, and clear the tasks that wait for it."""
+    chosen = _chosen(args)
+    log = shell.the_log()
+    count = log.count_waiting(chosen) if isinstance(chosen, Query) else len(chosen)
+    if not count:
+        say("No lead waits to be sent.")
+        return
+    confirm(args, f"Send {plural(count, 'lead')} now?")
+    count, runs = _send_now(log, chosen)
+    if not count:
+        raise Stop(f"No lead is sent now: {_where_they_stand(log, chosen)}.")
+    say(f"{plural(count, 'lead')} will be sent now; the attempts that were made count.")
     _clear(log, runs, wanted=not args.no_clear)
 
 
@@ -146,7 +163,7 @@ def _chosen(args: Namespace) -> Query | list[int]:
     filtered = any(getattr(args, name) is not None for name in _FILTERS)
     if bool(args.delivery_ids) + bool(args.all or filtered) != 1:
         raise Stop(
-            "Name leads by their numbers, or those in error by filters, or all in error by --all.",
+            "Name leads by their numbers, or some by filters, or all of them by --all.",
             WRONG_USE,
         )
     return list(args.delivery_ids) or _query(args)
@@ -163,19 +180,44 @@ def _resend(log: DeliveryLog, chosen: Query | list[int]) -> tuple[int, int, set[
             return count, done.unsendable, runs
 
 
+def _send_now(log: DeliveryLog, chosen: Query | list[int]) -> tuple[int, set[RunKey]]:
+    count, runs, now = 0, set[RunKey](), utc_now()
+    after: int | None = 0
+    while after is not None:
+        done = log.send_now(chosen, now, limit=_STEP, after=after)
+        count, after = count + done.count, done.after
+        runs.update(done.runs)
+    return count, runs
+
+
+def _where_they_stand(log: DeliveryLog, chosen: Query | list[int]) -> str:
+    """Say what became of leads that a command left alone, and which command would send them."""
+    if isinstance(chosen, Query):
+        return "meanwhile none of these needs it any more"
+    counts = log.reader.statuses_of(chosen)
+    unknown = len(set(chosen)) - sum(counts.values())
+    parts = [f"{count} {status}" for status, count in sorted(counts.items())]
+    said = ", ".join([*parts, *([f"{unknown} not in the delivery log"] if unknown else [])])
+    if counts.keys() & WAITING:
+        return f"{said}; `send-now` sends what is pending or retrying"
+    if counts.keys() & {Status.ERROR, Status.DELIVERED}:
+        return f"{said}; `resend` sends what is in error or delivered"
+    return said
+
+
 def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool) -> None:
     from zbl_provider.cli.clearing import clear
 
     cleared = clear(runs) if wanted else frozenset()
     left = set(runs) - cleared
     # Whoever clears those tasks later means all of their leads in error.
-    log.forget_choice(left)
+    log.forget_choice(left, utc_now())
     if cleared:
         say(f"{plural(len(cleared), 'task')} cleared, to send them at once.")
     if left:
         say(
-            f"{plural(len(left), 'task')} not cleared: what those owned goes out with the next run "
-            "of its integration."
+            f"{plural(len(left), 'task')} not cleared: what those owned goes out with the next "
+            "task of its integration."
         )
 
 

@@ -192,7 +192,12 @@ class Dispatcher:
                 "sent again. Clear it once more for all of its leads in error."
             )
             return
-        logger.info("This task was cleared: %d leads are sent again.", reopened.reopened)
+        logger.info(
+            "This task was cleared: %d leads are sent again, and %d that waited for their next "
+            "attempt are due now.",
+            reopened.reopened,
+            reopened.hastened,
+        )
         if reopened.unsendable:
             logger.warning(
                 "%d leads can't be sent again: the delivery log has cleared their data "

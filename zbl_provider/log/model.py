@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,12 @@ class Status(StrEnum):
 
 OPEN = frozenset({Status.PENDING, Status.SENDING, Status.RETRYING})
 """Statuses of a lead that still needs somebody; in every other one it is settled."""
+
+WAITING = frozenset({Status.PENDING, Status.RETRYING})
+"""Statuses of a lead that waits to be sent, for the first time or again."""
+
+ORPHANED = timedelta(minutes=10)
+"""So long after it was due a lead's own task does not come, and any other takes it (4.11)."""
 
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""
@@ -169,10 +176,12 @@ class Reopened:
 
     :param reopened: leads that are sent again
     :param unsendable: leads that cannot be, since their payload has been cleared (Contract 6.4)
+    :param hastened: leads that waited for their next attempt, and are due now (Contract 3.5)
     """
 
     reopened: int
     unsendable: int
+    hastened: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
-    from zbl_provider.log.browse.model import Query, Resent
+    from zbl_provider.log.browse.model import Hastened, Query, Resent
     from zbl_provider.log.model import (
         Candidate,
         Claimed,
@@ -223,16 +223,52 @@ class DeliveryLog:
         return self._at_once.call(choose)
 
     @retried
+    def count_waiting(self, query: Query) -> int:
+        """Return how many leads ``send_now`` would have due now for a query (Contract 3.5)."""
+        with reading(self._engine) as connection:
+            return resend.count_waiting(connection, query)
+
+    @retried
     def resendable(self, query: Query) -> int:
         """Return how many leads ``resend`` would send again for a query (Contract 8.4)."""
         with reading(self._engine) as connection:
             return resend.resendable(connection, query)
 
     @retried
-    def forget_choice(self, keys: Collection[RunKey]) -> None:
-        """Have the next clear of task instances mean all their leads in error, as it does."""
+    def forget_choice(self, keys: Collection[RunKey], now: datetime) -> None:
+        """
+        Have the next clear of task instances mean all their leads in error, as it does.
+
+        :param keys: the task instances that were not cleared; what they have due goes out with the
+            next task of its integration (Contract 4.11)
+        :param now: the present time
+        """
         with self._engine.begin() as connection:
-            resend.forget_choice(connection, keys)
+            resend.forget_choice(connection, keys, now)
+
+    @retried
+    def send_now(
+        self,
+        chosen: Query | Collection[int],
+        now: datetime,
+        *,
+        limit: int = 10_000,
+        after: int = 0,
+    ) -> Hastened:
+        """
+        Have leads that wait for an attempt be due now; those made still count (Contract 3.5).
+
+        Clear the task instances that come back, as with ``resend``: they send these leads at once.
+
+        :param chosen: numbers of leads that are ``pending`` or ``retrying``, or a query that finds
+            them; others are left alone
+        :param now: the present time
+        :param limit: how many at most, the first enrolled first
+        :param after: what the step before returned; 0 begins anew
+        :return: how many, the task instances to clear, and where to go on
+        """
+        with self._engine.begin() as connection:
+            return resend.send_now(connection, chosen, now, limit, after)
 
     @retried
     def forget_invalid(self, run: Run, now: datetime) -> None:
@@ -268,7 +304,8 @@ class DeliveryLog:
         :param now: the present time
         :param lease: how long nobody else may claim them
         :param run: the run that sends them; from now on they are its own, too
-        :param only_own: leave alone what is not the run's own already (Contract 4.6)
+        :param only_own: leave alone what is not the run's own already (Contract 4.6), but for what
+            was due so long ago that its own task does not come (Contract 4.11)
         :param probe: should the integration be paused, take one lead to try it with (Contract 8.6)
         :return: the leads, the longest due first as far as ``limit`` chooses
         """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 from argparse import ArgumentParser
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.cli import cli_parser
 
-from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered
+from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered, failed, lead
 from tests.support.databases import log_url, postgres
 from zbl_provider.cli import definition, deliveries, integrations, shell, upkeep
 from zbl_provider.leads.payload import webhook_id
@@ -23,6 +23,7 @@ FUNCTIONS = {
     ("deliveries", "list"): deliveries.list_deliveries,
     ("deliveries", "show"): deliveries.show,
     ("deliveries", "resend"): deliveries.resend,
+    ("deliveries", "send-now"): deliveries.send_now,
     ("deliveries", "purge"): deliveries.purge,
     ("deliveries", "erase"): deliveries.erase,
     ("integrations", "list"): integrations.list_integrations,
@@ -158,7 +159,7 @@ def test_chosen_leads_are_resent_by_the_clear_of_their_task(zbl, setup, cleared)
 def test_a_task_that_cannot_be_cleared_forgets_the_choice(zbl, setup, monkeypatch):
     """Without its clear the next run sends the lead, and a later clear is ordinary (4.6)."""
     monkeypatch.setattr("zbl_provider.cli.clearing.clear", lambda _: frozenset())
-    assert "next run" in zbl("deliveries resend 2 --yes").out
+    assert "next task" in zbl("deliveries resend 2 --yes").out
     assert not setup.run(epoch=1).chosen
 
 
@@ -180,6 +181,42 @@ def test_nothing_to_resend_is_said(zbl, setup, cleared):
     assert "nothing to send" in zbl("deliveries resend --integration make --yes").out
     setup.log.purge_payloads(setup.now + timedelta(days=1), timedelta(0))
     assert "cannot be sent again" in zbl("deliveries resend 1 --yes", code=1).err
+
+
+def test_a_resend_says_where_the_leads_stand_that_it_left(zbl, setup, cleared):
+    """What waits is not in error: the answer names it, and the command that sends it (4.11)."""
+    waits(setup)
+    said = zbl("deliveries resend 4 99 --yes", code=1).err
+    assert "1 retrying, 1 not in the delivery log" in said
+    assert "`send-now`" in said
+
+
+def test_waiting_leads_are_sent_now(zbl, setup, cleared):
+    """They are due at once, and the task that waits for them is cleared (3.5)."""
+    waits(setup)
+    asked = zbl("deliveries send-now --all", typed="n\n", code=1)
+    assert "Send 1 lead now?" in asked.err
+    said = zbl("deliveries send-now --integration zapier --yes").out
+    assert "1 lead will be sent now" in said
+    assert "1 task cleared" in said
+    assert cleared == [RunKey("dag", "task", "run")]
+    assert setup.row("c").due_at < datetime.now(UTC)
+
+
+def test_what_does_not_wait_cannot_be_sent_now(zbl, setup, cleared):
+    """The answer says where it stands, and which command sends it again (3.5)."""
+    assert "No lead waits" in zbl("deliveries send-now --all --yes").out
+    said = zbl("deliveries send-now 2 --yes", code=1).err
+    assert "1 error" in said
+    assert "`resend`" in said
+
+
+def waits(setup):
+    """Have a lead wait for its next attempt, for ever as this test's clock goes."""
+    run = setup.run()
+    setup.enrol(run, lead("c"))
+    later = datetime.now(UTC) + timedelta(days=1)
+    setup.settle(run, setup.claim(run), failed(), later)
 
 
 def test_a_purge_ends_when_nothing_is_left(zbl, setup, monkeypatch):

@@ -60,7 +60,9 @@ class Worker:
     def resend(self, _run):
         numbers = self.random.sample(range(1, LEADS + 1), 20)
         chosen = self.random.choice([numbers, Query()])
-        self.setup.log.forget_choice(self.setup.log.resend(chosen, self.setup.now).runs)
+        self.setup.log.forget_choice(
+            self.setup.log.resend(chosen, self.setup.now).runs, self.setup.now
+        )
 
     def purge(self, _run):
         self.setup.log.purge_payloads(self.setup.now, timedelta(seconds=-60), limit=5)

@@ -20,7 +20,7 @@ from sqlalchemy import delete
 
 from tests.integration.log.setup import LEASE, ZAPIER, Setup, delivered, failed, lead
 from tests.support.databases import empty_database
-from zbl_provider.log.model import OPEN, Reopened, Settlement, Status
+from zbl_provider.log.model import OPEN, ORPHANED, WAITING, Reopened, RunKey, Settlement, Status
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
@@ -144,9 +144,13 @@ class Histories(RuleBasedStateMachine):
                 if row.status == Status.SENDING and row.due_at > self.setup.now
             ]
             assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
+        own = self.own(self.run_of(name))
         for one in claimed:
             old = before[one.delivery_id]
             assert old.status in OPEN, "a settled lead was claimed"
+            if only_own and old.due_at > self.setup.now - ORPHANED:
+                assert one.delivery_id in own, "a lead that its own task minds was claimed"
+            assert only_own or one.delivery_id in own
             assert old.due_at <= self.setup.now, "a lead was claimed before it was due"
             assert one.attempt == old.attempts + 1
             assert one.body == f"{one.lead_id} {old.fingerprint}".encode()
@@ -188,6 +192,11 @@ class Histories(RuleBasedStateMachine):
         assert fenced == late, "a stale claim settled, or a live one did not"
         assert len(self.setup.rows(tables.attempt)) == attempts + len(group) - len(late)
 
+    def own(self, run):
+        joined = {(one.run_id, one.delivery_id) for one in self.setup.rows(tables.run_delivery)}
+        rows = self.setup.rows()
+        return {row.id for row in rows if row.run_id == run.id or (run.id, row.id) in joined}
+
     def settlement(self, claimed, *, well):
         again = None if well or claimed.attempt >= ATTEMPTS else self.setup.now + WAIT
         return Settlement(claimed, delivered() if well else failed(), self.setup.now, again)
@@ -218,6 +227,9 @@ class Histories(RuleBasedStateMachine):
         if not run.chosen:
             assert Status.ERROR not in self.log.counts(run), "a failed lead was left behind"
         assert not self.run_of(name).cleared
+        for row in self.setup.rows():
+            if row.id in self.own(run) and row.status == Status.RETRYING and not run.chosen:
+                assert row.due_at <= self.setup.now, "a clear left a lead to wait"
         again = self.log.reopen(run, epoch, self.setup.now, everything=everything)
         assert again == Reopened(0, 0), "a clear was acted on twice"
 
@@ -239,6 +251,30 @@ class Histories(RuleBasedStateMachine):
                 assert row.resend == old.resend + 1
             else:
                 assert row == old, "a lead was sent again that nobody chose, or that is under way"
+
+    @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))
+    def send_now(self, chosen):
+        before = {row.id: row for row in self.setup.rows()}
+        numbers = [number for place, number in enumerate(sorted(before)) if place in chosen]
+        done = self.log.send_now(numbers, self.setup.now)
+        waiting = {number for number in numbers if before[number].status in WAITING}
+        assert done.count == len(waiting)
+        for row in self.setup.rows():
+            old = before[row.id]
+            if row.id in waiting:
+                assert row.due_at == min(old.due_at, self.setup.now)
+            else:
+                assert row == old, "a lead was hastened that does not wait, or that nobody chose"
+            assert (row.status, row.attempts) == (old.status, old.attempts), "attempts count"
+
+    @rule(name=runs)
+    def choice_is_forgotten(self, name):
+        """Leave what a task has due to whoever comes, when it cannot be cleared."""
+        self.log.forget_choice([RunKey("dag", "task", name)], self.setup.now)
+        run = self.run_of(name)
+        for row in self.setup.rows():
+            if row.id in self.own(run) and row.status in WAITING:
+                assert row.due_at > self.setup.now or row.due_at <= self.setup.now - ORPHANED
 
     @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"]))
     def keep_back_or_let_go(self, change):
@@ -262,7 +298,7 @@ class Histories(RuleBasedStateMachine):
             expected = dict(old._mapping) | {"payload": None if purged else old.payload}
             assert dict(row._mapping) == expected
 
-    @rule(seconds=st.sampled_from([1, 30, 61]))
+    @rule(seconds=st.sampled_from([1, 30, 61, 601]))
     def time_goes_on(self, seconds):
         """Leases run out: to the log a lost worker is one that never comes back."""
         self.setup.later(seconds=seconds)

@@ -120,7 +120,7 @@ def test_a_choice_waits_as_long_as_its_leads(failures):
 def test_who_cannot_clear_takes_the_choice_back(failures):
     """Without its clear a choice is forgotten at once, and its leads stay due (4.6, 8.4)."""
     resend(failures, "b")
-    failures.log.forget_choice([RUN])
+    failures.log.forget_choice([RUN], failures.now)
     assert statuses(failures)["b"] == "pending"
     cleared = failures.run(epoch=1)
     assert failures.log.reopen(cleared, 1, failures.now) == Reopened(2, 0)

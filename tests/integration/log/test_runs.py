@@ -100,10 +100,22 @@ def test_a_clear_leaves_what_is_under_way(setup):
     setup.enrol(run, lead("sending"), lead("retrying"), lead("pending"))
     sending, retrying = setup.claim(run, 2)
     setup.settle(run, [retrying], failed(), NOON + timedelta(seconds=60))
-    before = setup.rows()
-    assert setup.log.reopen(run, 1, setup.now, everything=True) == Reopened(0, 0)
-    assert setup.rows() == before
+    before = setup.row(sending.lead_id), setup.row("pending")
+    assert setup.log.reopen(run, 1, setup.now, everything=True) == Reopened(0, 0, hastened=1)
+    assert (setup.row(sending.lead_id), setup.row("pending")) == before
     assert setup.settle(run, [sending], delivered()) == []
+
+
+def test_a_clear_has_waiting_leads_due_now(setup):
+    """Who clears a task does not wait for its next attempt; those made still count (3.5)."""
+    run, other = setup.run(), setup.run("other")
+    for owner, lead_id in ((run, "a"), (other, "b")):
+        setup.enrol(owner, lead(lead_id))
+        setup.settle(owner, setup.claim(owner), failed(), NOON + timedelta(minutes=30))
+    assert setup.log.reopen(run, 1, setup.now) == Reopened(0, 0, hastened=1)
+    [claimed] = setup.claim(run)
+    assert (claimed.lead_id, claimed.attempt) == ("a", 2)
+    assert setup.row("b").due_at == NOON + timedelta(minutes=30), "another task's"
 
 
 def test_a_clear_reopens_only_the_runs_own(setup):

@@ -174,6 +174,21 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Hastened:
+    """
+    What a step of "send now" did (Contract 3.5).
+
+    :param count: leads that are due now
+    :param runs: the task instances that wait for them: clear these, and they are sent at once
+    :param after: where the next step goes on; None when all is done
+    """
+
+    count: int
+    runs: tuple[RunKey, ...]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Resent:
     """
     What was chosen to be sent again.

@@ -142,6 +142,17 @@ class Reader:
         with reading(self._engine) as connection:
             return visibility.of(connection, delivery_ids)
 
+    @retried
+    def statuses_of(self, delivery_ids: Collection[int]) -> dict[Status, int]:
+        """Return how many of these leads stand where; unknown ones are not counted."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(delivery.c.status, func.count())
+                .where(delivery.c.id.in_(among(connection, delivery_ids)))
+                .group_by(delivery.c.status)
+            )
+            return {Status(status): count for status, count in rows}
+
     def _attempt(self, found: Found[*tuple[Any, ...]]) -> Attempt:
         number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found
         return Attempt(

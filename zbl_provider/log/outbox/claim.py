@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from sqlalchemy import bindparam, case, select, update
 
-from zbl_provider.log.model import Claimed, Status
+from zbl_provider.log.model import ORPHANED, Claimed, Status
 from zbl_provider.log.outbox import holds
 from zbl_provider.log.outbox.runs import join, own_ids
 from zbl_provider.log.storage.cipher import UnreadableError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from zbl_provider.log.storage.cipher import Seal
 
@@ -66,24 +66,31 @@ def claim(
     state = holds.find(connection, integration)
     if state.held or (state.paused and not (probe and _idle(connection, integration, now))):
         return ()
-    due = (
-        select(delivery.c.id)
-        .where(delivery.c.integration == integration, delivery.c.due_at <= now)
-        .order_by(delivery.c.due_at, delivery.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    of_it = delivery.c.integration == integration
+    order: tuple[ColumnElement[Any], ...] = (delivery.c.due_at, delivery.c.id)
     if state.paused:
         # A lead that was the probe before goes on to be it: else each would wait for its retries.
-        due = due.order_by(None).order_by(
-            delivery.c.attempts == 0, delivery.c.due_at, delivery.c.id
-        )
-        due = due.limit(1)
-    if only_own:
-        due = due.where(delivery.c.id.in_(own_ids(run_id)))
+        order, limit = (delivery.c.attempts == 0, *order), 1
+    due = select(delivery.c.id).where(of_it, delivery.c.due_at <= now).order_by(*order)
+    if not only_own:
+        rows = _take(connection, due.limit(limit), lease, now)
+        join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
+        return sorted(rows, key=_number)
+    own = due.where(delivery.c.id.in_(own_ids(run_id))).limit(limit)
+    rows = _take(connection, own, lease, now)
+    # Taken along, and not taken on: whose lead it is minds it, should that task come after all.
+    orphans = due.where(delivery.c.due_at <= now - ORPHANED).limit(limit - len(rows))
+    if len(rows) < limit:
+        rows = [*rows, *_take(connection, orphans, lease, now)]
+    return sorted(rows, key=_number)
+
+
+def _take(
+    connection: Connection, due: Select[tuple[int]], lease: Lease, now: datetime
+) -> Sequence[Row[*tuple[Any, ...]]]:
     # As a common table expression PostgreSQL runs it once; inside IN it may run, and lock, anew.
-    found = due.cte("due")
-    rows = connection.execute(
+    found = due.with_for_update(skip_locked=True).cte("due")
+    return connection.execute(
         update(delivery)
         .where(delivery.c.id.in_(select(found.c.id)))
         .values(status=Status.SENDING, claim=lease.token, due_at=lease.until, updated_at=now)
@@ -96,8 +103,11 @@ def claim(
             delivery.c.run_id,
         )
     ).all()
-    join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
-    return sorted(rows, key=lambda row: row.id)
+
+
+def _number(row: Row[*tuple[Any, ...]]) -> int:
+    number: int = row.id
+    return number
 
 
 def _idle(connection: Connection, integration: str, now: datetime) -> bool:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import false, func, select, update
+from sqlalchemy import exists, false, func, select, update
 
-from zbl_provider.log.browse.model import Query, Resent
+from zbl_provider.log.browse.model import Hastened, Query, Resent
 from zbl_provider.log.browse.selection import conditions
-from zbl_provider.log.model import OPEN, RunKey, Status
-from zbl_provider.log.outbox.runs import open_again
+from zbl_provider.log.model import OPEN, WAITING, RunKey, Status
+from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again
 from zbl_provider.log.storage.bulk import among
-from zbl_provider.log.storage.tables import TROUBLED_SQL, attempt, delivery, run
+from zbl_provider.log.storage.tables import TROUBLED_SQL, attempt, delivery, run, run_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -54,13 +54,49 @@ def resendable(connection: Connection, query: Query) -> int:
     return connection.scalar(select(func.count()).where(*meant, _SENDABLE)) or 0
 
 
-def forget_choice(connection: Connection, keys: Collection[RunKey]) -> None:
-    """Have the next clear of these task instances be an ordinary one."""
+def send_now(
+    connection: Connection, chosen: Query | Collection[int], now: datetime, limit: int, after: int
+) -> Hastened:
+    """Have leads that wait be due now, and mark the runs whose clear is to send them (3.5)."""
+    meant = [*_waiting(connection, chosen), delivery.c.id > after]
+    numbers = connection.scalars(
+        select(delivery.c.id).where(*meant).order_by(delivery.c.id).limit(limit)
+    ).all()
+    owners = _owners(connection, numbers)
+    _lock(connection, set(owners.values()))
+    if numbers:
+        hasten(connection, [delivery.c.id.in_(among(connection, numbers))], now)
+    more = numbers[-1] if len(numbers) == limit else None
+    return Hastened(len(numbers), _mark(connection, set(owners.values())), more)
+
+
+def count_waiting(connection: Connection, query: Query) -> int:
+    """Return how many leads ``send_now`` would have due now for a query."""
+    return connection.scalar(select(func.count()).where(*_waiting(connection, query))) or 0
+
+
+def _waiting(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:
+    # The status alone would be looked for in all rows; what is due has an index.
+    waiting = [delivery.c.status.in_(sorted(WAITING)), delivery.c.due_at.is_not(None)]
+    if isinstance(chosen, Query):
+        return [*conditions(connection, chosen), *waiting]
+    return [delivery.c.id.in_(among(connection, chosen)), *waiting] if chosen else [false()]
+
+
+def forget_choice(connection: Connection, keys: Collection[RunKey], now: datetime) -> None:
+    """
+    Have the next clear of these task instances be an ordinary one.
+
+    Nobody clears them now, so what they have due is taken along by any task of its integration, as
+    if their own had not come for ten minutes (4.11).
+    """
     chosen = {number for key in keys for number in _numbers(connection, key)}
     if chosen:
         _lock(connection, chosen)
         of_them = run.c.id.in_(among(connection, chosen))
         connection.execute(update(run).where(of_them).values(chosen=False))
+        for number in sorted(chosen):
+            leave_to_any(connection, number, now)
 
 
 def _numbers(connection: Connection, key: RunKey) -> Sequence[int]:
@@ -84,12 +120,23 @@ def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[Colu
 
 
 def _owners(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
-    """Return the run of each lead that made its last attempt: the one that it failed."""
+    """
+    Return the run of each lead that made its last attempt: the one that it failed.
+
+    A run that only took it along does not own it (4.11): then it is the run that enrolled it.
+    """
     if not numbers:
         return {}
     last = (
         select(attempt.c.run_id)
-        .where(attempt.c.delivery_id == delivery.c.id)
+        .where(
+            attempt.c.delivery_id == delivery.c.id,
+            (attempt.c.run_id == delivery.c.run_id)
+            | exists().where(
+                run_delivery.c.run_id == attempt.c.run_id,
+                run_delivery.c.delivery_id == delivery.c.id,
+            ),
+        )
         .order_by(attempt.c.resend.desc(), attempt.c.number.desc())
         .limit(1)
         .scalar_subquery()

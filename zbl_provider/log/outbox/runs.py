@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from zbl_provider.log.model import FAILED, OPEN, Delivery, Failed, Reopened, Run, Status
+from zbl_provider.log.model import (
+    FAILED,
+    OPEN,
+    ORPHANED,
+    WAITING,
+    Delivery,
+    Failed,
+    Reopened,
+    Run,
+    Status,
+)
 from zbl_provider.log.storage.tables import delivery, run, run_delivery
 from zbl_provider.log.storage.tables import integration as integrations
 
@@ -148,7 +158,11 @@ def find(connection: Connection, webhook_id: str) -> Delivery | None:
 def reopen(
     connection: Connection, task: Run, epoch: int, now: datetime, *, everything: bool
 ) -> Reopened:
-    """Give the run's failed leads, or all that were sent, a new set of attempts: once an epoch."""
+    """
+    Give the run's failed leads, or all that were sent, a new set of attempts: once a clear.
+
+    What waits for its next attempt is due now, and keeps the attempts that it has made (3.5).
+    """
     if not _act(connection, task, epoch):
         return Reopened(0, 0)
     if task.chosen:  # and opened again when they were
@@ -156,9 +170,10 @@ def reopen(
     closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
     chosen = delivery.c.id.in_(own_ids(task.id)) & delivery.c.status.in_(closed)
     sendable = delivery.c.payload.is_not(None)
+    hastened = len(hasten(connection, [delivery.c.id.in_(own_ids(task.id))], now))
     reopened = len(open_again(connection, [chosen & sendable], now))
     left = connection.scalar(select(func.count()).where(chosen, ~sendable))
-    return Reopened(reopened, left or 0)
+    return Reopened(reopened, left or 0, hastened)
 
 
 def forget_invalid(connection: Connection, run_id: int, now: datetime) -> None:
@@ -191,6 +206,34 @@ def open_again(
         .returning(delivery.c.id)
     )
     return connection.scalars(opened).all()
+
+
+def hasten(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]], now: datetime
+) -> Sequence[int]:
+    """Have leads that wait for their next attempt be due now; return their numbers."""
+    waiting = delivery.c.status == Status.RETRYING.value
+    due = (
+        update(delivery)
+        .where(delivery.c.id.in_(_locked(*chosen, waiting, delivery.c.due_at > now)))
+        .values(due_at=now, updated_at=now)
+        .returning(delivery.c.id)
+    )
+    return connection.scalars(due).all()
+
+
+def leave_to_any(connection: Connection, run_id: int, now: datetime) -> None:
+    """Have what is due of a run be taken along at once by any task of its integration (4.11)."""
+    due = [
+        delivery.c.id.in_(own_ids(run_id)),
+        delivery.c.status.in_(sorted(WAITING)),
+        delivery.c.due_at.between(now - ORPHANED, now),
+    ]
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.id.in_(_locked(*due)))
+        .values(due_at=now - ORPHANED, updated_at=now)
+    )
 
 
 def _locked(*chosen: ColumnElement[bool]) -> Select[tuple[int]]:

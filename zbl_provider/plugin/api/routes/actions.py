@@ -41,11 +41,11 @@ def resend(chosen: Chosen, dags: Editor, log: Log, now: Now) -> dict[str, Any]:
 
 
 @routes.post("/forget")
-def forget(cleared: NotCleared, dags: Editor, log: Log) -> dict[str, int]:
+def forget(cleared: NotCleared, dags: Editor, log: Log, now: Now) -> dict[str, int]:
     """Take back that tasks were to send chosen leads alone: Airflow did not clear them."""
     if not {one.dag_id for one in cleared.runs} <= dags:
         raise HTTPException(403, "You may not edit the Dags of all of these tasks.")
-    log.forget_choice([RunKey(**dict(one)) for one in cleared.runs])
+    log.forget_choice([RunKey(**dict(one)) for one in cleared.runs], now)
     return {"count": len(cleared.runs)}
 
 
