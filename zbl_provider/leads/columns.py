@@ -114,7 +114,13 @@ class FieldMap:
         """
         places: dict[str, Target] = {}
         folded = {column.lower(): target for column, target in self.targets.items()}
-        for name in names:
+        for number, name in enumerate(names, start=1):
+            if name is None or (isinstance(name, str) and not name.strip()):
+                raise ConfigurationError(
+                    field="sql",
+                    problem=f"column {number} has no name",
+                    remedy="Give it one: SELECT … AS a_name",
+                )
             if not isinstance(name, str):
                 raise _refusal("a column's name is not text", "Give each column a name")
             target = self.targets.get(name) or folded.get(name.lower()) or _own_place(name)

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeGuard
 
-from zbl_provider.exceptions import FilterError
+from zbl_provider.exceptions import FilterError, InvalidLead
+from zbl_provider.leads.values import field_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,11 @@ class Operator(StrEnum):
     CONTAINS = "contains"
     IS_EMPTY = "is empty"
     IS_NOT_EMPTY = "is not empty"
+
+
+# MySQL, SQLite and Oracle have no booleans of their own.
+_TRUTHS: Mapping[str, bool] = {"false": False, "true": True}
+_EMPTINESS = (Operator.IS_EMPTY, Operator.IS_NOT_EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,14 @@ class FieldFilter:
                 return _is_empty(found)
         return not _is_empty(found)
 
+    def cannot_judge(self, document: Mapping[str, object]) -> bool:
+        """Tell whether the field is a list or an object, which cannot be compared with text."""
+        found = _find(document, self.field)
+        if self.operator in _EMPTINESS or _is_empty(found):
+            return False
+        compares_items = self.operator is Operator.CONTAINS
+        return isinstance(found, dict) or (isinstance(found, list) and not compares_items)
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -149,11 +163,35 @@ class Filters:
             or self._field_reason(document)
         )
 
+    def unjudged(self, document: Mapping[str, object]) -> InvalidLead | None:
+        """
+        Say why a payload that is kept back could not be judged, such as one with a score of "85%".
+
+        :param document: one for which `reason` gave a reason
+        :return: what is wrong with the value; None if the filter could judge it
+        """
+        if _walk(document, ("lead", "status")) != "qualified":
+            return None
+        if self._score_reason(document):
+            judged = _walk(document, ("lead", "score")) is None or _is_number(
+                _walk(document, ("lead", "score"))
+            )
+            rule = "a number, which min_score is compared with"
+            return None if judged else InvalidLead("lead.score", f"must be {rule}")
+        if self._list_reason(document):
+            judged = isinstance(_walk(document, ("list", "name")), str | None)
+            rule = "text, which lists are compared with"
+            return None if judged else InvalidLead("list.name", f"must be {rule}")
+        broken = next(rule for rule in self.fields if not rule.holds(document))
+        place = field_path("field_filters", broken.field)
+        rule = f"a value that '{broken.operator}' can compare, not a list or an object"
+        return InvalidLead(place, f"must be {rule}") if broken.cannot_judge(document) else None
+
     def _score_reason(self, document: Mapping[str, object]) -> str | None:
         if self.min_score is None:
             return None
         score = _walk(document, ("lead", "score"))
-        if not isinstance(score, int | float) or isinstance(score, bool):
+        if not _is_number(score):
             return f"score is unknown, and min_score is {self.min_score:g}"
         return f"score is under min_score {self.min_score:g}" if score < self.min_score else None
 
@@ -170,6 +208,10 @@ class Filters:
                 # tell what the city is.
                 return f"field filter {number} does not hold: {rule.field} {rule.operator}"
         return None
+
+
+def _is_number(found: object) -> TypeGuard[float]:
+    return isinstance(found, int | float) and not isinstance(found, bool)
 
 
 def _status_reason(status: object) -> str:
@@ -210,23 +252,39 @@ def _first(parts: Mapping[str, str | None], *names: str) -> str:
 
 
 def _find(document: object, field: str) -> object:
-    """Look a field up by its name (a lead's, a custom one, a verification), or by its path."""
+    """
+    Look a field up by its name (a lead's, a custom one, a verification), or by its path.
+
+    Upper and lower case are one: databases upper-case what is not quoted. The very name wins.
+    """
     lead = _walk(document, ("lead",))
     custom = _walk(lead, ("custom_fields",))
     for place in (lead, custom, _walk(lead, ("verifications",))):
-        if isinstance(place, dict) and field in place:
-            return place[field]
-    path = _ALIASES.get(field, field).split(".")
-    if path[0] in _ROOTS:
+        key = _key(place, field)
+        if key is not None:
+            return _walk(place, (key,))
+    path = _ALIASES.get(field.lower(), field).split(".")
+    if path[0].lower() in _ROOTS:
         return _walk(document, path)
-    inner = isinstance(lead, dict) and path[0] in lead
+    inner = _key(lead, path[0]) is not None
     return _walk(lead if inner else custom, path)
 
 
 def _walk(found: object, path: Iterable[str]) -> object:
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
+    for name in path:
+        key = _key(found, name)
+        found = found[key] if isinstance(found, dict) and key is not None else None
     return found
+
+
+def _key(found: object, name: str) -> str | None:
+    """Give a name its spelling in an object; None if it has none."""
+    if not isinstance(found, dict):
+        return None
+    if name in found:
+        return name
+    folded = name.casefold()
+    return next((key for key in found if key.casefold() == folded), None)
 
 
 def _equals(found: object, value: str) -> bool:
@@ -235,8 +293,11 @@ def _equals(found: object, value: str) -> bool:
     if isinstance(found, int | float):
         # A double is compared as one, because no decimal text but its own equals it exactly.
         number = Decimal if isinstance(found, int) else float
+        if found in (0, 1) and value.lower() in _TRUTHS:
+            return _TRUTHS[value.lower()] == found
         return _NUMBER.fullmatch(value) is not None and number(value) == found
-    return found == value
+    # As SQL compares: blanks at the end are a CHAR column's padding.
+    return found == value or (isinstance(found, str) and found.rstrip(" ") == value)
 
 
 def _contains(found: object, value: str) -> bool:

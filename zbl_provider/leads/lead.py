@@ -17,6 +17,7 @@ from zbl_provider.leads.columns import (
 from zbl_provider.leads.values import (
     JSON,
     as_boolean,
+    as_email,
     as_identifier,
     as_json,
     as_number,
@@ -82,7 +83,8 @@ _READ_STRICT: Mapping[str, Callable[[object, str], str | None]] = {
     "qualified_at": as_time,
 }
 _READ: Mapping[str, Callable[[object, str], JSON]] = {
-    **dict.fromkeys(("email", "name", "phone", "company", "status", "list_name"), as_text),
+    **dict.fromkeys(("name", "phone", "company", "status", "list_name"), as_text),
+    "email": as_email,
     **dict.fromkeys(("score", "ip_risk_score"), as_number),
     **dict.fromkeys(BOOLEAN_VERIFICATIONS, as_boolean),
     "cnpj_status": as_text,

@@ -9,7 +9,7 @@ import orjson
 
 from zbl_provider.exceptions import InvalidLead
 from zbl_provider.leads.lead import Lead
-from zbl_provider.leads.values import JSON, as_time
+from zbl_provider.leads.values import JSON, as_time, lone_surrogate
 
 MAX_BODY_BYTES = 1_048_576
 
@@ -54,6 +54,12 @@ def encode(document: object) -> bytes:
         return orjson.dumps(document)
     except TypeError:
         pass
+    try:
+        place = lone_surrogate(document, "")
+    except RecursionError:
+        place = None
+    if place:
+        raise InvalidLead(place, "must be Unicode text; its bytes were not valid UTF-8")
     raise InvalidLead("lead", "must be Unicode text and JSON values that can be written out")
 
 

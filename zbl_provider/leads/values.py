@@ -12,10 +12,11 @@ datetime                       RFC 3339 text, UTC, whole seconds, ``Z``; UTC whe
 date, time                     ISO 8601 text
 timedelta                      number of seconds
 UUID, IP address and network   text
-bytes, bytearray, memoryview   Base64 text
+bytes, bytearray, memoryview   in a text field the text, which must be UTF-8; else Base64 text
 Enum                           the form of its value
 list, tuple, set, frozenset    array; a set is sorted, so that its lead stays the same lead
 mapping with text keys         object
+Undecodable                    makes the lead invalid: its driver could not read it
 anything else                  makes the lead invalid
 =============================  ====================================================================
 
@@ -36,6 +37,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, singledispatch
+from hashlib import blake2b
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -58,6 +60,10 @@ _LONGEST_INTEGER = 1024
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
+_NOT_UTF8 = (
+    "must be text in UTF-8: look at the encoding of the database, or of its connection "
+    "(bytes that are no text, such as a binary id, need hex or Base64 in the query)"
+)
 _READY_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.+Z -]+)?", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
@@ -68,11 +74,45 @@ _BOOLEANS: Mapping[object, bool] = {
     1: True,
     "0": False,
     "1": True,
-    "false": False,
-    "true": True,
     b"\x00": False,
     b"\x01": True,
+    **dict.fromkeys(("false", "f", "n", "não", "nao"), False),
+    **dict.fromkeys(("true", "t", "y", "sim", "s"), True),
 }
+_BOM = "\ufeff"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# What DuckDB and psycopg2 make of infinity.
+_INFINITE = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
+_OUTER_YEARS = (9999, 1)
+
+
+class PaddedText(str):
+    """
+    Text of a CHAR column, with the blanks that fill it up to its width.
+
+    They are no part of what it says; only of an id they are kept, since a lead whose id changes
+    would be another lead, and be sent once more.
+    """
+
+    __slots__ = ()
+
+
+class Undecodable:
+    """
+    A value that its driver could not read, in the place of that value (Contract 4.9).
+
+    :param kind: the type that the database gives it, such as ``timestamptz``
+    :param data: the value as it came; not shown, but a changed value is another one
+    """
+
+    __slots__ = ("_digest", "kind")
+
+    def __init__(self, kind: str, data: bytes) -> None:
+        self.kind = kind
+        self._digest = blake2b(data, digest_size=8).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Undecodable({self.kind}, {self._digest})"
 
 
 @lru_cache(maxsize=1024)
@@ -114,8 +154,11 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
         value = value.tobytes()
     if isinstance(value, str | bytes | bytearray):
         value = _parse(value) if value.strip() else None
-    if value is None:
+    # PHP writes an empty map as an empty list.
+    if value is None or value in ([], ()):
         return {}
+    if isinstance(value, Undecodable):
+        as_json(value, path)
     if not isinstance(value, dict | Mapping):
         raise InvalidLead(path, "must be a JSON object")
     form: dict[str, JSON] = {}
@@ -130,16 +173,45 @@ def as_text(value: object, path: str) -> JSON:
     """
     Read a text field: blank is unknown, and a number (a phone kept as BIGINT) is its digits.
 
+    Text may come as bytes, which must be UTF-8.
+
     :param value: any; what is neither text nor number keeps its JSON form, for the schema to judge
     :param path: as in :func:`as_json`
-    :raises InvalidLead: as :func:`as_json`
+    :raises InvalidLead: as :func:`as_json`, and for bytes that are not UTF-8
     """
-    form = value if type(value) is str else as_json(_exact(value), path)
+    form = _text_form(value, path)
     if isinstance(form, str):
         return None if not form or form.isspace() else form
+    return form
+
+
+def as_email(value: object, path: str) -> JSON:
+    """
+    Read an email, which is a text field without blanks and line ends around it.
+
+    :param value: as of :func:`as_text`
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: as :func:`as_text`
+    """
+    form = as_text(value, path)
+    return form.strip() if isinstance(form, str) else form
+
+
+def _text_form(value: object, path: str) -> JSON:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _decode(bytes(value), path)
+    form = value if type(value) is str else as_json(_exact(value), path)
     if isinstance(form, int | float) and not isinstance(form, bool):
         return str(form)
     return form
+
+
+def _decode(data: bytes, path: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    raise InvalidLead(path, _NOT_UTF8)
 
 
 def as_identifier(value: object, path: str) -> str | None:
@@ -152,11 +224,13 @@ def as_identifier(value: object, path: str) -> str | None:
     :param path: as in :func:`as_json`
     :raises InvalidLead: for booleans and structures, control characters, or over 255 characters
     """
-    form = as_text(value, path)
-    if form is None:
+    form = str(value) if type(value) is PaddedText else _text_form(value, path)
+    if form is None or (isinstance(form, str) and (not form or form.isspace())):
         return None
     if not isinstance(form, str):
         raise InvalidLead(path, "must be text, a number or a UUID")
+    if _SURROGATE.search(form):
+        raise InvalidLead(path, _NOT_UTF8)
     # The schema says both too, but a lead without a usable id could not even be written down.
     if len(form) > _LONGEST_ID:
         raise InvalidLead(path, f"must be at most {_LONGEST_ID} characters long")
@@ -228,6 +302,30 @@ def as_time(value: object, path: str) -> str | None:
     return text
 
 
+def lone_surrogate(form: object, path: str) -> str | None:
+    """
+    Find text that is not Unicode, because a half of a surrogate pair is in it.
+
+    A driver's text that was not UTF-8 holds some in the place of each byte (``surrogateescape``).
+
+    :param form: a JSON form
+    :param path: what to call its place
+    :return: the path of the text, or of the object whose key it is; None if there is none
+    """
+    if isinstance(form, str):
+        return path if _SURROGATE.search(form) else None
+    if isinstance(form, list):
+        return next((place for item in form if (place := lone_surrogate(item, path))), None)
+    if isinstance(form, dict):
+        for key, item in form.items():
+            if _SURROGATE.search(key):
+                return path
+            inner = field_path(path, key) if path else key
+            if place := lone_surrogate(item, inner):
+                return place
+    return None
+
+
 @singledispatch
 def _form(value: object, path: str) -> JSON:
     raise InvalidLead(path, f"must have a JSON form, which the type {type(value).__name__} has not")
@@ -237,6 +335,11 @@ def _form(value: object, path: str) -> JSON:
 def _(value: str, _path: str) -> JSON:
     # Not str(value): the text of an enum's member is its name.
     return str.__str__(value)
+
+
+@_form.register
+def _(value: PaddedText, _path: str) -> JSON:
+    return value.rstrip(" ")
 
 
 @_form.register
@@ -299,6 +402,11 @@ def _(value: bytes | bytearray | memoryview, _path: str) -> JSON:
 
 
 @_form.register
+def _(value: Undecodable, path: str) -> JSON:
+    raise InvalidLead(path, f"must be a value that its driver can read, of the type {value.kind}")
+
+
+@_form.register
 def _(value: Enum, path: str) -> JSON:
     return as_json(value.value, path)
 
@@ -334,10 +442,16 @@ def _exact(value: object) -> object:
 
 def _parse(text: str | bytes | bytearray) -> object:
     """Read JSON text; what is none is not an object either, which is all that its reader asks."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    parsed: object = text
+    for _ in range(2):  # some programs encode what is JSON text already
+        if not isinstance(parsed, str | bytes | bytearray):
+            break
+        try:
+            # Of bytes json itself takes a byte order mark away.
+            parsed = json.loads(parsed.lstrip(_BOM) if isinstance(parsed, str) else parsed)
+        except (ValueError, RecursionError):
+            return text
+    return parsed
 
 
 def _parse_time(text: str) -> datetime | None:
@@ -356,6 +470,8 @@ def _from_iso(text: str) -> datetime | None:
 
 
 def _utc_text(value: datetime) -> str | None:
+    if value.year in _OUTER_YEARS and value.replace(tzinfo=UTC) in _INFINITE:
+        return None
     try:
         if value.tzinfo is not UTC and value.utcoffset() is not None:
             value = value.astimezone(UTC)

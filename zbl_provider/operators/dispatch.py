@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zbl_provider.exceptions import ConfigurationError
@@ -65,10 +66,12 @@ class DispatchLeadsOperator(DispatchOperator):
         return self.leads_conn_id, self.sql
 
     def _find(self) -> Iterator[Lead | Unreadable]:
-        from zbl_provider.dispatch.intake import read
+        from zbl_provider.dispatch.intake import check_columns, read
         from zbl_provider.hooks.rows import Rows
 
-        return read(Rows(self.leads_conn_id, self.sql, self.parameters), self.field_map)
+        check = partial(check_columns, self.field_map)
+        rows = Rows(self.leads_conn_id, self.sql, self.parameters, check)
+        return read(rows, self.field_map)
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
         return {str(status): count for status, count in report.counts.items() if count}

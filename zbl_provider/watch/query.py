@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.hooks.webhook import WebhookHook
+from zbl_provider.dispatch.intake import check_columns
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.watch.backlog import MANY, read_backlog, sum_up
 
@@ -69,7 +71,8 @@ class LeadsQuery:
             return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
     def _rows(self) -> Rows:
-        return Rows(self.leads_conn_id, self.sql, self.parameters)
+        check = partial(check_columns, self.field_map)
+        return Rows(self.leads_conn_id, self.sql, self.parameters, check)
 
 
 def ids_by_webhook_id(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:

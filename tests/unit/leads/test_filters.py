@@ -325,3 +325,48 @@ def test_equals_and_not_equals_are_opposites(value):
     assert _holds(f'city equals "{value}"', city=value)
     assert not _holds(f'city not equals "{value}"', city=value)
     assert not _holds(f'city equals "{value}"', city=value + "x")
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "holds"),
+    [
+        ("job_title contains director", {"JOB_TITLE": "Sales Director"}, True),
+        ("CITY equals Lyon", {"city": "Lyon"}, True),
+        ("address.ZIP equals 1", {"ADDRESS": {"zip": 1}}, True),
+        ("LIST_NAME equals Ads", {"list_name": "Ads"}, True),
+        ("City equals a", {"city": "b", "City": "a"}, True),
+        ("vip equals true", {"vip": 1}, True),
+        ("vip equals true", {"vip": 0}, False),
+        ("vip equals FALSE", {"vip": 0}, True),
+        ("vip not equals true", {"vip": 1}, False),
+        ("vip equals true", {"vip": 2}, False),
+        ("code equals ab", {"code": "ab   "}, True),
+    ],
+)
+def test_databases_write_names_and_booleans_in_their_own_way(line, columns, holds):
+    """A field's name ignores case, true and false hold for 1 and 0, padding is no text (5.3)."""
+    assert _holds(line, **columns) is holds
+
+
+@pytest.mark.parametrize(
+    ("filters", "columns", "place"),
+    [
+        ({"min_score": 50}, {"score": "85%"}, "lead.score"),
+        ({"min_score": 50}, {"score": True}, "lead.score"),
+        ({"min_score": 50}, {"score": None}, None),
+        ({"min_score": 50}, {"score": 49}, None),
+        ({"lists": ["Ads"]}, {"list_name": {"a": 1}}, "list.name"),
+        ({"lists": ["Ads"]}, {}, None),
+        ({"field_filters": "tags equals a"}, {"tags": ["a"]}, "field_filters.tags"),
+        ({"field_filters": "tags contains a"}, {"tags": {"a": 1}}, "field_filters.tags"),
+        ({"field_filters": "tags contains a"}, {"tags": ["b"]}, None),
+        ({"field_filters": "tags equals a"}, {"tags": "b"}, None),
+        ({"min_score": 50}, {"score": "85%", "status": "new"}, None),
+    ],
+)
+def test_what_a_filter_cannot_judge_is_no_verdict(filters, columns, place):
+    """A value that a filter cannot judge makes the lead invalid, not filtered (5.4)."""
+    filters, lead = Filters.parse(**filters), _document(**columns)
+    assert filters.reason(lead)
+    unjudged = filters.unjudged(lead)
+    assert (unjudged and unjudged.args[0]) == place

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from zbl_provider.exceptions import InvalidLead
 from zbl_provider.leads.values import (
+    PaddedText,
+    Undecodable,
     as_boolean,
+    as_email,
     as_identifier,
     as_json,
     as_number,
@@ -171,7 +174,9 @@ def test_text_fields(value, form):
         (Decimal(12345678901234567890123456789012345678), "1234567890" * 3 + "12345678"),
         (2**70, str(2**70)),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        (b"\x01", "AQ=="),
+        (b"a-1", "a-1"),
+        ("é".encode(), "é"),
+        (PaddedText("a1  "), "a1  "),
         ("é" * 255, "é" * 255),
         (None, None),
         ("  ", None),
@@ -344,13 +349,13 @@ def test_a_json_column(wrap):
 @pytest.mark.parametrize(
     "value",
     [
-        "[]",
+        "[1]",
         "1",
         "{",
         b"\xff",
         "nope",
         3,
-        [],
+        [1],
         pytest.param("[" * 100_000, id="deep"),
         pytest.param("9" * 5000, id="long"),
     ],
@@ -377,3 +382,62 @@ def test_a_name_that_may_be_data_is_not_shown(name):
     """A path leaves out keys that might themselves be personal data (5.5)."""
     assert field_path("lead.custom_fields", name) == "lead.custom_fields"
     assert field_path("lead.custom_fields", "job title") == "lead.custom_fields.job title"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], "[]", b"[]", (), "\ufeff{}", b"\xef\xbb\xbf{}", '"{}"', '"[]"'],
+)
+def test_an_empty_object_in_other_words(value):
+    """PHP's empty map, a byte order mark, JSON encoded twice: still an empty object (4.2)."""
+    assert as_object(value, "x") == {}
+
+
+def test_json_that_was_encoded_twice_is_read():
+    """JSON text inside JSON text is what was meant (4.2)."""
+    assert as_object('"{\\"a\\": 1}"', "x") == {"a": 1}
+
+
+@pytest.mark.parametrize("value", ["t", "Y", "sim", "S ", True])
+def test_true_in_other_words(value):
+    """A boolean verification may be t, Y or sim (4.2)."""
+    assert as_boolean(value, "x") is True
+
+
+@pytest.mark.parametrize("value", ["f", "N", "não", "NÃO"])
+def test_false_in_other_words(value):
+    """A boolean verification may be f, N or não (4.2)."""
+    assert as_boolean(value, "x") is False
+
+
+def test_an_email_is_trimmed():
+    """Blanks around an email and a line end after it are no part of it (4.2)."""
+    assert as_email(" a@b.com\r\n", "x") == "a@b.com"
+    assert as_email("\n", "x") is None
+
+
+@pytest.mark.parametrize("read", [as_text, as_identifier, as_email])
+def test_bytes_in_a_text_field_are_utf8(read):
+    """Text that comes as bytes is UTF-8; else the lead is invalid, with a hint (4.9)."""
+    assert read(bytearray("São".encode()), "x") == "São"
+    with pytest.raises(InvalidLead, match="x must be text in UTF-8: look at the encoding"):
+        read(b"S\xe3o", "x")
+
+
+@pytest.mark.parametrize("value", [datetime.max, datetime.min])  # noqa: DTZ901  as drivers give them
+def test_infinity_is_no_time(value):
+    """The first and the last moment of Python are what drivers make of infinity (4.9)."""
+    with pytest.raises(InvalidLead):
+        as_time(value, "x")
+
+
+def test_an_undecodable_value_names_its_column_and_not_itself():
+    """What a driver could not read makes its lead invalid, and tells a changed row (4.9)."""
+    value = Undecodable("timestamptz", b"s3cr3t")
+    for read in (as_json, as_text, as_time, as_number, as_boolean, as_identifier, as_object):
+        with pytest.raises(InvalidLead, match="x must") as error:
+            read(value, "x")
+        assert "s3cr3t" not in str(error.value)
+    assert repr(value) == repr(Undecodable("timestamptz", b"s3cr3t"))
+    assert repr(value) != repr(Undecodable("timestamptz", b"other"))
+    assert "s3cr3t" not in repr(value)
