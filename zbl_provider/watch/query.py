@@ -9,10 +9,10 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from zbl_provider.dispatch.intake import check_columns
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.hooks.webhook import WebhookHook
-from zbl_provider.dispatch.intake import check_columns
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.watch.backlog import MANY, read_backlog, sum_up
 

@@ -9,9 +9,9 @@ import psycopg
 import psycopg2
 import pytest
 
+from zbl_provider.dispatch.intake import Unreadable, check_columns, read
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.hooks.rows import Rows
-from zbl_provider.dispatch.intake import Unreadable, check_columns, read
 from zbl_provider.leads.payload import document, encode
 
 
