@@ -137,9 +137,9 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
         return judged(Status.INVALID, str(problem), None, unreadable.fingerprint)
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):
-        if unjudged := destination.filters.unjudged(document):
-            return judged(Status.INVALID, str(unjudged), None, fingerprint)
-        return judged(Status.FILTERED, reason, None, fingerprint)
+        unjudged = destination.filters.unjudged(document)
+        status = Status.INVALID if unjudged else Status.FILTERED
+        return judged(status, str(unjudged or reason), None, fingerprint)
     if broken := schema.violation(document):
         return judged(Status.INVALID, str(broken), None, fingerprint)
     try:
