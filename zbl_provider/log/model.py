@@ -37,6 +37,11 @@ ORPHANED = timedelta(minutes=10)
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""
 
+ERASED = "erased"
+"""Fingerprint of a lead that was erased on request: whatever is found for it is not sent."""
+
+ERASED_REASON = "erased on request"
+
 
 @dataclass(frozen=True, slots=True)
 class RunKey:

@@ -64,8 +64,8 @@ class LeadDeliverySensor(DeferrableSensor):
     def _ask(self) -> PokeReturnValue:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from zbl_provider.hooks.leads_query import ids_by_webhook_id, standings
         from zbl_provider.log.storage.retry import TASK_RETRY
-        from zbl_provider.watch.query import ids_by_webhook_id, standings
 
         BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
         ids = ids_by_webhook_id(self.webhook_conn_id, as_lead_ids(self.lead_ids))

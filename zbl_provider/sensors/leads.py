@@ -64,8 +64,8 @@ class QualifiedLeadSensor(DeferrableSensor):
         self.log_conn_id = log_conn_id
 
     def _ask(self) -> PokeReturnValue:
+        from zbl_provider.hooks.leads_query import LeadsQuery
         from zbl_provider.log.storage.retry import TASK_RETRY
-        from zbl_provider.watch.query import LeadsQuery
 
         count = LeadsQuery(**self._query()).count(retry_for=TASK_RETRY)
         self.log.info("Leads that wait to be delivered to %s: %d.", self.webhook_conn_id, count)

@@ -67,12 +67,12 @@ class LeadDeliveryTrigger(BaseTrigger):
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
 
     def _ids(self) -> dict[str, str]:
-        from zbl_provider.watch.query import ids_by_webhook_id
+        from zbl_provider.hooks.leads_query import ids_by_webhook_id
 
         return ids_by_webhook_id(self.webhook_conn_id, self.lead_ids)
 
 
 def _standings(log_conn_id: str | None, webhook_ids: Collection[str]) -> dict[str, Known]:
-    from zbl_provider.watch.query import standings
+    from zbl_provider.hooks.leads_query import standings
 
     return standings(log_conn_id, webhook_ids)

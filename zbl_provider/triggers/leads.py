@@ -17,8 +17,8 @@ from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+    from zbl_provider.hooks.leads_query import LeadsQuery
     from zbl_provider.watch.backlog import Backlog
-    from zbl_provider.watch.query import LeadsQuery
 
 
 class _LeadsTrigger(BaseTrigger):
@@ -74,7 +74,7 @@ class _LeadsTrigger(BaseTrigger):
         }
 
     def _query(self) -> LeadsQuery:
-        from zbl_provider.watch.query import LeadsQuery
+        from zbl_provider.hooks.leads_query import LeadsQuery
 
         return LeadsQuery(**self._asked())
 

@@ -13,8 +13,7 @@ from sqlalchemy import update
 from tests.integration.log.setup import LEASE, ZAPIER, Setup, delivered, failed, lead
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Enrolment, Status
-from zbl_provider.log.outbox import runs
-from zbl_provider.log.outbox.enrol import Enroller
+from zbl_provider.log.outbox import enrol, runs
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.log.upkeep import retention
@@ -203,15 +202,15 @@ def test_a_lead_deleted_while_it_is_enrolled_is_enrolled_anew(setup, monkeypatch
     kept_back = lead("a", status=Status.FILTERED, reason="score")
     setup.enrol(setup.run("first"), kept_back)
     setup.later(days=366)
-    known = Enroller._known
+    present = enrol.present
 
-    def then_deleted(self, keys, **options):
-        found = known(self, keys, **options)
+    def then_deleted(connection, *given, **options):
+        found = present(connection, *given, **options)
         if not options:
-            retention.purge_rows(self._connection, setup.now - YEAR, 10)
+            retention.purge_rows(connection, setup.now - YEAR, 10)
         return found
 
-    monkeypatch.setattr(Enroller, "_known", then_deleted)
+    monkeypatch.setattr(enrol, "present", then_deleted)
     second = setup.run("second")
     assert setup.enrol(second, lead("a")) == Enrolment(new=1)
     assert [one.lead_id for one in setup.claim(second)] == ["a"]

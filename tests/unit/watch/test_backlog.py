@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zbl_provider.log.model import OPEN, Candidate, Status
-from zbl_provider.log.outbox.decision import ERASED, Change, Known, Rule
+from zbl_provider.log.model import ERASED, OPEN, Candidate, Status
+from zbl_provider.log.outbox.decision import Change, Known, Rule
 from zbl_provider.watch.backlog import Missing, missing
 
 PRINTS = st.sampled_from(["a", "b", ERASED])

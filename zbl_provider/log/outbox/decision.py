@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from zbl_provider.log.model import Status
+from zbl_provider.log.model import ERASED, Status
 
 if TYPE_CHECKING:
     from zbl_provider.log.model import Candidate
-
-
-ERASED = "erased"
-"""Fingerprint of a lead that was erased on request: whatever is found for it is not sent."""
 
 
 class Change(Enum):

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import literal, select
+from sqlalchemy import select
 
 from zbl_provider.log.model import Claimed, Enrolment, Status
-from zbl_provider.log.outbox.decision import Change, Known
+from zbl_provider.log.outbox.decision import Change
 from zbl_provider.log.outbox.runs import join
+from zbl_provider.log.outbox.standing import present, purged_ids
 from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
 from zbl_provider.log.storage.engine import take_turns
-from zbl_provider.log.storage.tables import delivery, run_delivery
-from zbl_provider.log.upkeep.retention import forgotten
+from zbl_provider.log.storage.tables import delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
     from zbl_provider.log.model import Candidate
     from zbl_provider.log.outbox.claim import Lease
-    from zbl_provider.log.outbox.decision import Decision, Rule
+    from zbl_provider.log.outbox.decision import Decision, Known, Rule
     from zbl_provider.log.storage.cipher import Seal
 
 _REFRESHED = ("id", "fingerprint", "payload", "updated_at")
@@ -64,7 +64,11 @@ class Enroller:
         decisions = self._apply(first, rule)
         unknown = [key for key in first if key not in decisions]
         # A lead that was delivered so long ago that only its id is left is sent again to order.
-        past = forgotten(self._connection, unknown, only_erased=rule.resend_delivered)
+        past = {
+            webhook_id
+            for webhook_id, erased in purged_ids(self._connection, unknown).items()
+            if erased or not rule.resend_delivered
+        }
         new = [first[key] for key in unknown if key not in past]
         self._insert(integration, new)
         joined = sum(decision.join for decision in decisions.values())
@@ -77,32 +81,6 @@ class Enroller:
             repeated=len(found) - len(first),
             claimed=self._claimed(new),
         )
-
-    def _known(self, keys: Iterable[str], *, lock: bool = False) -> dict[str, Known]:
-        joined = (
-            select(literal(1))
-            .where(
-                run_delivery.c.run_id == self._run_id, run_delivery.c.delivery_id == delivery.c.id
-            )
-            .exists()
-        )
-        query = select(
-            delivery.c.webhook_id,
-            delivery.c.id,
-            delivery.c.status,
-            delivery.c.reason,
-            delivery.c.fingerprint,
-            delivery.c.attempts,
-            delivery.c.resend,
-            ((delivery.c.run_id == self._run_id) | joined).label("own"),
-            delivery.c.payload.is_not(None).label("has_payload"),
-        ).where(delivery.c.webhook_id.in_(among(self._connection, keys)))
-        if lock:
-            query = query.order_by(delivery.c.id).with_for_update()
-        return {
-            key: Known(number, Status(status), *facts)
-            for key, number, status, *facts in self._connection.execute(query)
-        }
 
     def _insert(self, integration: str, candidates: Sequence[Candidate]) -> None:
         if not candidates:
@@ -155,13 +133,13 @@ class Enroller:
 
     def _apply(self, found: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
         """Do what is to be done with those that the log knows."""
-        known = self._known(found)
+        known = present(self._connection, found, self._run_id)
         decisions = {key: rule.decide(known[key], found[key]) for key in known}
         # Nearly every lead of a look-back needs nothing. Those that do may have been claimed, or
         # deleted, since they were read: only behind their locks is the decision final.
         touched = [key for key, decision in decisions.items() if decision.writes]
         if touched:
-            locked = self._known(touched, lock=True)
+            locked = present(self._connection, touched, self._run_id, lock=True)
             for key in touched:
                 del decisions[key]
             decisions |= {key: rule.decide(locked[key], found[key]) for key in locked}

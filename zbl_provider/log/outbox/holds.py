@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, true, update
 
 from zbl_provider.log.model import Integration
-from zbl_provider.log.outbox.runs import add_missing
+from zbl_provider.log.storage.bulk import insert_missing
 from zbl_provider.log.storage.tables import integration
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def find(connection: Connection, name: str) -> Integration:
 
 def add(connection: Connection, name: str) -> None:
     """Write an integration down, unless it is known."""
-    add_missing(connection, integration, [{"integration": name}])
+    insert_missing(connection, integration, [{"integration": name}])
 
 
 def hold(connection: Connection, name: str, by: str, now: datetime) -> None:

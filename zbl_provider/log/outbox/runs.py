@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from zbl_provider.log.model import (
     FAILED,
@@ -19,6 +18,7 @@ from zbl_provider.log.model import (
     Run,
     Status,
 )
+from zbl_provider.log.storage.bulk import insert_missing, upsert
 from zbl_provider.log.storage.tables import delivery, run, run_delivery
 from zbl_provider.log.storage.tables import integration as integrations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Subquery, Table
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Subquery
 
     from zbl_provider.log.model import RunKey, TaskTry
 
@@ -52,10 +52,10 @@ def begin(
         "integration": integration,
     }
     # Begun anew each time: retention must not take a run for an old one while it finds its leads.
-    begun = _upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
+    begun = upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
     begun = begun.on_conflict_do_update(index_elements=[*columns], set_={"created_at": now})
     known = connection.execute(begun.returning(run)).one()
-    add_missing(connection, integrations, [{"integration": integration}])
+    insert_missing(connection, integrations, [{"integration": integration}])
     cleared = _is_clear(known, epoch, task_try)
     if task_try and not cleared and known.try_id != task_try.id:
         connection.execute(update(run).where(run.c.id == known.id).values(_tried(task_try)))
@@ -97,22 +97,11 @@ def end(connection: Connection, task: Run, now: datetime) -> None:
 
 def join(connection: Connection, run_id: int, delivery_ids: Iterable[int]) -> None:
     """Make leads that another run enrolled this run's own, too."""
-    add_missing(
+    insert_missing(
         connection,
         run_delivery,
         [{"run_id": run_id, "delivery_id": delivery_id} for delivery_id in delivery_ids],
     )
-
-
-def add_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows that are not there yet."""
-    if rows:
-        connection.execute(_upsert(connection, table).on_conflict_do_nothing(), rows)
-
-
-def _upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401  each dialect has its own
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
 
 
 def counts(connection: Connection, run_id: int) -> dict[Status, int]:

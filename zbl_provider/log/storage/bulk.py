@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSON
 
 from zbl_provider.log.storage import bulk_postgresql, bulk_sqlite
@@ -38,6 +39,24 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     :param rows: the same column names in all, and values; the ``id`` says which row; at least one
     """
     _KINDS[connection.dialect.name].update_rows(connection, table, rows)
+
+
+def insert_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """
+    Insert the rows that are not there yet.
+
+    :param connection: in a transaction
+    :param table: where to
+    :param rows: column names and values; there may be none
+    """
+    if rows:
+        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def upsert(connection: Connection, table: Table) -> Any:  # noqa: ANN401  each dialect has its own
+    """Return the dialect's own INSERT, which knows ON CONFLICT."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def among(connection: Connection, values: Iterable[str | int]) -> Select[tuple[Any]]:

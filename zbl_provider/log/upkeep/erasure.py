@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, case, cast, literal, select, update
 
 from zbl_provider.leads.payload import webhook_id
-from zbl_provider.log.model import Erased, Status
-from zbl_provider.log.outbox.decision import ERASED
+from zbl_provider.log.model import ERASED, ERASED_REASON, Erased, Status
 from zbl_provider.log.storage.tables import attempt, delivery, integration, purged
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Update
-
-_REASON = "erased on request"
 
 
 def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
@@ -75,7 +72,7 @@ def _forgotten(ids: list[int], now: datetime) -> Update:
         .values(
             lead_id=literal("erased-") + cast(delivery.c.id, String),
             status=case((delivered, literal(Status.DELIVERED.value)), else_=Status.FILTERED.value),
-            reason=case((delivered, None), else_=_REASON),
+            reason=case((delivered, None), else_=ERASED_REASON),
             # A fingerprint of the lead would tell whether a guess at its data is right.
             fingerprint=ERASED,
             payload=None,

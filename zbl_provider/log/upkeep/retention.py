@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, or_, select, update
 
 from zbl_provider.log.browse.selection import first_since
-from zbl_provider.log.model import Status
-from zbl_provider.log.outbox.decision import ERASED
-from zbl_provider.log.outbox.runs import add_missing
-from zbl_provider.log.storage.bulk import among
+from zbl_provider.log.model import ERASED, Status
+from zbl_provider.log.storage.bulk import among, insert_missing
 from zbl_provider.log.storage.tables import attempt, delivery, purged, run, run_delivery
 
 if TYPE_CHECKING:
@@ -85,18 +83,6 @@ def purge_runs(connection: Connection, before: datetime, limit: int) -> None:
         connection.execute(delete(run).where(run.c.id.in_(among(connection, empty))))
 
 
-def forgotten(connection: Connection, webhook_ids: Sequence[str], *, only_erased: bool) -> set[str]:
-    """Return which of these leads were purged after a delivery, or after they were erased."""
-    if not webhook_ids:
-        return set()
-    query = select(purged.c.webhook_id).where(
-        purged.c.webhook_id.in_(among(connection, webhook_ids))
-    )
-    if only_erased:
-        query = query.where(purged.c.erased)
-    return set(connection.scalars(query))
-
-
 def _remember(connection: Connection, ids: Sequence[int]) -> None:
     """Keep the ids of what was delivered, ever, and of what a person wants forgotten."""
     delivered = (
@@ -114,7 +100,7 @@ def _remember(connection: Connection, ids: Sequence[int]) -> None:
             delivery.c.id.in_(among(connection, ids)), settled
         )
     )
-    add_missing(connection, purged, [dict(row) for row in rows.mappings()])
+    insert_missing(connection, purged, [dict(row) for row in rows.mappings()])
 
 
 def _delete(connection: Connection, ids: Sequence[int]) -> None:
