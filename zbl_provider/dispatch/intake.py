@@ -140,8 +140,6 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
         unjudged = destination.filters.unjudged(document)
         status = Status.INVALID if unjudged else Status.FILTERED
         return judged(status, str(unjudged or reason), None, fingerprint)
-    if broken := schema.violation(document):
-        return judged(Status.INVALID, str(broken), None, fingerprint)
     try:
         to_send = _to_send(document, body, destination)
     except InvalidLead as problem:
@@ -153,7 +151,9 @@ def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
 
 
 def _to_send(document: Mapping[str, object], body: bytes, destination: Destination) -> bytes:
-    """Make the body that the connection asks for, if it has one of its own (Contract 2.7)."""
+    """Validate the payload, and make the connection's own body of it if it has one (2.7, 5.5)."""
+    if broken := schema.violation(document):
+        raise broken
     if destination.body is not None:
         body = payload.encode(destination.body.render(document))
     if broken := schema.check_size(body):
