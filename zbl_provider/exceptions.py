@@ -13,6 +13,7 @@ ZblError
  │    └── DeliveryLogFault     6.2  it refused a statement
  ├── DispatchStopped           6.2  Airflow ended the task while leads were still being found
  ├── LeadsDatabaseError        4.2  the leads' database gave no rows
+ ├── TemporaryFileError        4.8  there is no room for the ids of a query
  ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
  ├── NotificationFailed        8.3  a notification that was not delivered
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
@@ -135,6 +136,28 @@ class LeadsDatabaseError(ZblError):
         return (
             f"the database of the connection {self.conn_id} gave no leads: {self.problem}. "
             "(What may be data is hidden here; run the query by hand to see it)"
+        )
+
+
+class TemporaryFileError(ZblError):
+    """
+    A machine that has no room for the ids of a query (Contract 4.8).
+
+    :param problem: what SQLite says
+    """
+
+    airflow_may_retry = True
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            "the ids of the query's rows can't be kept while it is read: "
+            f"{self.problem}. They need a temporary directory with up to 200 MB for each "
+            "million rows. Make room, or name another directory in the environment variable "
+            "SQLITE_TMPDIR"
         )
 
 

@@ -140,7 +140,7 @@ class Dispatcher:
             breaker.look()
         else:
             feed.finish()
-        return self._report(run, feed.skipped, breaker)
+        return self._report(run, feed, breaker)
 
     def end(self) -> None:
         """Note that the task is told how its run ended: what comes after it is a clear (4.10)."""
@@ -205,14 +205,15 @@ class Dispatcher:
                 reopened.unsendable,
             )
 
-    def _report(self, run: Run, skipped: int, breaker: Breaker) -> Report:
+    def _report(self, run: Run, feed: Feed, breaker: Breaker) -> Report:
         counts = self.log.counts(run)
         paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
         refused = paused and breaker.open
         due_at = breaker.probe_due_at if refused else self._due_at(run, counts, breaker)
         return Report(
             counts=counts,
-            skipped=skipped,
+            skipped=feed.skipped,
+            repeated=feed.repeated,
             held=breaker.held,
             paused=paused,
             due_at=due_at if self.policy.wait_for_retries else None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import candidate
 from zbl_provider.exceptions import DispatchStopped
 
@@ -62,38 +63,55 @@ class Feed:
         self._rule = rule
         self._found = iter(found)
         self._clock = clock
-        self._problem: Exception | None = None
-        self._largest = _FIRST_BATCH
+        self._choice = Choice()
+        self._batches = self._read()
         self.skipped = 0
 
-    def read(self) -> list[Candidate]:
+    @property
+    def repeated(self) -> int:
+        """How many rows repeated an id (Contract 4.8)."""
+        return self._choice.repeated
+
+    def read(self) -> list[Candidate] | None:
         """
         Read and judge the next leads; always in the same thread, as some databases demand it.
 
-        :return: a batch, which is smaller where leads come slowly; empty when there are no more
+        :return: a batch, which is smaller where leads come slowly, and empty where none of them is
+            to be written yet; None when there are no more
         :raises Exception: what the source raised, once all that it gave before has been returned
         """
-        batch: list[Candidate] = []
-        if self._problem:
-            raise self._problem
-        try:
-            self._fill(batch)
-        except Exception as problem:
-            if not batch:
-                raise
-            self._problem = problem
-        return batch
+        return next(self._batches, None)
 
-    def _fill(self, batch: list[Candidate]) -> None:
-        largest, self._largest = self._largest, min(2 * self._largest, _LARGEST_BATCH)
+    def _read(self) -> Iterator[list[Candidate]]:
+        for batch in self._judged():
+            yield self._choice.take(batch)
+        yield from self._choice.rest(_LARGEST_BATCH)
+
+    def _judged(self) -> Iterator[list[Candidate]]:
+        largest = _FIRST_BATCH
+        more = True
+        while more:
+            batch: list[Candidate] = []
+            try:
+                more = self._fill(batch, largest)
+            except Exception:
+                if batch:
+                    yield batch
+                raise
+            largest = min(2 * largest, _LARGEST_BATCH)
+            yield batch
+
+    def _fill(self, batch: list[Candidate], largest: int) -> bool:
+        """Judge the next leads; tell whether there may be more."""
         until = time.monotonic() + _BATCH_SECONDS
         room = _LARGEST_BATCH_BYTES
         for lead in self._found:
-            one = candidate(lead, self._destination)
-            batch.append(one)
-            room -= len(one.body or b"")
+            judged = candidate(lead, self._destination)
+            batch.append(judged)
+            room -= len(judged.body or b"")
             if len(batch) == largest or room < 0 or time.monotonic() > until:
-                break
+                return True
+        return False
 
     def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:
         """
@@ -117,11 +135,12 @@ class Feed:
 
     def finish(self) -> None:
         """Read and write all that is left."""
-        while batch := self.read():
+        while (batch := self.read()) is not None:
             self.write(batch, None)
 
     def close(self) -> None:
         """Let go of a source that was not read to its end; in the thread that read it."""
+        self._choice.close()
         if isinstance(self._found, Generator):
             self._found.close()
 
@@ -150,10 +169,12 @@ class Feeder:
         """
         reading = self._in_source(self._feed.read)
         try:
-            while batch := await reading:
+            while (batch := await reading) is not None:
                 if self._is_stopping():
                     return DispatchStopped()
                 reading = self._in_source(self._feed.read)
+                if not batch:
+                    continue
                 lease = await self._supply.spare_lease()
                 claimed = await asyncio.to_thread(self._feed.write, batch, lease)
                 await self._supply.take_or_release(claimed)

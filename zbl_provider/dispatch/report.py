@@ -29,6 +29,7 @@ class Report:
 
     :param counts: the run's own leads by status
     :param skipped: leads found now that an earlier run has settled
+    :param repeated: rows found now whose id another row had before them (Contract 4.8)
     :param held: who keeps the leads back, and how they are let go; None when nobody does
     :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
     :param due_at: when to dispatch again; None when the run has no more to do
@@ -37,6 +38,7 @@ class Report:
 
     counts: Mapping[Status, int]
     skipped: int
+    repeated: int
     held: str | None
     paused: IntegrationPaused | None
     due_at: datetime | None

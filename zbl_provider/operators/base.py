@@ -91,6 +91,7 @@ class DispatchOperator(BaseOperator):
         context: Context,
         event: object = None,  # noqa: ARG002  Airflow passes it
         skipped: int = 0,
+        repeated: int = 0,
     ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
@@ -98,10 +99,11 @@ class DispatchOperator(BaseOperator):
         :param context: Airflow's
         :param event: of the trigger; what is due is read from the delivery log
         :param skipped: leads skipped before the wait
+        :param repeated: rows that repeated an id before the wait
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
-        return self._dispatch(context, tuple, skipped)
+        return self._dispatch(context, tuple, skipped, repeated)
 
     def on_kill(self) -> None:
         """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
@@ -130,6 +132,7 @@ class DispatchOperator(BaseOperator):
         context: Context,
         find: Callable[[], Iterable[Lead | Unreadable]],
         skipped: int = 0,
+        repeated: int = 0,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -140,10 +143,14 @@ class DispatchOperator(BaseOperator):
                 report = dispatcher.dispatch(
                     _run_key(context), context["ti"].max_tries, find(), self._try(context)
                 )
-            skipped += report.skipped
+            found = {
+                "skipped": skipped + report.skipped,
+                "repeated": repeated + report.repeated,
+            }
             if report.due_at:
-                self._defer_until(report, skipped)
-            self._say(report, skipped)
+                self._defer_until(report, found)
+            self._say(report)
+            self._say_found(**found)
             _purge(log)
             with self._ending(dispatcher):
                 if failure := report.failure(self.webhook_conn_id):
@@ -151,7 +158,7 @@ class DispatchOperator(BaseOperator):
             announce(self, context, report.counts)
             summary = self._summary(report, log)
             dispatcher.end()
-            return summary | ({"skipped": skipped} if skipped else {})
+            return summary | {name: count for name, count in found.items() if count}
 
     def _try(self, context: Context) -> TaskTry:
         task_instance = context["ti"]
@@ -192,26 +199,34 @@ class DispatchOperator(BaseOperator):
             observe=metrics(self.webhook_conn_id),
         )
 
-    def _defer_until(self, report: Report, skipped: int) -> NoReturn:
+    def _defer_until(self, report: Report, found: dict[str, int]) -> NoReturn:
         """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-        self._say(report, 0)
+        self._say(report)
         self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
         self.defer(
             trigger=DateTimeTrigger(moment=report.due_at),
             method_name=self.resume.__name__,
-            kwargs={"skipped": skipped},
+            kwargs=found,
         )
 
-    def _say(self, report: Report, skipped: int) -> None:
+    def _say(self, report: Report) -> None:
         counts = ", ".join(f"{count} {status}" for status, count in report.counts.items())
         self.log.info("Leads of this task: %s.", counts or "none")
-        if skipped:
-            self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
         if report.held:
             self.log.warning(
                 "%s is held, and its leads with it. %s.", self.webhook_conn_id, report.held
+            )
+
+    def _say_found(self, *, skipped: int, repeated: int) -> None:
+        if skipped:
+            self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
+        if repeated:
+            self.log.info(
+                "Rows that repeat an id of the query: %d. Of the rows with one id the first that "
+                "passes the filters and is valid counts; without one, the first.",
+                repeated,
             )
 
 

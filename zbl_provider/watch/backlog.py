@@ -14,6 +14,7 @@ from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import candidate, read
 from zbl_provider.leads.lead import RowReader
 from zbl_provider.leads.payload import webhook_id
@@ -113,12 +114,16 @@ def read_backlog(
     :param field_map: column name to field of the contract (Contract 4.2)
     :param destination: the integration with its filters
     :param log: the delivery log
-    :return: those that wait, in the query's order
+    :return: those that wait: first those to be sent, then, at the query's end, others that
+        somebody has to see (Contract 4.8)
     :raises ConfigurationError: if the columns cannot be told apart, or none is the id
     """
     remaining = iter(rows)
-    while batch := list(islice(remaining, _BATCH)):
-        yield from _read_batch(batch, field_map, destination, log)
+    with closing(Choice()) as choice:
+        while batch := list(islice(remaining, _BATCH)):
+            yield from _lacking(choice.take(_judged(batch, field_map, destination, log)), log)
+        for kept in choice.rest(_BATCH):
+            yield from _lacking(kept, log)
 
 
 def sum_up(
@@ -145,27 +150,26 @@ def sum_up(
     return Backlog(leads, overdue)
 
 
-def _read_batch(
+def _lacking(candidates: Sequence[Candidate], log: DeliveryLog) -> Iterator[BacklogLead]:
+    known = log.known([judged.webhook_id for judged in candidates])
+    for judged in candidates:
+        if what := missing(known.get(judged.webhook_id), judged):
+            yield BacklogLead(f"{judged.webhook_id} {judged.fingerprint}", what)
+
+
+def _judged(
     batch: Sequence[_Row],
     field_map: Mapping[str, str] | None,
     destination: Destination,
     log: DeliveryLog,
-) -> Iterator[BacklogLead]:
+) -> list[Candidate]:
     ids = _webhook_ids(batch, field_map, destination.integration)
     known = log.known([key for key in ids if key])
     # Nearly every lead of a look-back is delivered: its row need not be read.
     open_rows = [
         row for row, key in zip(batch, ids, strict=True) if key is None or _open(known.get(key))
     ]
-    candidates: dict[str, Candidate] = {}
-    for lead in read(open_rows, field_map):
-        judged = candidate(lead, destination)
-        candidates.setdefault(judged.webhook_id, judged)  # of two with one id the first counts
-    # A row without an id of its own has one that is made of its values.
-    known |= log.known(candidates.keys() - set(ids))
-    for key, judged in candidates.items():
-        if what := missing(known.get(key), judged):
-            yield BacklogLead(f"{key} {judged.fingerprint}", what)
+    return [candidate(lead, destination) for lead in read(open_rows, field_map)]
 
 
 def _webhook_ids(

@@ -61,6 +61,21 @@ def test_a_summary_counts_by_status(leads, receiver):
     assert _many().execute(_context("again")) == {"skipped": 2}
 
 
+def test_a_task_says_how_many_rows_repeated_an_id(leads, receiver, capsys):
+    """In its log and its summary, also after a wait (Contract 4.8)."""
+    new = {"status": "new"}
+    leads(_row(1, **new), _row(2, **new), _row(1), _row(1), _row(2, **new))
+    receiver.answer = lambda request: Reply(200 if request.before else 503)
+    with pytest.raises(TaskDeferred) as deferral:
+        _many(schedule=(0.5,)).execute(_context())
+    assert deferral.value.kwargs == {"skipped": 0, "repeated": 3}
+    while datetime.now(UTC) < deferral.value.trigger.moment:
+        pass
+    summary = _many().resume(_context(), event={}, **deferral.value.kwargs)
+    assert summary == {"delivered": 1, "filtered": 1, "repeated": 3}
+    assert "Rows that repeat an id of the query: 3." in capsys.readouterr().out
+
+
 def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
     """The trigger waits, and neither it nor the resumption carries a lead (Contract 3.4, 4.3)."""
     leads(_row(1), _row(2))
@@ -75,7 +90,7 @@ def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
     wait = arguments["moment"] - datetime.now(UTC)
     assert timedelta(seconds=50) < wait < timedelta(seconds=61)
     assert deferral.value.method_name == "resume"
-    assert deferral.value.kwargs == {"skipped": 2}
+    assert deferral.value.kwargs == {"skipped": 2, "repeated": 0}
     assert MARKER not in f"{arguments} {deferral.value.kwargs}"
 
 
@@ -94,7 +109,11 @@ def test_a_task_goes_on_after_its_wait(leads, receiver):
 
 
 def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
-    """One message counts what failed and names the first by id; no retry follows (3.2, 4.7)."""
+    """
+    One message counts what failed and names the first by id; no retry follows (3.2, 4.7).
+
+    Those that are not sent come last: another row might have had the same id (4.8).
+    """
     leads(_row(1, email="bad"), *(_row(number) for number in range(2, 6)), _row(6, score=50))
     receiver.answer = lambda request: Reply(200 if request.lead_id == "6" else 401)
     with pytest.raises(AirflowFailException) as failure:
@@ -102,7 +121,7 @@ def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
     message = str(failure.value)
     assert "5 of 6 leads" in message
     assert "4 in error, 1 invalid" in message
-    assert "lead 1 (invalid: lead.email" in message
+    assert "lead 2 (error: " in message
     assert message.count("; lead ") == 2, "three are named"
     assert "; …" in message
     assert MARKER not in message

@@ -124,10 +124,23 @@ def test_a_look_changes_nothing(setup, past):
     assert setup.rows() == before
 
 
-def test_of_two_rows_with_one_id_the_first_counts(setup):
-    """As in enrolment; a row without an id has one of its own, and is known by it (5.5)."""
-    rows = [row(1, score=50), row(1), row(None), row(None, score=1)]
-    assert len(list(read_backlog(rows, None, ZAPIER, setup.log))) == 2
+def test_of_rows_with_one_id_the_first_that_passes_counts(setup):
+    """As in enrolment, wherever it stands; a row without an id has one of its own (4.8, 5.5)."""
+    others = [row(number) for number in range(1000, 1600)]
+    kept_back, passes, invalid = row(1, score=50), row(1), row(1, email="no address")
+    rows = [kept_back, invalid, *others, passes, row(1, score=90), row(None), row(None, score=1)]
+    keys = [one.key for one in read_backlog(rows, None, ZAPIER, setup.log)]
+    assert len(keys) == 603
+    (chosen,) = found(passes)
+    assert f"{chosen.webhook_id} {chosen.fingerprint}" in keys
+
+
+def test_repeated_rows_that_do_not_pass_are_looked_at_once(setup):
+    """Only the first of them counts, so a look after the run finds no change (4.8, 5.4, 5.5)."""
+    first, second = row(1, email="no address"), row(1, email="none either")
+    others = [row(number, score=1) for number in range(1000, 1600)]
+    setup.log.enrol(setup.run(), "zapier", found(first, *others), setup.now)
+    assert list(read_backlog([first, *others, second], None, ZAPIER, setup.log)) == []
 
 
 def test_overdue_is_what_nobody_minds(setup):

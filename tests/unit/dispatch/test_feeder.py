@@ -25,7 +25,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch):
         found=leads,
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
-    batches = list(iter(feed.read, []))
+    batches = list(iter(feed.read, None))
     assert all(sum(len(one.body) for one in batch) < 9 * MIB for batch in batches)
     found = [one for batch in batches for one in batch]
     assert [one.lead_id for one in found] == [str(number) for number in range(30)]
