@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage import tables
+from zbl_provider.log.storage.cipher import excerpt_place, payload_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.store import DeliveryLog
 
 # What a receiver may answer, as the log keeps it.
-HOSTILE = b"\x00<script>document.title='hacked'</script><style>*{display:none}</style>\x1b[31m\xff"
+HOSTILE = b"<script>document.title='hacked'</script><style>*{display:none}</style>\x1b[31m\xff"
 INTEGRATIONS = ("crm", "make", "zapier")
 _REASONS = {
     Status.ERROR: (
@@ -59,6 +60,8 @@ def seed(
     chance = random.Random(7)
     runs = _runs(now, days, dags)
     found = [_lead(number, count, now, days, runs, chance) for number in range(1, count + 1)]
+    for lead, made in found:
+        _seal(log, lead, made)
     deliveries, attempts = [lead for lead, _ in found], [one for _, some in found for one in some]
     with log._engine.begin() as connection:
         connection.execute(insert(tables.run), runs)
@@ -70,6 +73,17 @@ def seed(
         if connection.dialect.name == "postgresql":
             for table in (tables.run, tables.delivery):
                 _count_on(connection, table)
+
+
+def _seal(log: DeliveryLog, lead: dict[str, Any], made: list[dict[str, Any]]) -> None:
+    """Have payload and answers rest as the log keeps them."""
+    webhook_id = lead["webhook_id"]
+    if lead["payload"] is not None:
+        lead["payload"] = log._seal.close(lead["payload"], payload_place(webhook_id))
+    for one in made:
+        if one["excerpt"] is not None:
+            place = excerpt_place(webhook_id, one["resend"], one["number"])
+            one["excerpt"] = log._seal.close(one["excerpt"], place)
 
 
 def _count_on(connection: Connection, table: Table) -> None:
@@ -139,7 +153,7 @@ def _lead(
         "created_at": created,
         "updated_at": made[-1]["started_at"] if made else created,
         "delivered_at": made[-1]["started_at"] if status is Status.DELIVERED else None,
-        "payload": None if status in {Status.FILTERED, Status.INVALID} else b"\x00{}",
+        "payload": None if status in {Status.FILTERED, Status.INVALID} else b"{}",
     }
     return lead, made
 

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from tests.integration.log.setup import Setup, delivered, lead
 from zbl_provider.log.model import Rotated
 from zbl_provider.log.storage import tables
-from zbl_provider.log.storage.cipher import Seal, UnreadableError
+from zbl_provider.log.storage.cipher import Seal, UnreadableError, excerpt_place, payload_place
 from zbl_provider.log.store import DeliveryLog
 
 OLD, NEW, FOREIGN = (Fernet(Fernet.generate_key()) for _ in range(3))
@@ -33,13 +33,17 @@ def with_keys(log, log_url):
 
 def readable(setup, key):
     """Count what rests and what of it the one key can read."""
-    rests = [row.payload for row in setup.rows()]
-    rests += [row.excerpt for row in setup.rows(tables.attempt)]
-    rests = [one for one in rests if one is not None]
+    leads = {row.id: row for row in setup.rows()}
+    rests = [(row.payload, payload_place(row.webhook_id)) for row in leads.values()]
+    rests += [
+        (row.excerpt, excerpt_place(leads[row.delivery_id].webhook_id, row.resend, row.number))
+        for row in setup.rows(tables.attempt)
+    ]
+    rests = [(stored, place) for stored, place in rests if stored is not None]
     read = 0
-    for one in rests:
+    for stored, place in rests:
         try:
-            read += bool(Seal(key).open(one))
+            read += bool(Seal(key).open(stored, place))
         except UnreadableError:
             continue
     return len(rests), read
@@ -51,7 +55,7 @@ def test_new_rows_are_written_with_the_first_key(with_keys):
     before.enrol(before.run(), lead("a"))
     rotated = with_keys(NEW, OLD)
     rotated.enrol(rotated.run(), lead("b"))
-    assert Seal(NEW).open(rotated.row("b").payload) == b"b f1"
+    assert Seal(NEW).open(rotated.row("b").payload, payload_place("msg_b")) == b"b f1"
     assert {one.body for one in rotated.claim(rotated.run())} == {b"a f1", b"b f1"}
 
 
@@ -83,3 +87,23 @@ def test_what_no_key_can_read_is_counted_and_left(with_keys):
     setup.enrol(setup.run(), lead("b"))
     assert setup.log.rotate() == Rotated(renewed=1, unreadable=1, after=None)
     assert setup.row("a") == before
+
+
+def test_an_empty_log_is_rotated(with_keys):
+    """A rotation before the first lead has nothing to do (Contract 6.4)."""
+    assert with_keys(NEW).log.rotate() == Rotated(renewed=0, unreadable=0, after=None)
+
+
+def test_a_lead_that_waited_without_a_key_is_sent_after_a_rotation(with_keys):
+    """Once a key is set, what was stored without one is an error that names the command (7.6)."""
+    plain = with_keys()
+    run = plain.run()
+    plain.enrol(run, lead("a"), lead("b"))
+    keyed = with_keys(NEW)
+    assert keyed.claim(run, limit=1) == []
+    assert "airflow zbl log rotate-keys" in keyed.row("a").reason
+    assert keyed.row("a").status == "error"
+    keyed.log.rotate()
+    assert [one.body for one in keyed.claim(run)] == [b"b f1"]
+    keyed.log.resend([keyed.row("a").id], keyed.now)
+    assert [one.body for one in keyed.claim(run)] == [b"a f1"]

@@ -17,7 +17,7 @@ from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Query, 
 from zbl_provider.log.browse.selection import CLOCKS_DIFFER, by_index, conditions, first_since
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage.bulk import among
-from zbl_provider.log.storage.cipher import UnreadableError
+from zbl_provider.log.storage.cipher import UnreadableError, excerpt_place
 from zbl_provider.log.storage.engine import name_of, reading
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.storage.tables import LARGEST_NUMBER, attempt, delivery, run
@@ -95,7 +95,8 @@ class Reader:
             attempts = connection.execute(_attempts(delivery_id)).all()
             rests = select(delivery.c.payload.is_not(None)).where(wanted)
             sendable = bool(connection.scalar(rests))
-        return Detail(_row(found), tuple(map(self._attempt, attempts)), sendable)
+        made = tuple(self._attempt(one, found.webhook_id) for one in attempts)
+        return Detail(_row(found), made, sendable)
 
     @retried
     def funnel(self, query: Query) -> dict[Status, int]:
@@ -153,7 +154,7 @@ class Reader:
             )
             return {Status(status): count for status, count in rows}
 
-    def _attempt(self, found: Found[*tuple[Any, ...]]) -> Attempt:
+    def _attempt(self, found: Found[*tuple[Any, ...]], webhook_id: str) -> Attempt:
         number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found
         return Attempt(
             number=number,
@@ -163,16 +164,16 @@ class Reader:
             status_code=status_code,
             kind=kind,
             detail=detail,
-            excerpt=self._text(excerpt),
+            excerpt=self._text(excerpt, excerpt_place(webhook_id, resend, number)),
             run=RunKey(*key),
         )
 
-    def _text(self, excerpt: bytes | None) -> str | None:
+    def _text(self, excerpt: bytes | None, place: bytes) -> str | None:
         if excerpt is None:
             return None
         try:
-            return self._seal.open(excerpt).decode("utf-8", "replace")
-        except UnreadableError:  # another key's: the attempt can be shown without it
+            return self._seal.open(excerpt, place).decode("utf-8", "replace")
+        except UnreadableError:  # the attempt can be shown without it
             return None
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, select, update
 from zbl_provider.log.model import ORPHANED, Claimed, Status
 from zbl_provider.log.outbox import holds
 from zbl_provider.log.outbox.runs import join, own_ids
-from zbl_provider.log.storage.cipher import UnreadableError
+from zbl_provider.log.storage.cipher import UnreadableError, payload_place
 from zbl_provider.log.storage.engine import take_turns
 from zbl_provider.log.storage.tables import delivery
 
@@ -129,7 +129,7 @@ def read(
     unreadable: dict[int, str] = {}
     for number, webhook_id, lead_id, payload, attempts, _ in rows:
         try:
-            body = _body(payload, seal)
+            body = _body(payload, webhook_id, seal)
         except UnreadableError as problem:
             unreadable[number] = f"the payload cannot be read: {problem}"
         else:
@@ -159,7 +159,7 @@ def give_up(connection: Connection, reasons: dict[int, str], token: str, now: da
     )
 
 
-def _body(payload: bytes | None, seal: Seal) -> bytes:
+def _body(payload: bytes | None, webhook_id: str, seal: Seal) -> bytes:
     if payload is None:
         raise UnreadableError("it was cleared from the delivery log")
-    return seal.open(payload)
+    return seal.open(payload, payload_place(webhook_id))

@@ -11,6 +11,7 @@ from zbl_provider.log.outbox.decision import Change
 from zbl_provider.log.outbox.runs import join
 from zbl_provider.log.outbox.standing import present, purged_ids
 from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.cipher import payload_place
 from zbl_provider.log.storage.engine import take_turns
 from zbl_provider.log.storage.tables import delivery
 
@@ -168,12 +169,18 @@ class Enroller:
 
     def _verdict(self, candidate: Candidate) -> dict[str, Any]:
         to_send = candidate.status is Status.PENDING
+        # What is kept back is sent from its row, if ever: its data need not rest here.
+        payload = self._sealed(candidate) if to_send else None
         return {
             "status": candidate.status.value,
             "reason": candidate.reason,
             "fingerprint": candidate.fingerprint,
-            # What is kept back is sent from its row, if ever: its data need not rest here.
-            "payload": self._seal.close(candidate.body) if to_send and candidate.body else None,
+            "payload": payload,
             "due_at": self._now if to_send else None,
             "updated_at": self._now,
         }
+
+    def _sealed(self, candidate: Candidate) -> bytes | None:
+        if not candidate.body:
+            return None
+        return self._seal.close(candidate.body, payload_place(candidate.webhook_id))

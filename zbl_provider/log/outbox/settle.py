@@ -10,6 +10,7 @@ from sqlalchemy import select
 from zbl_provider.delivery.outcome import Verdict
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.cipher import excerpt_place
 from zbl_provider.log.storage.tables import attempt, delivery
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def settle(
     fenced: list[Settlement] = []
     rows: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
-    # Most answers of a destination are alike: each is sealed once a group.
-    excerpts = {text: _sealed(text, seal) for text in {one.outcome.excerpt for one in settlements}}
     for one in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
         row = held.get(one.claimed.delivery_id)
@@ -39,7 +38,7 @@ def settle(
             continue
         del held[one.claimed.delivery_id]
         rows.append(_delivery_row(one, row.attempts + 1))
-        attempts.append(_attempt_row(one, row, run_id, excerpts[one.outcome.excerpt]))
+        attempts.append(_attempt_row(one, row, run_id, seal))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
@@ -83,22 +82,24 @@ def _status(settlement: Settlement) -> Status:
 
 
 def _attempt_row(
-    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, excerpt: bytes | None
+    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, seal: Seal
 ) -> dict[str, Any]:
     outcome = settlement.outcome
+    number = row.attempts + 1
+    place = excerpt_place(settlement.claimed.webhook_id, row.resend, number)
     return {
         "delivery_id": row.id,
         "resend": row.resend,
-        "number": row.attempts + 1,
+        "number": number,
         "run_id": run_id,
         "started_at": settlement.started_at,
         "duration_ms": round(outcome.seconds * 1000),
         "status_code": outcome.status,
         "kind": outcome.kind,
         "detail": outcome.detail,
-        "excerpt": excerpt,
+        "excerpt": _sealed(outcome.excerpt, place, seal),
     }
 
 
-def _sealed(text: str, seal: Seal) -> bytes | None:
-    return seal.close(text.encode("utf-8", "replace")) if text else None
+def _sealed(text: str, place: bytes, seal: Seal) -> bytes | None:
+    return seal.close(text.encode("utf-8", "replace"), place) if text else None

@@ -1,4 +1,9 @@
-"""How personal data rests in the log: encrypted where a key is set (Contract 6.4)."""
+"""
+How personal data rests in the log: encrypted where a key is set, and bound to its row (6.4, 7.6).
+
+Whoever can write to the log's database, and has no key, could otherwise copy one lead's payload
+into another lead's row, and read it on the page or have it sent to that row's destination.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _PLAIN = b"\x00"
 _FERNET = b"\x01"  # by itself, as it was before there were envelopes
-_ENVELOPE = b"\x02"
+_ENVELOPE = b"\x02"  # not bound to its row, as it was before Contract 7.6
+_BOUND = b"\x03"
 _LENGTH_BYTES = 2
 _NONCE_BYTES = 12
 _KEY_BITS = 256
@@ -33,12 +39,23 @@ class UnreadableError(Exception):
     """Bytes that no key at hand can read; its text says what to do."""
 
 
+def payload_place(webhook_id: str) -> bytes:
+    """Return the place of a lead's payload, which is what it is bound to (Contract 7.6)."""
+    return b"\0".join((b"zbl_delivery.payload", webhook_id.encode()))
+
+
+def excerpt_place(webhook_id: str, resend: int, number: int) -> bytes:
+    """Return the place of what was answered to one attempt."""
+    return b"\0".join((b"zbl_attempt.excerpt", webhook_id.encode(), b"%d" % resend, b"%d" % number))
+
+
 class Seal:
     """
     Turns bytes into what rests in the log, and back.
 
-    What is written says itself whether it was encrypted: a log begun without a key stays readable
-    once there is one, and ciphertext is never taken for a payload when the key is gone.
+    What is written says itself how it was encrypted. It is bound to its place, a table, a column
+    and a row: moved elsewhere it cannot be read. Where a key is set, bytes that were stored without
+    one are refused, since anybody can write those; ``renew`` alone takes them.
 
     A Fernet takes eight times as long as AES-GCM for a payload. So each process encrypts with a
     data key of its own, and Airflow's key encrypts that one, which rests beside the data. Nonces
@@ -53,27 +70,57 @@ class Seal:
         self._own: _DataKey | None = None
         self._unwrapped = lru_cache(_KEYS_KEPT)(self._unwrap)
 
-    def close(self, data: bytes) -> bytes:
-        """Return the bytes to store."""
+    def close(self, data: bytes, place: bytes) -> bytes:
+        """
+        Return the bytes to store.
+
+        :param data: what is to be stored
+        :param place: where; ``payload_place`` and ``excerpt_place`` name it
+        """
         if self._cipher is None:
             return _PLAIN + data
         own = self._own = self._own or _DataKey.generate(self._cipher)
         nonce = os.urandom(_NONCE_BYTES)
-        return own.wrapped + nonce + own.aead.encrypt(nonce, data, None)
+        return own.wrapped + nonce + own.aead.encrypt(nonce, data, place)
 
-    def open(self, stored: bytes) -> bytes:
-        """Return the bytes that were stored, or raise UnreadableError."""
+    def open(self, stored: bytes, place: bytes) -> bytes:
+        """
+        Return the bytes that were stored.
+
+        :param stored: what rests
+        :param place: where it rests
+        :raises UnreadableError: no key at hand reads it, it was stored without one although there
+            is one now, or it was written for another place
+        """
+        if stored[:1] == _PLAIN and self._cipher is not None:
+            raise UnreadableError(
+                "it was stored without a Fernet key, and one is set now: run"
+                " `airflow zbl log rotate-keys`"
+            )
+        return self._read(stored, place)
+
+    def renew(self, stored: bytes, place: bytes) -> bytes:
+        """Return stored bytes as this version stores them, with the present key (Contract 6.4)."""
+        return self.close(self._read(stored, place), place)
+
+    def _read(self, stored: bytes, place: bytes) -> bytes:
         kind, rest = stored[:1], stored[1:]
         if kind == _PLAIN:
             return rest
-        if kind not in (_FERNET, _ENVELOPE) or self._cipher is None:
+        if kind not in (_FERNET, _ENVELOPE, _BOUND) or self._cipher is None:
             raise UnreadableError("it is encrypted, and no Fernet key is set: set the one it had")
         try:
             if kind == _FERNET:
                 return self._cipher.decrypt(rest)
             wrapped, nonce, ciphertext = _parts(rest)
-            return self._unwrapped(wrapped).decrypt(nonce, ciphertext, None)
-        except (InvalidToken, InvalidTag, ValueError):
+            key = self._unwrapped(wrapped)
+            return key.decrypt(nonce, ciphertext, place if kind == _BOUND else None)
+        except InvalidTag:
+            # Its data key could be read, so Airflow's key is the right one.
+            raise UnreadableError(
+                "it was changed, or written for another row: only a backup has what was here"
+            ) from None
+        except (InvalidToken, ValueError):
             raise UnreadableError(
                 "it was encrypted with another Fernet key: add that one to the keys"
             ) from None
@@ -94,7 +141,7 @@ class _DataKey(NamedTuple):
     def generate(cls, cipher: Cipher) -> Self:
         key = AESGCM.generate_key(_KEY_BITS)
         wrapped = cipher.encrypt(key)
-        return cls(AESGCM(key), _ENVELOPE + len(wrapped).to_bytes(_LENGTH_BYTES, "big") + wrapped)
+        return cls(AESGCM(key), _BOUND + len(wrapped).to_bytes(_LENGTH_BYTES, "big") + wrapped)
 
 
 def _parts(rest: bytes) -> tuple[bytes, bytes, bytes]:
