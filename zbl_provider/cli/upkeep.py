@@ -35,6 +35,6 @@ def rotate_keys(args: Namespace) -> None:
     say(f"{plural(renewed, 'payload or answer', 'payloads and answers')} encrypted anew.")
     if unreadable:
         raise Stop(
-            f"{unreadable:,} could not be read: their key is not in [core] fernet_key, or they were "
-            "changed. Add the key behind the present one, and rotate again."
+            f"{unreadable:,} could not be read: their key is not in [core] fernet_key, or they "
+            "were changed. Add the key behind the present one, and rotate again."
         )

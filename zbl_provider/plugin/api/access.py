@@ -26,11 +26,15 @@ from airflow.configuration import conf
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
+from pydantic import AfterValidator, Field
 
+from zbl_provider.log.storage.tables import storable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.threads import own_thread
 
 Dags = frozenset[str]
+Name = Annotated[str, Field(max_length=1000), AfterValidator(storable)]
+"""Of an integration, in a path."""
 
 _NO_DAG = "You may edit none of the Dags that have sent leads."
 
@@ -97,7 +101,7 @@ async def editor(dags: Editable) -> Dags:
     return dags
 
 
-def keeper(name: str, user: GetUserDep, log: Log) -> str:
+def keeper(name: Name, user: GetUserDep, log: Log) -> str:
     """
     Return the integration's connection id, for a user who may change what happens to it.
 
@@ -157,8 +161,13 @@ def _same_origin(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    # Neither: no browser sent it, so no cookie came along unasked.
-    return origin is None or (urlsplit(origin).netloc or None) in _own_hosts(request)
+    if origin is None:
+        return True  # no browser sent it, so no cookie came along unasked
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:  # no address at all
+        return False
+    return bool(host) and host in _own_hosts(request)
 
 
 def _own_hosts(request: Request) -> set[str]:

@@ -6,6 +6,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
@@ -34,17 +35,24 @@ _AWAY = "The delivery log's database does not answer. The API server's log says 
 def create_app() -> FastAPI:
     """Return the application; each of its routes asks for a user of Airflow (Contract 7.2)."""
     # Without a schema or its pages, which FastAPI serves to everybody.
-    app = FastAPI(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(get_user)])
+    app = _Guarded(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(get_user)])
     for part in (deliveries, integrations, actions):
         app.include_router(part.routes, prefix="/api")
     app.include_router(assets.routes)
-    app.add_middleware(Headers)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(ZblError, _unusable)
     app.add_exception_handler(AirflowNotFoundException, _unusable)
     app.add_exception_handler(DeliveryLogUnavailable, _away)
     app.add_exception_handler(SQLAlchemyError, _away)
     return app
+
+
+class _Guarded(FastAPI):
+    """An application whose every answer has the headers, even one to an error of our own."""
+
+    def build_middleware_stack(self) -> "ASGIApp":
+        return Headers(super().build_middleware_stack())
 
 
 class Headers:
@@ -75,6 +83,13 @@ async def _refused(request: Request, problem: Exception) -> Response:
     if problem.status_code == 401 and "text/html" in request.headers.get("accept", ""):  # noqa: PLR2004
         return assets.sign_in(request)
     return await http_exception_handler(request, problem)
+
+
+async def _misunderstood(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, RequestValidationError)  # noqa: S101
+    # Without what was given: it may be no JSON (NaN), no text (half a surrogate), or a person's.
+    said = [{"loc": one["loc"], "msg": one["msg"]} for one in problem.errors()]
+    return JSONResponse({"detail": said}, status_code=422)
 
 
 async def _unusable(_: Request, problem: Exception) -> Response:

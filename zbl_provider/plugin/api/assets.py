@@ -3,13 +3,15 @@
 from pathlib import Path
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 routes = APIRouter()
 
-_FILES = StaticFiles(directory=Path(__file__).parents[1] / "static")
+_FOLDER = Path(__file__).parents[1] / "static"
+_FILES = StaticFiles(directory=_FOLDER)
+_NAMES = frozenset(file.name for file in _FOLDER.iterdir())
 
 _SIGN_IN = """<!doctype html>
 <html lang="en">
@@ -30,7 +32,13 @@ async def page(request: Request) -> Response:
 
 @routes.get("/static/{name}")
 async def asset(name: str, request: Request) -> Response:
-    """Return one of its files."""
+    """
+    Return one of its files.
+
+    :raises HTTPException: 404 if there is none of this name
+    """
+    if name not in _NAMES:
+        raise HTTPException(404, "There is no such file.")
     return await _file(name, request)
 
 

@@ -10,13 +10,26 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
-from zbl_provider.log.storage.tables import LARGEST_NUMBER
+from zbl_provider.log.storage.tables import LARGEST_NUMBER, storable
 from zbl_provider.plugin.api.access import Readable
 
 MOST_CHOSEN = 1000
-_Text = Annotated[str, Field(min_length=1, max_length=1000)]
-_Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
-_Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+# No lead was found before there was Airflow. Beyond these two, neither Python nor a database can
+# reckon with every moment that a person may type.
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+_LAST = datetime(2200, 1, 1, tzinfo=UTC)
+
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(storable)]
+Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
+"""Of a lead in the log."""
+_MapIndex = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+
+
+def _reckonable(moment: datetime) -> datetime:
+    return min(max(moment, _FIRST), _LAST).astimezone(UTC)
+
+
+_Instant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
 
 
 class Filter(BaseModel):
@@ -25,14 +38,14 @@ class Filter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Status | None = None
-    integration: _Text | None = None
-    dag_id: _Text | None = None
-    task_id: _Text | None = None
-    run_id: _Text | None = None
-    map_index: int | None = Field(default=None, ge=-1)
+    integration: Text | None = None
+    dag_id: Text | None = None
+    task_id: Text | None = None
+    run_id: Text | None = None
+    map_index: _MapIndex | None = None
     since: _Instant | None = None
     until: _Instant | None = None
-    lead_id: _Text | None = None
+    lead_id: Text | None = None
 
     def query(self, dags: frozenset[str] | None) -> Query:
         """Return the query, which finds nothing outside of the given Dags."""
@@ -50,7 +63,7 @@ class Chosen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[_Number] | None = Field(default=None, min_length=1, max_length=MOST_CHOSEN)
+    ids: list[Number] | None = Field(default=None, min_length=1, max_length=MOST_CHOSEN)
     filter: Filter | None = None
 
 
@@ -59,10 +72,10 @@ class TaskInstance(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dag_id: _Text
-    task_id: _Text
-    run_id: _Text
-    map_index: int = -1
+    dag_id: Text
+    task_id: Text
+    run_id: Text
+    map_index: _MapIndex = -1
 
 
 class NotCleared(BaseModel):

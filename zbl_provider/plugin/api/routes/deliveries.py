@@ -14,7 +14,7 @@ from zbl_provider.log.model import Status
 from zbl_provider.plugin.api import export, serialize
 from zbl_provider.plugin.api.access import Editable, Readable
 from zbl_provider.plugin.api.deps import Log
-from zbl_provider.plugin.api.query import Asked, Now, in_error
+from zbl_provider.plugin.api.query import Asked, Now, Number, in_error
 from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
 
 routes = APIRouter(route_class=OwnThreadRoute)
@@ -29,7 +29,7 @@ def deliveries(
     editable: Editable,
     log: Log,
     limit: Annotated[int, FromUrl(ge=1, le=200)] = 50,
-    before: int | None = None,
+    before: Number | None = None,
 ) -> dict[str, Any]:
     """Return the newest leads that the filters find, or those before a number."""
     return serialize.page(log.reader.deliveries(query, limit=limit, before=before), editable)
@@ -45,7 +45,7 @@ def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
 
 
 @routes.get("/deliveries/{delivery_id}")
-def delivery(delivery_id: int, dags: Readable, editable: Editable, log: Log) -> dict[str, Any]:
+def delivery(delivery_id: Number, dags: Readable, editable: Editable, log: Log) -> dict[str, Any]:
     """Return one lead with its attempts."""
     found = log.reader.delivery(delivery_id)
     if found is None or not (dags is None or found.row.run.dag_id in dags):
