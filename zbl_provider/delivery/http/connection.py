@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
+import select
 import ssl
 import time
 from typing import TYPE_CHECKING, Final, cast
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from zbl_provider.delivery.http.reply import MAX_BYTES, NotHttpError, Reply
 
 if TYPE_CHECKING:
+    import socket
     from typing import Protocol
 
     class Owner(Protocol):
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _LINE_ENDS: Final = b"\r\n"
+_BUFFER_BYTES: Final = 16 * 1024  # a TLS record's most
 
 
 # What a server answers that could not make out a request, before it closes the connection.
@@ -38,7 +40,7 @@ class StaleConnectionError(Exception):
     """A kept connection on which the server took no request: it had ended it, or lost its place."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """
     An open TLS connection; use it from the event loop that it was made in.
 
@@ -50,8 +52,9 @@ class Connection(asyncio.Protocol):
     :ivar keep_until: when it should be closed, by the clock that never goes back, in seconds
     """
 
-    __slots__ = ("_answered", "_early", "_owner", "_reply", "_sock", "_transport", "_unsent",
-                 "address", "closed", "keep_until", "kept", "opened_at")  # fmt: skip
+    __slots__ = ("_answered", "_buffer", "_deadline", "_early", "_owner", "_quiet", "_reply",
+                 "_timer", "_transport", "_unsent", "address", "closed", "keep_until", "kept",
+                 "opened_at")  # fmt: skip
 
     def __init__(self, sock: socket.socket, address: str, owner: Owner) -> None:
         self.address = address
@@ -59,11 +62,15 @@ class Connection(asyncio.Protocol):
         self.keep_until = 0.0
         self.kept = False
         self.closed = False
-        self._sock = sock
+        self._quiet = select.poll()
+        self._quiet.register(sock, select.POLLIN)
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None
         self._answered: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._unsent = False
         self._early = b""  # what a new connection has brought before its first request
 
@@ -83,7 +90,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         reply = self._reply = Reply()
         self._answered = loop.create_future()
-        timer = loop.call_later(seconds, self._expire)
+        self._mind(loop, seconds)
         try:
             if self._transport and not self.closed:
                 self._transport.write(request)
@@ -93,7 +100,6 @@ class Connection(asyncio.Protocol):
                 self._end(None)
             await self._answered
         finally:
-            timer.cancel()
             if self._unsent or not reply.complete:
                 self.abort()
             elif not reply.reusable:
@@ -111,15 +117,7 @@ class Connection(asyncio.Protocol):
         The event loop may not have looked at the socket for a while: what it would find there is no
         answer to a request that is still to be sent.
         """
-        if self.closed or self._early:
-            return False
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return not (self.closed or self._early or self._quiet.poll(0))
 
     def close(self) -> None:
         """Close it, with TLS's goodbye; it may be closed already."""
@@ -142,8 +140,14 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._owner.opened(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give room for what has come: asked for nothing, transports make 256 KiB for each read."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read on; what nobody has asked for ends the connection."""
+        data = bytes(self._buffer[:nbytes])
         reply = self._reply
         if reply is not None and not reply.done:
             self._read(reply, data)
@@ -161,6 +165,8 @@ class Connection(asyncio.Protocol):
         """End what there was."""
         self.closed = True
         self._end(exc)
+        if self._timer:
+            self._timer.cancel()
         self._owner.lost(self)
 
     def pause_writing(self) -> None:
@@ -206,10 +212,28 @@ class Connection(asyncio.Protocol):
             return ConnectionResetError(errno.ECONNRESET, "closed")
         return problem
 
+    def _mind(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """
+        Have the exchange end in time.
+
+        One timer serves one exchange after another: it is made anew only when it would be late.
+        """
+        self._deadline = loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = loop.call_at(self._deadline, self._expire)
+
     def _expire(self) -> None:
-        if self._reply and not self._reply.done:
-            self._reply.end(in_order=False)
-            self._settle(None if self._reply.status else TimeoutError())
+        self._timer = None
+        if self._reply is None or self._reply.done:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._expire)
+            return
+        self._reply.end(in_order=False)
+        self._settle(None if self._reply.status else TimeoutError())
 
     def _settle(self, problem: Exception | None = None) -> None:
         if self._answered is None or self._answered.done():

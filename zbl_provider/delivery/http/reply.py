@@ -106,7 +106,8 @@ class Reply:
     @property
     def keep_alive_seconds(self) -> float | None:
         """How long the server says that it keeps the connection (`Keep-Alive: timeout=`)."""
-        said = _KEEP_ALIVE_SECONDS.search(self.field(_KEEP_ALIVE) or "")
+        value = self.field(_KEEP_ALIVE)
+        said = _KEEP_ALIVE_SECONDS.search(value) if value else None
         return float(said[1]) if said else None
 
     def feed(self, data: bytes) -> None:
@@ -116,6 +117,14 @@ class Reply:
         :param data: what has arrived
         :raises NotHttpError: if it can't become an answer any more
         """
+        if self.done:  # nobody has asked for what follows; line ends are no harm
+            self.reusable = self.reusable and not data.strip(b"\r\n")
+        else:
+            self._take(data)
+        if self._impossible:
+            raise NotHttpError(bytes(self._head[:64]))
+
+    def _take(self, data: bytes) -> None:
         self.begun = True
         self._seen += len(data)
         if self._sloppy or not self.status:
@@ -126,8 +135,8 @@ class Reply:
             self._read_sloppily()
         if self._seen > MAX_BYTES and not self.done:
             self._break_off()
-        if self._impossible:
-            raise NotHttpError(bytes(self._head[:64]))
+        if self.done:
+            del self._parser  # the two hold each other, and would wait for the garbage collector
 
     def end(self, *, in_order: bool) -> None:
         """
