@@ -252,7 +252,7 @@ def _fields(row: Row) -> dict[str, Any]:
         "updated_at": instant(row.updated_at),
         "delivered_at": instant(row.delivered_at),
         "webhook_id": row.webhook_id,
-        **_run(row.run),
+        **row.run.as_dict(),
     }
 
 
@@ -266,13 +266,4 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "detail": one.detail,
         "excerpt": one.excerpt,
         "run_id": one.run.run_id,
-    }
-
-
-def _run(key: RunKey) -> dict[str, Any]:
-    return {
-        "dag_id": key.dag_id,
-        "task_id": key.task_id,
-        "run_id": key.run_id,
-        "map_index": key.map_index,
     }

@@ -7,8 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from zbl_provider.delivery.outcome import Verdict
-from zbl_provider.log.model import Status
+from zbl_provider.log.model import Status, status_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +42,7 @@ class Progress:
         :param outcome: what became of the attempt
         :param due_at: when the next attempt is due; None when there is none
         """
-        status = _status(outcome, due_at)
+        status = status_after(outcome, due_at)
         self._counts[status] += 1
         if status is Status.DELIVERED or self._failures() > _FAILURES_SHOWN:
             return
@@ -90,9 +89,3 @@ class Progress:
             self._counts.total() / seconds,
             more,
         )
-
-
-def _status(outcome: Outcome, due_at: datetime | None) -> Status:
-    if outcome.verdict is Verdict.DELIVERED:
-        return Status.DELIVERED
-    return Status.RETRYING if due_at else Status.ERROR

@@ -1,24 +1,24 @@
-"""What sensors and triggers ask, through Airflow's connections; they read, and never send (3.4)."""
+"""
+A query of leads, and what sensors and triggers ask of it; they read, and never send (3.4).
+
+Light: a Dag file imports it while it is parsed, and what asks databases is imported when it asks.
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-from zbl_provider.dispatch.intake import check_columns
-from zbl_provider.hooks.delivery_log import delivery_log
-from zbl_provider.hooks.rows import Rows
-from zbl_provider.hooks.webhook import WebhookHook
-from zbl_provider.leads.payload import webhook_id
-from zbl_provider.watch.backlog import MANY, read_backlog, sum_up
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.hooks.rows import Rows
+    from zbl_provider.leads.lead import Lead
     from zbl_provider.log.outbox.decision import Known
     from zbl_provider.watch.backlog import Backlog
 
@@ -45,20 +45,39 @@ class LeadsQuery:
     field_map: Mapping[str, str] | None = None
     log_conn_id: str | None = None
 
-    def count(self, *, up_to: int = MANY, retry_for: timedelta = _AT_ONCE) -> int:
+    @classmethod
+    def of(cls, owner: object) -> Self:
+        """Return the query of an operator, a sensor or a trigger, which has these attributes."""
+        return cls(**{field.name: getattr(owner, field.name) for field in fields(cls)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters of a sensor or a trigger with this query."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def leads(self) -> Iterator[Lead | Unreadable]:
+        """Read the leads of the query, one after the other (Contract 4.2)."""
+        from zbl_provider.dispatch.intake import read
+
+        return read(self._rows(), self.field_map)
+
+    def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """
         Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
 
-        :param up_to: counted no further, and the query is read no further
+        :param up_to: counted no further, and the query is read no further; 1,000 by default
         :param retry_for: how long the delivery log is waited for
         :raises ZblError: for a setting that cannot work, or a database that is away
         """
+        from zbl_provider.hooks.delivery_log import delivery_log
+        from zbl_provider.hooks.webhook import WebhookHook
+        from zbl_provider.watch.backlog import MANY, read_backlog
+
         destination = WebhookHook(self.webhook_conn_id).destination
         with (
             closing(delivery_log(self.log_conn_id, retry_for=retry_for)) as log,
             closing(read_backlog(self._rows(), self.field_map, destination, log)) as backlog,
         ):
-            return sum(1 for _ in islice(backlog, up_to))
+            return sum(1 for _ in islice(backlog, up_to or MANY))
 
     def backlog(self) -> Backlog:
         """
@@ -66,17 +85,26 @@ class LeadsQuery:
 
         :raises ZblError: for a setting that cannot work, or a database that is away
         """
+        from zbl_provider.hooks.delivery_log import delivery_log
+        from zbl_provider.hooks.webhook import WebhookHook
+        from zbl_provider.watch.backlog import sum_up
+
         destination = WebhookHook(self.webhook_conn_id).destination
         with closing(delivery_log(self.log_conn_id)) as log:
             return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
     def _rows(self) -> Rows:
+        from zbl_provider.dispatch.intake import check_columns
+        from zbl_provider.hooks.rows import Rows
+
         check = partial(check_columns, self.field_map)
         return Rows(self.leads_conn_id, self.sql, self.parameters, check)
 
 
 def ids_by_webhook_id(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:
     """Return leads' ids by the webhook ids that the log knows them by."""
+    from zbl_provider.leads.payload import webhook_id
+
     return {webhook_id(integration, lead_id): lead_id for lead_id in lead_ids}
 
 
@@ -92,5 +120,7 @@ def standings(
     :return: by webhook id; what the log does not know is absent
     :raises ZblError: if the log cannot be used
     """
+    from zbl_provider.hooks.delivery_log import delivery_log
+
     with closing(delivery_log(log_conn_id, retry_for=retry_for)) as log:
         return log.known(webhook_ids)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from zbl_provider.delivery.outcome import Verdict
+from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,17 +47,17 @@ class Metrics:
     def _tell(self, settlements: Sequence[Settlement]) -> None:
         from airflow.sdk.observability.stats import Stats
 
-        failed = [one for one in settlements if one.outcome.verdict is not Verdict.DELIVERED]
+        statuses = Counter(settlement.status for settlement in settlements)
         counts = {
             "zbl.attempts": len(settlements),
-            "zbl.delivered": len(settlements) - len(failed),
-            "zbl.errors": sum(one.due_at is None for one in failed),
+            "zbl.delivered": statuses[Status.DELIVERED],
+            "zbl.errors": statuses[Status.ERROR],
         }
         for name, count in counts.items():
             if count:
                 Stats.incr(name, count, tags=self._tags)
-        for one in settlements[:: len(settlements) // _TIMED + 1]:
-            Stats.timing("zbl.attempt_ms", one.outcome.seconds * 1000, tags=self._tags)
+        for settlement in settlements[:: len(settlements) // _TIMED + 1]:
+            Stats.timing("zbl.attempt_ms", settlement.outcome.seconds * 1000, tags=self._tags)
 
 
 def metrics(integration: str) -> Metrics | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from zbl_provider.delivery.outcome import Verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,6 +39,19 @@ ORPHANED = timedelta(minutes=10)
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""
 
+
+def status_after(outcome: Outcome, due_at: datetime | None) -> Status:
+    """
+    Return where a lead stands after an attempt: the one rule from outcome to status.
+
+    :param outcome: how the attempt ended
+    :param due_at: when the next one is due; None when there is none
+    """
+    if due_at is not None:
+        return Status.RETRYING
+    return Status.DELIVERED if outcome.verdict is Verdict.DELIVERED else Status.ERROR
+
+
 ERASED = "erased"
 """Fingerprint of a lead that was erased on request: whatever is found for it is not sent."""
 
@@ -58,6 +73,15 @@ class RunKey:
     task_id: str
     run_id: str
     map_index: int = -1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it under the names that Airflow's REST API, and the log's tables, have."""
+        return {
+            "dag_id": self.dag_id,
+            "task_id": self.task_id,
+            "run_id": self.run_id,
+            "map_index": self.map_index,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +196,11 @@ class Settlement:
     outcome: Outcome
     started_at: datetime
     due_at: datetime | None
+
+    @property
+    def status(self) -> Status:
+        """Where its lead stands now."""
+        return status_after(self.outcome, self.due_at)
 
 
 @dataclass(frozen=True, slots=True)

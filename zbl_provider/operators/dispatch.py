@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.hooks.leads_query import LeadsQuery
 from zbl_provider.operators.base import DispatchOperator
 from zbl_provider.operators.hidden import Hidden
 
@@ -66,12 +66,7 @@ class DispatchLeadsOperator(DispatchOperator):
         return self.leads_conn_id, self.sql
 
     def _find(self) -> Iterator[Lead | Unreadable]:
-        from zbl_provider.dispatch.intake import check_columns, read
-        from zbl_provider.hooks.rows import Rows
-
-        check = partial(check_columns, self.field_map)
-        rows = Rows(self.leads_conn_id, self.sql, self.parameters, check)
-        return read(rows, self.field_map)
+        return LeadsQuery.of(self).leads()
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
         return {str(status): count for status, count in report.counts.items() if count}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import PokeReturnValue
 
+from zbl_provider.hooks.leads_query import LeadsQuery
 from zbl_provider.sensors.base import DeferrableSensor
 
 if TYPE_CHECKING:
@@ -64,24 +65,13 @@ class QualifiedLeadSensor(DeferrableSensor):
         self.log_conn_id = log_conn_id
 
     def _ask(self) -> PokeReturnValue:
-        from zbl_provider.hooks.leads_query import LeadsQuery
         from zbl_provider.log.storage.retry import TASK_RETRY
 
-        count = LeadsQuery(**self._query()).count(retry_for=TASK_RETRY)
+        count = LeadsQuery.of(self).count(retry_for=TASK_RETRY)
         self.log.info("Leads that wait to be delivered to %s: %d.", self.webhook_conn_id, count)
         return PokeReturnValue(is_done=count > 0, xcom_value={"waiting": count})
 
     def _trigger(self, seconds: float) -> BaseTrigger:
         from zbl_provider.triggers.leads import LeadsWaitTrigger
 
-        return LeadsWaitTrigger(**self._query(), poll_interval=seconds)
-
-    def _query(self) -> dict[str, Any]:
-        return {
-            "sql": self.sql,
-            "leads_conn_id": self.leads_conn_id,
-            "webhook_conn_id": self.webhook_conn_id,
-            "parameters": self.parameters,
-            "field_map": self.field_map,
-            "log_conn_id": self.log_conn_id,
-        }
+        return LeadsWaitTrigger(**LeadsQuery.of(self).as_dict(), poll_interval=seconds)

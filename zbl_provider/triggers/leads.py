@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.hooks.leads_query import LeadsQuery
 from zbl_provider.triggers.announcing import Announcements
 from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from zbl_provider.hooks.leads_query import LeadsQuery
     from zbl_provider.watch.backlog import Backlog
 
 
@@ -59,24 +59,9 @@ class _LeadsTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of this class and its arguments: plain JSON."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
-            **self._asked(),
+            **LeadsQuery.of(self).as_dict(),
             "poll_interval": self.poll_interval,
         }
-
-    def _asked(self) -> dict[str, Any]:
-        return {
-            "sql": self.sql,
-            "leads_conn_id": self.leads_conn_id,
-            "webhook_conn_id": self.webhook_conn_id,
-            "parameters": self.parameters,
-            "field_map": self.field_map,
-            "log_conn_id": self.log_conn_id,
-        }
-
-    def _query(self) -> LeadsQuery:
-        from zbl_provider.hooks.leads_query import LeadsQuery
-
-        return LeadsQuery(**self._asked())
 
 
 class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
@@ -124,7 +109,7 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
         troubles = Troubles(self.poll_interval)
         while True:
             try:
-                found = await in_thread(lambda: self._query().backlog())
+                found = await in_thread(lambda: LeadsQuery.of(self).backlog())
             except Exception as problem:  # noqa: BLE001  whatever it is, it may pass
                 if text := troubles.news(problem, self.sql):
                     self.log.warning("Watching leads for %s: %s.", self.webhook_conn_id, text)
@@ -148,12 +133,12 @@ class LeadsWaitTrigger(_LeadsTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is one, or until a worker should look why there is no answer."""
-        key = (type(self).__name__, json.dumps(self._asked(), sort_keys=True))
+        key = (type(self).__name__, json.dumps(LeadsQuery.of(self).as_dict(), sort_keys=True))
         poll = Poll.shared(key, self._count, self.poll_interval)
         yield _event({"found": await until(poll, bool)})
 
     def _count(self, _wanted: Collection[str]) -> int:
-        return self._query().count(up_to=1)
+        return LeadsQuery.of(self).count(up_to=1)
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:

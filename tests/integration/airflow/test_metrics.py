@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.receiver import Reply
 from tests.support.statsd import Statsd
 from zbl_provider.delivery.outcome import Outcome, Verdict
 from zbl_provider.hooks.metrics import Metrics, metrics
+from zbl_provider.log.model import Claimed, Settlement
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 
 
@@ -97,11 +99,15 @@ def test_where_metrics_are_off_nothing_is_counted(leads, receiver):
     assert metrics("zapier") is None
 
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
 def _settlement(verdict=Verdict.DELIVERED):
     outcome = Outcome(
         verdict=verdict, status=200, kind=None, detail="", retry_after=None, seconds=0.1, excerpt=""
     )
-    return SimpleNamespace(outcome=outcome, due_at=None)
+    claimed = Claimed(1, "msg_1", "lead", b"{}", 1, NOON, "token")
+    return Settlement(claimed, outcome, started_at=NOON, due_at=None)
 
 
 def test_of_many_attempts_some_are_timed_and_all_counted(statsd):

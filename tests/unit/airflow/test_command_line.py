@@ -18,7 +18,7 @@ from zbl_provider.exceptions import DeliveryLogError
 from zbl_provider.log.model import Status
 
 COMMANDS = {
-    "deliveries": {"list", "show", "resend", "purge", "erase"},
+    "deliveries": {"list", "show", "resend", "send-now", "purge", "erase"},
     "integrations": {"list", "show", "test", "hold", "resume"},
     "log": {"upgrade", "rotate-keys"},
 }

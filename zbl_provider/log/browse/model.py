@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from zbl_provider.log.storage.text import storable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
@@ -39,6 +41,12 @@ class Query:
     until: datetime | None = None
     lead_id: str | None = None
     dags: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        # A person may ask for text that no database takes: it is looked up as the log would have
+        # written it.
+        for name in ("integration", "dag_id", "task_id", "run_id", "lead_id"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from zbl_provider.log.storage.tables import (
     integration,
     run,
     run_delivery,
-    storable,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
         if query.status in TROUBLED:
             found.append(TROUBLED_SQL)
     if query.integration is not None:
-        found.append(delivery.c.integration == storable(query.integration))
+        found.append(delivery.c.integration == query.integration)
     if query.since:
         found.append(delivery.c.created_at >= query.since)
     if query.until:
@@ -66,11 +65,11 @@ def of_runs(query: Query) -> bool:
 def runs(query: Query) -> Select[tuple[int]]:
     """Select the numbers of the runs that may have leads the query means."""
     wanted = {
-        "dag_id": storable(query.dag_id),
-        "task_id": storable(query.task_id),
-        "run_id": storable(query.run_id),
+        "dag_id": query.dag_id,
+        "task_id": query.task_id,
+        "run_id": query.run_id,
         "map_index": None if query.map_index is None else min(query.map_index, _LARGEST_INDEX),
-        "integration": storable(query.integration),
+        "integration": query.integration,
     }
     named = {name: value for name, value in wanted.items() if value is not None}
     return select(run.c.id).filter_by(**named)
@@ -160,6 +159,6 @@ def _taken_on(query: Query) -> Select[tuple[int]]:
 
 def _webhook_ids(connection: Connection, query: Query) -> list[str]:
     # The lead's id has no index: what it became for each integration has one.
-    given = storable(query.integration)
+    given = query.integration
     integrations = known_integrations(connection) if given is None else [given]
-    return [webhook_id(name, storable(query.lead_id) or "") for name in integrations]
+    return [webhook_id(name, query.lead_id or "") for name in integrations]

@@ -44,13 +44,7 @@ def begin(
     task_try: TaskTry | None = None,
 ) -> Run:
     """Return the run of a task instance towards an integration, written down when it is new."""
-    columns = {
-        "dag_id": key.dag_id,
-        "task_id": key.task_id,
-        "run_id": key.run_id,
-        "map_index": key.map_index,
-        "integration": integration,
-    }
+    columns = {**key.as_dict(), "integration": integration}
     # Begun anew each time: retention must not take a run for an old one while it finds its leads.
     begun = upsert(connection, run).values({**columns, "epoch": epoch, "created_at": now})
     begun = begun.on_conflict_do_update(index_elements=[*columns], set_={"created_at": now})

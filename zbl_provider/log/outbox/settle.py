@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from zbl_provider.delivery.outcome import Verdict
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
 from zbl_provider.log.storage.cipher import excerpt_place
@@ -58,7 +57,7 @@ def _lock(connection: Connection, numbers: list[int]) -> dict[int, Row[*tuple[An
 
 def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
     outcome = settlement.outcome
-    status = _status(settlement)
+    status = settlement.status
     ended_at = settlement.started_at + timedelta(seconds=outcome.seconds)
     return {
         "id": settlement.claimed.delivery_id,
@@ -72,13 +71,6 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
         "updated_at": ended_at,
         "delivered_at": ended_at if status is Status.DELIVERED else None,
     }
-
-
-def _status(settlement: Settlement) -> Status:
-    if settlement.due_at is not None:
-        return Status.RETRYING
-    delivered = settlement.outcome.verdict is Verdict.DELIVERED
-    return Status.DELIVERED if delivered else Status.ERROR
 
 
 def _attempt_row(

@@ -27,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 
 from zbl_provider.log.storage.blob import Joined
-from zbl_provider.log.storage.tables import Words, storable
+from zbl_provider.log.storage.tables import Words
+from zbl_provider.log.storage.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,6 +25,8 @@ from sqlalchemy import (
     text,
 )
 
+from zbl_provider.log.storage.text import storable
+
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Dialect
     from sqlalchemy.types import TypeEngine
@@ -85,13 +87,6 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         """Return what every database takes."""
         return storable(value)
-
-
-def storable(words: str | None) -> str | None:
-    """Return a text without NUL and lone surrogates."""
-    if words is None or words.isprintable():
-        return words
-    return words.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
 run = Table(

@@ -28,7 +28,7 @@ from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
 from pydantic import AfterValidator, Field
 
-from zbl_provider.log.storage.tables import storable
+from zbl_provider.log.storage.text import storable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.threads import own_thread
 

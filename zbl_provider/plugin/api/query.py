@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
-from zbl_provider.log.storage.tables import LARGEST_NUMBER, storable
+from zbl_provider.log.storage.tables import LARGEST_NUMBER
+from zbl_provider.log.storage.text import storable
 from zbl_provider.plugin.api.access import Readable
 
 MOST_CHOSEN = 1000
@@ -33,7 +34,7 @@ _Instant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
 
 
 class Filter(BaseModel):
-    """The filters of the page; what is missing is not asked for. See `log.views.Query`."""
+    """The filters of the page; what is missing is not asked for. See `log.browse.model.Query`."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Row
-    from zbl_provider.log.model import RunKey
 
 Json = dict[str, Any]
 
@@ -44,7 +43,7 @@ def row(one: Row, editable: Collection[str]) -> Json:
         "created_at": moment(one.created_at),
         "updated_at": moment(one.updated_at),
         "delivered_at": moment(one.delivered_at),
-        "run": run(one.run),
+        "run": one.run.as_dict(),
         "may_resend": one.run.dag_id in editable,
     }
 
@@ -72,16 +71,6 @@ def bucket(one: Bucket) -> Json:
         "failed": one.failed,
         "p50_ms": one.p50_ms,
         "p95_ms": one.p95_ms,
-    }
-
-
-def run(key: RunKey) -> Json:
-    """Return a task instance, as Airflow's REST API names it."""
-    return {
-        "dag_id": key.dag_id,
-        "task_id": key.task_id,
-        "run_id": key.run_id,
-        "map_index": key.map_index,
     }
 
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, HTTPException
 
 from zbl_provider.log.model import RunKey
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.plugin.api import serialize
 from zbl_provider.plugin.api.access import Dags, Editor, Keeper, Tester, from_this_page
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Chosen, NotCleared, Now, in_error
@@ -36,7 +35,7 @@ def resend(chosen: Chosen, dags: Editor, log: Log, now: Now) -> dict[str, Any]:
         "count": found.count,
         "left": 0 if query is None else log.resendable(query),
         "unsendable": found.unsendable,
-        "runs": [serialize.run(key) for key in found.runs],
+        "runs": [key.as_dict() for key in found.runs],
     }
 
 
