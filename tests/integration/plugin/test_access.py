@@ -9,6 +9,8 @@ from zbl_provider.log.model import RunKey, Status
 
 CHANGES = {
     "/zbl/api/resend": {"filter": {}},
+    "/zbl/api/send-now": {"filter": {}},
+    "/zbl/api/deliveries/1/payload": {},
     "/zbl/api/forget": {"runs": []},
     "/zbl/api/integrations/crm/hold": {},
     "/zbl/api/integrations/crm/resume": {},
@@ -50,7 +52,10 @@ def test_a_session_that_is_none_is_refused(site, cookie):
     """A forged session opens nothing (Contract 7.2)."""
     forged = site.as_(None)
     forged.cookies.set("_token", cookie)
-    assert forged.get("/zbl/api/deliveries").status_code in {401, 403}
+    assert forged.get("/zbl/api/deliveries").status_code == 401
+    answer = forged.get("/zbl/", headers={"Accept": "text/html"})
+    assert answer.status_code == 401
+    assert "auth/login" in answer.text
 
 
 def test_a_browser_without_a_login_is_shown_where_to_sign_in(site):

@@ -17,7 +17,7 @@ from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Query, 
 from zbl_provider.log.browse.selection import CLOCKS_DIFFER, by_index, conditions, first_since
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage.bulk import among
-from zbl_provider.log.storage.cipher import UnreadableError, excerpt_place
+from zbl_provider.log.storage.cipher import UnreadableError, excerpt_place, payload_place
 from zbl_provider.log.storage.engine import name_of, reading
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.storage.tables import LARGEST_NUMBER, attempt, delivery, run
@@ -97,6 +97,22 @@ class Reader:
             sendable = bool(connection.scalar(rests))
         made = tuple(self._attempt(one, found.webhook_id) for one in attempts)
         return Detail(_row(found), made, sendable)
+
+    @retried
+    def payload(self, delivery_id: int) -> bytes | None:
+        """
+        Return the body of one lead's requests (Contract 8.8); None if it was cleared, or never was.
+
+        :raises UnreadableError: no key at hand reads it, or it is not this lead's (Contract 7.6)
+        """
+        wanted = select(delivery.c.webhook_id, delivery.c.payload).where(
+            delivery.c.id == delivery_id
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(wanted).one_or_none()
+        if found is None or found.payload is None:
+            return None
+        return self._seal.open(found.payload, payload_place(found.webhook_id))
 
     @retried
     def funnel(self, query: Query) -> dict[Status, int]:

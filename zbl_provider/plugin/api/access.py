@@ -125,8 +125,15 @@ def tester(name: Annotated[str, Depends(own_thread(keeper))], user: GetUserDep) 
 
     :raises HTTPException: 403 if connections are not tested here, or not by this user
     """
+    if problem := untestable(user, name):
+        raise HTTPException(403, problem)
+    return name
+
+
+def untestable(user: BaseUser, name: str) -> str | None:
+    """Return why a user may not send a test lead with a connection; None if nothing forbids it."""
     if conf.get("core", "test_connection", fallback="Disabled").strip().lower() != "enabled":
-        raise HTTPException(403, "Testing connections is off: see [core] test_connection.")
+        return "Testing connections is off: see [core] test_connection."
     manager = get_auth_manager()
     multi_team = conf.getboolean("core", "multi_team", fallback=False)
     details = ConnectionDetails(
@@ -137,8 +144,8 @@ def tester(name: Annotated[str, Depends(own_thread(keeper))], user: GetUserDep) 
         manager.is_authorized_connection(method="POST", user=user)
         and manager.is_authorized_connection(method="GET", details=details, user=user)
     ):
-        raise HTTPException(403, f"You may not test the connection {name}.")
-    return name
+        return f"You may not test the connection {name}."
+    return None
 
 
 async def from_this_page(request: Request) -> None:

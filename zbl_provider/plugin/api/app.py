@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from jwt import InvalidTokenError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
@@ -80,6 +81,9 @@ class Headers:
 
 async def _refused(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)  # noqa: S101
+    if isinstance(problem.__context__, InvalidTokenError):
+        # A session that is none, to Airflow a 403: who has it is to sign in, like anybody without.
+        problem = HTTPException(401, "Your session is not valid. Sign in to Airflow again.")
     if problem.status_code == 401 and "text/html" in request.headers.get("accept", ""):  # noqa: PLR2004
         return assets.sign_in(request)
     return await http_exception_handler(request, problem)

@@ -68,6 +68,12 @@ class Chosen(BaseModel):
     filter: Filter | None = None
 
 
+class Hastening(Chosen):
+    """Which waiting leads to send now: some by number, or all that the filters find."""
+
+    after: int = Field(default=0, ge=0, le=LARGEST_NUMBER)
+
+
 class TaskInstance(BaseModel):
     """A task instance, as Airflow's REST API names it."""
 

@@ -87,8 +87,8 @@ function controls(one, changed) {
     kept
       ? h("button", { type: "button", class: "button primary", "data-focus": `hold-${one.name}`, onclick: () => resume(one, changed) }, "Resume")
       : h("button", { type: "button", class: "button", "data-focus": `hold-${one.name}`, onclick: () => hold(one, changed) }, "Hold…"),
-    h("button", { type: "button", class: "button", "data-focus": `test-${one.name}`, onclick: (event) => test(one, event.currentTarget) }, "Send test lead"),
-  ];
+    one.may_test && h("button", { type: "button", class: "button", "data-focus": `test-${one.name}`, onclick: (event) => test(one, event.currentTarget) }, "Send test lead"),
+  ].filter(Boolean);
 }
 
 const path = (one, act) => `integrations/${encodeURIComponent(one.name)}/${act}`;

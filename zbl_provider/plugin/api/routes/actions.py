@@ -3,14 +3,21 @@
 from collections.abc import Collection
 from typing import Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from fastapi import APIRouter, Depends, HTTPException
 
+from zbl_provider.exceptions import ZblError
+from zbl_provider.log.browse.model import Query, Row
 from zbl_provider.log.model import RunKey
+from zbl_provider.log.storage.cipher import UnreadableError
 from zbl_provider.log.store import DeliveryLog
+from zbl_provider.plugin.api import curl
 from zbl_provider.plugin.api.access import Dags, Editor, Keeper, Tester, from_this_page
+from zbl_provider.plugin.api.audit import record
 from zbl_provider.plugin.api.deps import Log
-from zbl_provider.plugin.api.query import Chosen, NotCleared, Now, in_error
+from zbl_provider.plugin.api.query import Chosen, Hastening, NotCleared, Now, Number, in_error
 from zbl_provider.plugin.api.threads import OwnThreadRoute, Threads
 
 routes = APIRouter(dependencies=[Depends(from_this_page)], route_class=OwnThreadRoute)
@@ -20,23 +27,59 @@ _TESTS = Threads(count=2, waiting=4, seconds=30)
 
 
 @routes.post("/resend")
-def resend(chosen: Chosen, dags: Editor, log: Log, now: Now) -> dict[str, Any]:
+def resend(chosen: Chosen, dags: Editor, user: GetUserDep, log: Log, now: Now) -> dict[str, Any]:
     """
     Mark leads to be sent again, and name the task instances that the page is to clear.
 
     The page clears them through Airflow's own REST API, with the user's own session: so Airflow
     decides whether it may, writes its audit log, and no token is passed on by this process.
     """
-    if (chosen.ids is None) == (chosen.filter is None):
-        raise HTTPException(422, "Name ids or a filter.")
-    query = None if chosen.filter is None else in_error(chosen.filter.query(dags))
-    found = log.resend(_allowed(chosen.ids or [], dags, log) if query is None else query, now)
+    meant = _meant(chosen, dags, log)
+    query = in_error(meant) if isinstance(meant, Query) else None
+    record(user, "resend", **_recorded(chosen))
+    found = log.resend(meant if query is None else query, now)
     return {
         "count": found.count,
         "left": 0 if query is None else log.resendable(query),
         "unsendable": found.unsendable,
         "runs": [key.as_dict() for key in found.runs],
     }
+
+
+@routes.post("/send-now")
+def send_now(
+    chosen: Hastening, dags: Editor, user: GetUserDep, log: Log, now: Now
+) -> dict[str, Any]:
+    """Have leads that wait be due now, and name the task instances to clear (Contract 3.5)."""
+    meant = _meant(chosen, dags, log)
+    record(user, "send_now", **_recorded(chosen))
+    found = log.send_now(meant, now, after=chosen.after)
+    return {
+        "count": found.count,
+        "after": found.after,
+        "runs": [key.as_dict() for key in found.runs],
+    }
+
+
+@routes.post("/deliveries/{delivery_id}/payload")
+def payload(delivery_id: Number, dags: Editor, user: GetUserDep, log: Log) -> dict[str, Any]:
+    """
+    Return what is sent of one lead, decrypted, for whoever may edit its Dag (Contract 8.8).
+
+    A change in that it leaves a record: who has looked is in Airflow's audit log.
+    """
+    found = log.reader.delivery(delivery_id)
+    if found is None or found.row.run.dag_id not in dags:
+        raise HTTPException(404, "There is no such lead of a Dag that you may edit.")
+    # By its number: its own id would outlive its erasure.
+    record(user, "payload", of=found.row.run, lead=delivery_id, integration=found.row.integration)
+    try:
+        body = log.reader.payload(delivery_id)
+    except UnreadableError as problem:
+        raise HTTPException(409, f"It cannot be read: {problem}") from None
+    if body is None:
+        raise HTTPException(410, "The log no longer has what was sent of this lead, or never had.")
+    return {"payload": body.decode("utf-8", "replace")} | _request(found.row, body)
 
 
 @routes.post("/forget")
@@ -51,33 +94,62 @@ def forget(cleared: NotCleared, dags: Editor, log: Log, now: Now) -> dict[str, i
 @routes.post("/integrations/{name}/hold")
 def hold(name: Keeper, user: GetUserDep, log: Log, now: Now) -> dict[str, str]:
     """Have the integration's leads recorded and not sent."""
+    record(user, "hold", integration=name)
     log.hold(name, user.get_name(), now)
     return {"message": f"{name} is held."}
 
 
 @routes.post("/integrations/{name}/resume")
-def resume(name: Keeper, log: Log) -> dict[str, str]:
+def resume(name: Keeper, user: GetUserDep, log: Log) -> dict[str, str]:
     """Have the integration's leads sent again."""
+    record(user, "resume", integration=name)
     log.resume(name)
     return {"message": f"{name} is resumed."}
 
 
 @routes.post("/integrations/{name}/test")
-async def test(name: Tester) -> dict[str, Any]:
+async def test(name: Tester, user: GetUserDep) -> dict[str, Any]:
     """Send one test lead, as the Test button of the connection does (Contract 1.6)."""
-    return await _TESTS.run(_test, name)
+    return await _TESTS.run(_test, name, user)
 
 
-def _test(name: str) -> dict[str, Any]:
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
+def _test(name: str, user: BaseUser) -> dict[str, Any]:
     from zbl_provider.hooks.webhook import WebhookHook
 
+    record(user, "test", integration=name)
     try:
         delivered, message = WebhookHook(name).test_connection()
     except AirflowNotFoundException:
         raise HTTPException(404, f"There is no connection {name} any more.") from None
     return {"delivered": delivered, "message": message}
+
+
+def _request(row: Row, body: bytes) -> dict[str, Any]:
+    """Return the names of the integration's headers, and the request as a curl command."""
+    from zbl_provider.hooks.webhook import WebhookHook
+
+    try:
+        destination = WebhookHook(row.integration).destination
+    except (ZblError, AirflowException):  # gone, or such that nothing can be sent with it
+        return {"headers": None, "curl": None}
+    text = body.decode("utf-8", "replace")
+    return {
+        "headers": [name for name, _ in destination.headers],
+        "curl": curl.command(destination, row.webhook_id, text),
+    }
+
+
+def _meant(chosen: Chosen, dags: Dags, log: DeliveryLog) -> Query | Collection[int]:
+    if (chosen.ids is None) == (chosen.filter is None):
+        raise HTTPException(422, "Name ids or a filter.")
+    if chosen.filter is not None:
+        return chosen.filter.query(dags)
+    return _allowed(chosen.ids or [], dags, log)
+
+
+def _recorded(chosen: Chosen) -> dict[str, Any]:
+    """Return what was chosen, without the id of a person's lead: it would outlive an erasure."""
+    return chosen.model_dump(mode="json", exclude_none=True, exclude={"filter": {"lead_id"}})
 
 
 def _allowed(ids: list[int], dags: Dags, log: DeliveryLog) -> Collection[int]:

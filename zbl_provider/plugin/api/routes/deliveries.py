@@ -10,9 +10,10 @@ from fastapi import APIRouter, HTTPException
 from fastapi import Query as FromUrl
 from fastapi.responses import StreamingResponse
 
+from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin.api import export, serialize
-from zbl_provider.plugin.api.access import Editable, Readable
+from zbl_provider.plugin.api.access import Dags, Editable, Readable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked, Now, Number, in_error
 from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
@@ -73,8 +74,17 @@ def activity(
 @routes.get("/resendable")
 def resendable(query: Asked, editable: Editable, log: Log) -> dict[str, int]:
     """Return how many leads in error a resend of all would send."""
-    allowed = editable if query.dags is None else editable & query.dags
-    return {"count": log.resendable(in_error(replace(query, dags=allowed)))}
+    return {"count": log.resendable(in_error(_within(query, editable)))}
+
+
+@routes.get("/waiting")
+def waiting(query: Asked, editable: Editable, log: Log) -> dict[str, int]:
+    """Return how many leads that wait would be sent now, whatever status is filtered by."""
+    return {"count": log.count_waiting(replace(_within(query, editable), status=None))}
+
+
+def _within(query: Query, editable: Dags) -> Query:
+    return replace(query, dags=editable if query.dags is None else editable & query.dags)
 
 
 async def _in_own_threads(pieces: Iterator[str]) -> AsyncIterator[str]:

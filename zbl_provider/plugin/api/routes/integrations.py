@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter
 
 from zbl_provider.log.browse.model import Query, Totals
 from zbl_provider.log.model import Integration, Status
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.plugin.api.access import Dags, Readable, permitted
+from zbl_provider.plugin.api.access import Dags, Readable, permitted, untestable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked
 from zbl_provider.plugin.api.serialize import moment
@@ -27,7 +28,7 @@ def integrations(query: Asked, dags: Readable, user: GetUserDep, log: Log) -> li
     editable = permitted(user, log.reader.dags(), "PUT")
     return [
         _shown(states.get(one.integration, Integration(one.integration)), one)
-        | {"may_change": _within(log, one.integration, editable)}
+        | _rights(log, one.integration, editable, user)
         for one in _totals(log, query.since or _EVER, dags)
     ]
 
@@ -49,8 +50,9 @@ def _totals(log: DeliveryLog, since: datetime, dags: Dags | None) -> list[Totals
     ]
 
 
-def _within(log: DeliveryLog, integration: str, editable: Dags) -> bool:
-    return bool(editable) and log.reader.dags(integration=integration) <= editable
+def _rights(log: DeliveryLog, name: str, editable: Dags, user: BaseUser) -> dict[str, bool]:
+    may_change = bool(editable) and log.reader.dags(integration=name) <= editable
+    return {"may_change": may_change, "may_test": may_change and not untestable(user, name)}
 
 
 def _shown(state: Integration, totals: Totals) -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""The request of one lead as a curl command, in which every secret is a placeholder (1.5, 8.8)."""
+
+import re
+from shlex import quote
+
+from zbl_provider.delivery.destination import Destination
+
+_NO_WORD = re.compile(r"[^A-Z0-9]+")
+
+
+def command(destination: Destination, webhook_id: str, payload: str) -> str:
+    """
+    Return a command for a POSIX shell.
+
+    The URL's path and query, the values of headers and the signature are shell variables, for
+    whoever runs it to set.
+
+    :param destination: where the lead is sent
+    :param webhook_id: of the lead
+    :param payload: the body that was sent
+    """
+    lines = [
+        f'curl -X POST "{destination.origin}$ZBL_PATH"',
+        "-H 'Content-Type: application/json'",
+        f"-H {quote(f'webhook-id: {webhook_id}')}",
+        f"-H {quote(f'Idempotency-Key: {webhook_id}')}",
+        '-H "webhook-timestamp: $(date +%s)"',
+    ]
+    if destination.signing_secrets:
+        lines.append('-H "webhook-signature: $ZBL_SIGNATURE"')
+    lines += [f'-H {quote(f"{name}: ")}"${_variable(name)}"' for name, _ in destination.headers]
+    lines.append(f"--data-raw {quote(payload)}")
+    return " \\\n  ".join(lines)
+
+
+def _variable(header: str) -> str:
+    return f"ZBL_HEADER_{_NO_WORD.sub('_', header.upper())}"
