@@ -1,17 +1,12 @@
-r"""
+"""
 Every hour, send the leads that have qualified; tell people at once when some could not be sent.
 
 The alert goes by HTTPS, too: to a Zap or a scenario that writes to your chat, say, or to an on-call
 service. It says which integration, how many leads, what was answered, and where to look.
 
 ```sh
-airflow connections add zbl_leads \
-  --conn-uri 'postgresql://airflow:change-me@db.example.com/crm'
-airflow connections add newsletter --conn-type zbl_webhook \
-  --conn-host 'https://newsletter.example.com/api/subscribers' \
-  --conn-extra '{"secret_headers": {"X-Api-Key": "change-me"}}'
-airflow connections add zbl_alerts --conn-type zbl_webhook \
-  --conn-host 'https://hook.eu2.make.com/ponmlkjihgfedcba'
+airflow connections import zbl_alert_and_resend.connections.yaml
+airflow dags reserialize
 airflow dags unpause zbl_alert_and_resend
 ```
 

@@ -1,4 +1,4 @@
-r"""
+"""
 Send leads seconds after they qualify, instead of with the next run of a schedule.
 
 A watcher in Airflow's triggerer looks at the table every five seconds and compares what it finds
@@ -6,10 +6,8 @@ with the delivery log. When there is something to send, it updates the asset, an
 Dag.
 
 ```sh
-airflow connections add zbl_leads \
-  --conn-uri 'postgresql://airflow:change-me@db.example.com/crm'
-airflow connections add sales --conn-type zbl_webhook \
-  --conn-host 'https://example.app.n8n.cloud/webhook/77aa-sales'
+airflow connections import zbl_event_driven.connections.yaml
+airflow dags reserialize
 airflow dags unpause zbl_event_driven
 ```
 

@@ -1,24 +1,12 @@
-r"""
+"""
 Every five minutes, send the leads that have qualified to several integrations at once.
 
 One query, one mapped task an integration; which leads each of them gets is said by the filters of
 its connection. A destination that fails turns its own task red and hinders none of the others.
 
 ```sh
-airflow connections add zbl_leads \
-  --conn-uri 'postgresql://airflow:change-me@db.example.com/crm'
-airflow connections add zapier --conn-type zbl_webhook \
-  --conn-host 'https://hooks.zapier.com/hooks/catch/123456/abcdef/' \
-  --conn-extra '{"min_score": 70}'
-airflow connections add make --conn-type zbl_webhook \
-  --conn-host 'https://hook.eu2.make.com/abcdefghijklmnop' \
-  --conn-extra '{"lists": ["Google Ads Campaign"]}'
-airflow connections add n8n --conn-type zbl_webhook \
-  --conn-host 'https://example.app.n8n.cloud/webhook/5f1e-lead' \
-  --conn-extra '{"field_filters": ["phone is not empty"], "max_rate": 5}'
-airflow connections add internal_api --conn-type zbl_webhook \
-  --conn-host 'https://leads.internal.example/v1/leads' \
-  --conn-extra '{"secret_headers": {"Authorization": "Bearer change-me"}}'
+airflow connections import zbl_fan_out.connections.yaml
+airflow dags reserialize
 airflow dags unpause zbl_fan_out
 ```
 

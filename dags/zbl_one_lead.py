@@ -1,15 +1,12 @@
-r"""
+"""
 Send one lead, as soon as an application asks for it through Airflow's REST API.
 
 The application passes the lead's id, and this Dag reads the row. So no personal data gets into
 Airflow's own database, which keeps the `conf` of each run in clear until the run is deleted.
 
 ```sh
-airflow connections add zbl_leads \
-  --conn-uri 'postgresql://airflow:change-me@db.example.com/crm'
-airflow connections add crm --conn-type zbl_webhook \
-  --conn-host 'https://crm.example.com/api/leads' \
-  --conn-extra '{"secret_headers": {"X-Api-Key": "change-me"}}'
+airflow connections import zbl_one_lead.connections.yaml
+airflow dags reserialize
 airflow dags unpause zbl_one_lead
 ```
 

@@ -1,13 +1,11 @@
-r"""
+"""
 Every five minutes, send the leads that have qualified to one integration.
 
 It needs the database and the integration; the query is in `qualified_leads.sql`:
 
 ```sh
-airflow connections add zbl_leads \
-  --conn-uri 'postgresql://airflow:change-me@db.example.com/crm'
-airflow connections add zbl_webhook_default --conn-type zbl_webhook \
-  --conn-host 'https://hooks.zapier.com/hooks/catch/123456/abcdef/'
+airflow connections import zbl_scheduled_pull.connections.yaml
+airflow dags reserialize
 airflow dags unpause zbl_scheduled_pull
 ```
 

@@ -28,17 +28,22 @@ PATH = "/examples/"
 # One process for all of them: each would spend seconds on importing Airflow. It takes the commands
 # as they are, but for the places that the connections lead to: those are on this machine.
 TYPE_ALL = """
-import json, shlex, sys
+import json, shlex, sys, tempfile, yaml
+from pathlib import Path
 from airflow.cli.cli_parser import get_parser
 asked = json.load(sys.stdin)
 for line in asked["lines"]:
     _, *words = shlex.split(line)
     typed = get_parser().parse_args(words)
-    if getattr(typed, "conn_uri", None):
-        typed.conn_uri = asked["leads"]
-    elif getattr(typed, "conn_type", None):
-        extra = json.loads(typed.conn_extra or "{}") | {"verify": asked["authority"]}
-        typed.conn_host, typed.conn_extra = asked["url"] + typed.conn_id, json.dumps(extra)
+    if words[:2] == ["connections", "import"]:
+        found = yaml.safe_load((Path(asked["folder"]) / typed.file).read_text())
+        for name, fields in found.items():
+            fields["host"] = asked["url"] + name
+            fields.setdefault("extra", {})["verify"] = asked["authority"]
+        found["zbl_leads"] = asked["leads"]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as changed:
+            yaml.safe_dump(found, changed)
+        typed.file = changed.name
     typed.func(typed)
 """
 TABLE = """
@@ -82,6 +87,7 @@ class Examples:
         lines = [line for dag in EXAMPLES for line in commands(documentation(dag))]
         asked = {
             "lines": list(dict.fromkeys(lines)),
+            "folder": str(EXAMPLES[0].parent),
             "url": self.receiver.url + PATH,
             "authority": self.authority,
             "leads": _airflow_uri(self.leads),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.exchange import Request
     from zbl_provider.delivery.transport import Transport
     from zbl_provider.leads.body import Body
+
+_SHORTEST_MASKED = 5
+# Such as leads, error, /leads, application/json; what could name a secret is not one of them.
+_EVERYDAY = re.compile(r"(?!.*(?:secret|token|pass|key))/?[a-z]{1,12}(/[a-z]{1,12})?")
 
 
 class WebhookHook(HttpHook):
@@ -231,9 +236,15 @@ def _extra(connection: Connection) -> str | None:
 
 
 def _mask(destination: Destination) -> None:
-    """Have Airflow mask what must not be shown, should anybody's code log it (Contract 1.5)."""
+    """
+    Have Airflow mask what must not be shown, should anybody's code log it (Contract 1.5).
+
+    Nothing of this provider logs it. An everyday word is left: Airflow would mask it wherever it
+    stands, in the level `error` of each line, too. Of texts under five characters it only warns.
+    """
     for secret in destination.secrets():
-        mask_secret(secret)
+        if len(secret) >= _SHORTEST_MASKED and not _EVERYDAY.fullmatch(secret):
+            mask_secret(secret)
 
 
 def _test_request(integration: str, body: Body | None) -> Request:

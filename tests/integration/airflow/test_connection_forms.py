@@ -1,6 +1,7 @@
 """One connection, in every form that Airflow knows, is one destination (Contract 1.2 and 1.3)."""
 
 import json
+import re
 import string
 import subprocess
 from dataclasses import replace
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from airflow.models.connection import Connection as ServerConnection
 from airflow.sdk import Connection as WorkerConnection
+from airflow.secrets.base_secrets import BaseSecretsBackend
 from airflow.secrets.environment_variables import EnvironmentVariablesBackend
 from airflow.secrets.local_filesystem import load_connections_dict
 from hypothesis import HealthCheck, example, given, settings
@@ -424,7 +426,8 @@ def test_an_export_that_airflow_cannot_import_is_refused(forget, tmp_path):
 def test_the_documented_variables_are_what_they_say(monkeypatch):
     """The environment variables of docs/connections.md lead where their text says (1.2)."""
     text = (ROOT / "docs" / "connections.md").read_text()
-    shell = [f"set -eu\n{''.join(blocks(text))}env -0"]
+    exports = "".join(block for block in blocks(text) if block.startswith("export "))
+    shell = [f"set -eu\n{exports}env -0"]
     done = subprocess.run(["sh", "-c", *shell], env={}, capture_output=True, text=True, check=True)
     for line in done.stdout.split("\0"):
         name, _, value = line.partition("=")
@@ -436,3 +439,37 @@ def test_the_documented_variables_are_what_they_say(monkeypatch):
         "https://hook.eu2.make.com/abcdef/",
     ]
     assert [one.filters.min_score for one in found] == [70, 70]
+
+
+BACKEND = {"conn_type": "zbl_webhook", "host": "https://crm.example.com/leads?key=abc"}
+
+
+def _json_blocks(name):
+    text = (ROOT / "docs" / name).read_text()
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        json.dumps(BACKEND | {"extra": {"min_score": 70}}),
+        # As Amazon's Secrets Manager backend hands JSON on: all parts, null where there is none.
+        json.dumps(dict.fromkeys(PARTS) | BACKEND | {"extra": {"min_score": 70}}),
+        json.dumps(BACKEND | {"port": "443", "extra": '{"min_score": "70"}'}),
+        *map(json.dumps, _json_blocks("connections.md")),
+        "zbl-webhook://https%3A%2F%2Fcrm.example.com%2Fleads%3Fkey%3Dabc?min_score=70",
+    ],
+)
+def test_what_a_secrets_backend_keeps_is_the_same_destination(side, value):
+    """JSON or URI, as backends of AWS, Google and Vault hand it on, lead to one request (1.2)."""
+
+    class Backend(BaseSecretsBackend):
+        def get_conn_value(self, conn_id, team_name=None):
+            return value
+
+    backend = Backend()
+    backend._set_connection_class(side)
+    found = destination_of(backend.get_connection("to_crm"))
+    assert found.url.replace(":443", "") == "https://crm.example.com/leads?key=abc"
+    assert found.filters.min_score == 70

@@ -241,6 +241,25 @@ def test_secrets_are_masked_in_the_logs_of_others(connect):
     assert not any(secret in str(redact(line)) for secret in SECRETS)
 
 
+def test_everyday_words_stay_readable_in_the_logs_of_others(connect, receiver, capsys):
+    """A header's value that is a word hides no word of a log, and a short one warns of nothing."""
+    headers = {"X-Kind": "leads", "X-Level": "error", "Accept": "application/json", "X-Tier": "a1"}
+    hook = connect({"secret_headers": headers}, host=f"{receiver.url}/leads")
+    assert hook.destination
+    line = "error: 3 leads, application/json, to /leads"
+    assert redact(line) == line
+    assert "too short" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "value", ["hunter22", "mysecret", "password", "Bearer abcdefgh", "a-b-c-d"]
+)
+def test_what_may_be_a_secret_is_masked(connect, value):
+    """What is no everyday word is hidden wherever it turns up (Contract 1.5)."""
+    assert connect({"secret_headers": {"X-Tier": value}}).destination
+    assert value not in str(redact(f"it was {value}"))
+
+
 def test_the_session_takes_certificate_and_proxy_from_the_connection_alone(connect):
     """`cert` and `proxies` count; the environment only if the connection says so (1.1, 2.5)."""
     with connect().get_conn() as session:
