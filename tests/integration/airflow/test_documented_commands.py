@@ -60,7 +60,13 @@ def airflow_commands() -> list[str]:
     """Return the documented commands of Airflow, each once."""
     lines = [line for document in DOCUMENTS for line in commands(document.read_text())]
     # They are typed without a terminal, and the leads' database is not there.
-    return list(dict.fromkeys(line for line in lines if line.startswith("airflow ")))
+    typed = list(dict.fromkeys(line for line in lines if line.startswith("airflow ")))
+    for file in sorted((ROOT / "docs/destinations").glob("*.yaml")):
+        (name,) = yaml.safe_load(file.read_text())
+        # The examples have integrations of the same names.
+        typed.append(f"airflow connections import --overwrite {file.name}")
+        typed.append(f"airflow zbl integrations show {name}")
+    return typed
 
 
 def yaml_blocks(document: Path) -> list[str]:
