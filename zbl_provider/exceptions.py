@@ -15,6 +15,7 @@ ZblError
  ├── LeadsDatabaseError        4.2  the leads' database gave no rows
  ├── TemporaryFileError        4.8  there is no room for the ids of a query
  ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
+ ├── IntegrationDown           8.7  one that gave ten leads in a row no answer, or 5xx
  ├── NotificationFailed        8.3  a notification that was not delivered
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
@@ -26,7 +27,10 @@ whoever raises one sees to that.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class ZblError(Exception):
@@ -193,6 +197,47 @@ class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, a
             f"{self.integration} is paused: {self.answer.rstrip('.')}. "
             f"{self.waiting} leads of this task wait. Put that right, then clear this task, or "
             "let the next run try: it sends one lead, and the others when that is delivered."
+        )
+
+
+class IntegrationDown(ZblError):  # noqa: N818 - a state of the integration, as in the contract
+    """
+    An integration whose leads are not tried until one that was tried is delivered (Contract 8.7).
+
+    :param integration: its connection id
+    :param since: since when it is down, aware
+    :param answer: its last answer, in words
+    :param waiting: how many leads of the task wait, none of them tried
+    :param next_at: when a lead that was tried is tried again, aware; None when none is left
+    """
+
+    def __init__(
+        self, integration: str, since: datetime, answer: str, waiting: int, next_at: datetime | None
+    ) -> None:
+        super().__init__(integration, since, answer, waiting, next_at)
+        self.integration = integration
+        self.since = since
+        self.answer = answer
+        self.waiting = waiting
+        self.next_at = next_at
+
+    def __str__(self) -> str:
+        return (
+            f"{self.integration} is down since {self.since:%Y-%m-%d %H:%M} UTC: "
+            f"{self.answer.rstrip('.')}. {self.waiting} leads of this task wait, and were not "
+            f"tried. {self._outlook}"
+        )
+
+    @property
+    def _outlook(self) -> str:
+        if self.next_at:
+            return (
+                "Nothing needs to be done: the leads that were tried go on, the next at "
+                f"{self.next_at:%H:%M:%S} UTC, and all go out when one is delivered."
+            )
+        return (
+            "Nothing is lost: the next run, or a clear of this task, tries one lead, and sends the "
+            "others when that is delivered."
         )
 
 

@@ -106,6 +106,16 @@ _OPTIONS: dict[str, Any] = {
         "example": "10.20.0.0/16, 192.168.7.0/24",
         "default": "",
     },
+    "outage_breaker": {
+        "description": (
+            "When ten leads in a row get no answer, or 5xx, try no more leads until one of those "
+            "that were tried is delivered. False tries every lead, whatever the destination does."
+        ),
+        "version_added": _VERSION_ADDED,
+        "type": "boolean",
+        "example": "False",
+        "default": "True",
+    },
     "payload_retention_days": {
         "description": (
             "Days after its delivery at which a lead's personal data is cleared from the "

@@ -136,6 +136,8 @@ def _line(name: str, state: Integration | None, totals: Totals | None) -> dict[s
 def _state(of: Integration) -> str:
     if of.held:
         return f"held by {of.held_by} since {instant(of.held_at)}"
+    if of.down:
+        return f"down since {instant(of.failing_since)}: {of.down_reason}"
     if of.paused:
         return f"paused since {instant(of.paused_at)}: it answers {of.paused_status}"
     return "sending"

@@ -1,14 +1,23 @@
-"""Whether a task may send to an integration: a person may hold it, its answers may pause it."""
+"""
+Whether a task may send to an integration.
+
+It opens for a person's hold, and after ten leads in a row that met one configuration error (8.6):
+then nothing is sent. It opens halfway while a destination is down (8.7): leads that were tried go
+on, and no other is tried.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from zbl_provider.delivery.outcome import Verdict, describe
+from zbl_provider.dispatch.outage import IN_A_ROW, News, OutageState
 from zbl_provider.exceptions import IntegrationPaused
 
 if TYPE_CHECKING:
@@ -17,8 +26,10 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.outcome import Outcome
-    from zbl_provider.log.model import Integration
+    from zbl_provider.log.model import Claimed, Integration
     from zbl_provider.log.store import DeliveryLog
+
+__all__ = ["CONFIGURATION_ERRORS", "IN_A_ROW", "Breaker", "Change", "ChangeKind"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +41,38 @@ CONFIGURATION_ERRORS = frozenset(
         HTTPStatus.GONE,
     }
 )
-IN_A_ROW = 10
+
+
+class ChangeKind(StrEnum):
+    """What the answers of an integration mean for all tasks that send to it."""
+
+    PAUSED = "paused"
+    DOWN = "down"
+    BACK = "back"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Change:
     """
-    What the answers of an integration mean for all tasks that send to it.
+    What the answers of an integration have changed (Contract 8.7).
 
-    :param paused_status: the status that pauses it; None when it is paused no longer
+    :param kind: it is paused, down, or back
+    :param integration: its connection id
+    :param since: since when it is so, aware
     :param answer: the answer that decided, in words
+    :param status: the status that pauses it; None for the other kinds
     """
 
-    paused_status: int | None
+    kind: ChangeKind
+    integration: str
+    since: datetime
     answer: str
+    status: int | None = None
 
 
 class Breaker:
     """
-    Opens for a hold, and after ten leads in a row that met one configuration error (8.6).
+    Lets leads through, or keeps them back, as people and the destination's answers decide.
 
     The breaker of a paused integration is half-open: it lets one lead through, the probe, closes
     when that is delivered, and opens otherwise. What it decides is written to the log by `record`,
@@ -60,23 +84,39 @@ class Breaker:
     :param log: the delivery log
     :param destination: the integration
     :param clock: gives the present time
+    :param outages: mind that the destination is down (`[zbl] outage_breaker`)
+    :param may_probe: of one that is down one lead may be tried, if none is left that was tried
     """
 
     def __init__(
-        self, log: DeliveryLog, destination: Destination, clock: Callable[[], datetime]
+        self,
+        log: DeliveryLog,
+        destination: Destination,
+        clock: Callable[[], datetime],
+        *,
+        outages: bool = True,
+        may_probe: bool = True,
     ) -> None:
         self._log = log
         self._destination = destination
         self._clock = clock
         self._integration = self._read()
+        if self._integration.down and not outages:
+            log.end_outage(destination.integration)
         self._refusals = 0
         self._refused: int | None = None  # with this status
         self._answer: str | None = None
-        self._unrecorded: Decision | None = None
+        self._unrecorded: deque[Change] = deque()
+        self._untold: deque[Change] = deque()
         self._version = 0  # counts what this task decided and wrote
-        self.half_open = self._integration.paused
+        self._half_open = self._integration.paused
         self.open = self.held is not None
         self.probe_due_at: datetime | None = None
+        self.outage = OutageState(outages)
+        self.outage.sync(self._integration)
+        self.outage.probing = self.down and may_probe
+        self.outage.failures = self._counted = self._integration.failures
+        self.outage.since = self._integration.failing_since
 
     @property
     def held(self) -> str | None:
@@ -93,6 +133,20 @@ class Breaker:
             )
         return None
 
+    @property
+    def down(self) -> bool:
+        """Whether no lead is tried for the first time (Contract 8.7)."""
+        return self.outage.down
+
+    @property
+    def half_open(self) -> bool:
+        """Whether one lead may be let through, to see whether it is delivered."""
+        return self._half_open or self.outage.probing
+
+    def admits(self, claimed: Claimed) -> bool:
+        """Tell whether a lead that was claimed may still be sent."""
+        return claimed.attempt > 1 or not self.down or self.half_open
+
     def paused(self, waiting: int) -> IntegrationPaused | None:
         """
         Return why nothing more is sent, as the error that the task ends with.
@@ -105,21 +159,28 @@ class Breaker:
             return None
         return IntegrationPaused(self._destination.integration, answer, waiting)
 
-    def attempted(self, outcome: Outcome, due_at: datetime | None) -> None:
+    def attempted(self, outcome: Outcome, due_at: datetime | None, number: int = 1) -> None:
         """
         Draw the conclusions from one attempt; they come in the order in which attempts end.
 
         :param outcome: how it ended
         :param due_at: when it is tried again, if it is
+        :param number: which attempt of its lead it was, from 1
         """
+        news = self.outage.attempted(outcome, number, self._clock())
+        if news is News.DOWN:
+            self._decide(ChangeKind.DOWN, outcome)
+        elif news is News.BACK:
+            self._decide(ChangeKind.BACK, outcome)
         if self.open:
             return
         if outcome.verdict is Verdict.DELIVERED:
             self._refusals = 0
-            if self.half_open:
-                self.half_open = False
-                self._decide(Decision(None, outcome.detail))
-        elif self.half_open:
+            if self._half_open:
+                self._half_open = False
+                if news is None:
+                    self._decide(ChangeKind.BACK, outcome)
+        elif self._half_open:
             self._answer, self.probe_due_at, self.open = outcome.detail, due_at, True
         elif outcome.verdict is Verdict.ERROR:
             self._refuse(outcome)
@@ -132,28 +193,57 @@ class Breaker:
         self._refused = outcome.status
         if self._refusals == IN_A_ROW:
             self._answer, self.open = outcome.detail, True
-            self._decide(Decision(outcome.status, outcome.detail))
+            self._decide(ChangeKind.PAUSED, outcome)
 
-    def _decide(self, decision: Decision) -> None:
-        self._unrecorded = decision
+    def _decide(self, kind: ChangeKind, outcome: Outcome) -> None:
+        since = self.outage.since if kind is ChangeKind.DOWN else None
+        change = Change(
+            kind,
+            self._destination.integration,
+            since or self._clock(),
+            outcome.detail,
+            outcome.status if kind is ChangeKind.PAUSED else None,
+        )
+        self._unrecorded.append(change)
         self._version += 1
 
     async def record(self) -> None:
         """Write to the log what the outcomes have decided, if anything; one call at a time."""
-        while decision := self._unrecorded:
-            await asyncio.to_thread(self._write, decision)
+        while self._unrecorded:
+            change = self._unrecorded[0]
+            is_first, integration = await asyncio.to_thread(self._write, change)
             self._version += 1
-            if self._unrecorded is decision:
-                self._unrecorded = None
+            self._unrecorded.popleft()
+            if is_first:
+                self._untold.append(change)
+            if not self._unrecorded:
+                self.outage.sync(integration)  # it is not down if another task delivers meanwhile
 
-    def _write(self, decision: Decision) -> None:
-        name = self._destination.integration
-        if decision.paused_status:
-            self._log.pause(name, decision.paused_status, self._clock())
-            logger.warning("%d leads in a row: %s. %s is paused.", IN_A_ROW, decision.answer, name)
+    def _write(self, change: Change) -> tuple[bool, Integration]:
+        """Return whether this task is the first that has found it out, and what the log says."""
+        name, log = change.integration, self._log
+        if change.kind is ChangeKind.PAUSED:
+            is_first = log.pause(name, change.status or 0, self._clock())
+            logger.warning("%d leads in a row: %s. %s is paused.", IN_A_ROW, change.answer, name)
+        elif change.kind is ChangeKind.DOWN:
+            is_first = log.begin_outage(name, change.since, change.answer, self._clock())
+            if is_first:
+                logger.warning("%d leads in a row: %s. %s is down.", IN_A_ROW, change.answer, name)
         else:
-            self._log.unpause(name)
-            logger.info("%s has taken a lead: it is no longer paused.", name)
+            is_first = [log.unpause(name), log.end_outage(name)] != [False, False]
+            logger.info("%s has taken a lead: it is back.", name)
+        return is_first, self._read()
+
+    def changes(self) -> list[Change]:
+        """Take what this task was the first to find out, to be told to people once."""
+        changes, self._untold = list(self._untold), deque()
+        return changes
+
+    def remember(self) -> None:
+        """Leave the row of failures to the next task, where it is not long enough yet."""
+        failures, name = self.outage.failures, self._destination.integration
+        if not self.down and failures != self._counted:
+            self._log.note_failures(name, failures, self.outage.since)
 
     async def watch(self) -> None:
         """See once whether somebody else has held, paused or resumed the integration."""
@@ -173,13 +263,13 @@ class Breaker:
             # It may have been read before this task's own decision was written: that stands, and
             # the next look tells of later ones. A hold is another person's, and always counts.
             integration = replace(
-                integration,
-                paused_at=self._integration.paused_at,
-                paused_status=self._integration.paused_status,
+                self._integration, held_at=integration.held_at, held_by=integration.held_by
             )
-        elif not integration.paused:
-            self.half_open = False
-        elif not self.half_open:
-            self.open = True
+        else:
+            self.outage.sync(integration)
+            if not integration.paused:
+                self._half_open = False
+            elif not self._half_open:
+                self.open = True
         self._integration = integration
         self.open = self.open or self.held is not None

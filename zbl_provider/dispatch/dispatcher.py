@@ -22,15 +22,17 @@ from zbl_provider.dispatch.breaker import Breaker
 from zbl_provider.dispatch.drain import Drain
 from zbl_provider.dispatch.feeder import Feed
 from zbl_provider.dispatch.report import Report
+from zbl_provider.exceptions import IntegrationDown
 from zbl_provider.log.model import OPEN, Status
 from zbl_provider.log.outbox.decision import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
+    from zbl_provider.dispatch.breaker import Change
     from zbl_provider.dispatch.intake import Unreadable
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.leads.lead import Lead
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RECHECK = timedelta(seconds=5)  # while another task holds what this one waits for
+_DOWN_RECHECK = timedelta(seconds=10)  # a request takes so long, and the wait is for one
+_SINGLE_DOWN_RECHECK = timedelta(minutes=1)  # there may be a thousand tasks with a lead each
 _HELD_RECHECK = timedelta(minutes=5)
 
 
@@ -53,6 +57,7 @@ class Policy:
     :param resend_all: a clear sends delivered leads again, too (Contract 4.5)
     :param wait_for_retries: stay until every lead is settled (Contract 4.7)
     :param only_own: mind this run's leads alone, not all that is due (Contract 4.6)
+    :param outages: try no more leads while the destination is down (Contract 8.7)
     """
 
     schedule: Schedule
@@ -60,6 +65,7 @@ class Policy:
     resend_all: bool = False
     wait_for_retries: bool = True
     only_own: bool = False
+    outages: bool = True
 
 
 def utc_now() -> datetime:
@@ -77,6 +83,8 @@ class Dispatcher:
     :param policy: the operator's decisions
     :param clock: gives the present time; a parameter so that tests can set it
     :param observe: told of each group of attempts that is settled, such as for metrics
+    :param tell: told when the integration is down, paused or back, if this task is the first that
+        has found it out (Contract 8.7)
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class Dispatcher:
         policy: Policy,
         clock: Callable[[], datetime] = utc_now,
         observe: Observer | None = None,
+        tell: Callable[[Change], None] | None = None,
     ) -> None:
         self.log = log
         self.destination = destination
@@ -95,6 +104,7 @@ class Dispatcher:
         self.policy = policy
         self.clock = clock
         self.observe = observe
+        self.tell = tell
         self._run: Run | None = None
         self._draining: Drain | None = None
         self._stopping = False
@@ -111,6 +121,8 @@ class Dispatcher:
         epoch: int,
         found: Iterable[Lead | Unreadable] = (),
         task_try: TaskTry | None = None,
+        *,
+        resumed: bool = False,
     ) -> Report:
         """
         Enrol what was found, send all that is due, and say what is left.
@@ -119,6 +131,8 @@ class Dispatcher:
         :param epoch: Airflow's ``max_tries``; when it changes, the task was cleared (Contract 4.5)
         :param found: leads to enrol; none when the run has enrolled them before
         :param task_try: Airflow's try of the task; shows all other clears (Contract 4.10)
+        :param resumed: it goes on after a wait: of a destination that is down it tries no lead that
+            was not tried (Contract 8.7)
         :return: where the run stands
         """
         run = self.log.begin(key, self.destination.integration, epoch, self.clock(), task_try)
@@ -131,16 +145,34 @@ class Dispatcher:
             # round, another task could resend what the clear was meant to correct.
             feed.finish()
             self._reopen(run, epoch)
-        breaker = Breaker(self.log, self.destination, self.clock)
+        breaker = Breaker(
+            self.log,
+            self.destination,
+            self.clock,
+            outages=self.policy.outages,
+            may_probe=run.cleared or not resumed,
+        )
         if not breaker.open:
-            self._draining = self._drain(run, breaker)
-            if self._stopping:
-                self._draining.stop()
-            self._draining.run(feed)
-            breaker.look()
+            self._send(run, breaker, feed)
         else:
             feed.finish()
         return self._report(run, feed, breaker)
+
+    def _send(self, run: Run, breaker: Breaker, feed: Feed) -> None:
+        self._draining = self._drain(run, breaker)
+        if self._stopping:
+            self._draining.stop()
+        try:
+            self._draining.run(feed)
+        finally:
+            self._tell(breaker.changes())
+        breaker.look()
+        breaker.remember()
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if self.tell:
+                self.tell(change)
 
     def end(self) -> None:
         """Note that the task is told how its run ended: what comes after it is a clear (4.10)."""
@@ -182,6 +214,7 @@ class Dispatcher:
             breaker=breaker,
             clock=self.clock,
             observe=self.observe,
+            tell=self._tell,
         )
 
     def _reopen(self, run: Run, epoch: int) -> None:
@@ -209,15 +242,35 @@ class Dispatcher:
         counts = self.log.counts(run)
         paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
         refused = paused and breaker.open
-        due_at = breaker.probe_due_at if refused else self._due_at(run, counts, breaker)
+        down = None if paused or breaker.held else self._down(counts, breaker)
+        if refused:
+            due_at = breaker.probe_due_at
+        elif down:
+            recheck = _SINGLE_DOWN_RECHECK if self.policy.only_own else _DOWN_RECHECK
+            due_at = down.next_at and max(down.next_at, self.clock() + recheck)
+        else:
+            due_at = self._due_at(run, counts, breaker)
         return Report(
             counts=counts,
             skipped=feed.skipped,
             repeated=feed.repeated,
             held=breaker.held,
             paused=paused,
+            down=down,
             due_at=due_at if self.policy.wait_for_retries else None,
             failed=tuple(self.log.first_failed(run)),
+        )
+
+    def _down(self, counts: Mapping[Status, int], breaker: Breaker) -> IntegrationDown | None:
+        """Return why leads of the run are not tried, if their destination is down (8.7)."""
+        waiting = counts.get(Status.PENDING, 0)
+        if not (breaker.down and waiting):
+            return None
+        outage = self.log.outage(self.destination.integration, self.clock())
+        if outage is None:  # somebody has ended it since
+            return None
+        return IntegrationDown(
+            self.destination.integration, outage.since, outage.reason, waiting, outage.next_at
         )
 
     def _due_at(self, run: Run, counts: Mapping[Status, int], breaker: Breaker) -> datetime | None:

@@ -19,14 +19,14 @@ from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import OPEN, Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
-    from zbl_provider.dispatch.breaker import Breaker
+    from zbl_provider.dispatch.breaker import Breaker, Change
     from zbl_provider.dispatch.feeder import Feed
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Claimed, Run
@@ -51,6 +51,7 @@ class Drain:
     :param breaker: opens when nothing more may be sent
     :param clock: gives the present time
     :param observe: told of each group of attempts that is settled
+    :param tell: told, within a second or so, what the answers have changed for all tasks
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class Drain:
         only_own: bool,
         breaker: Breaker,
         clock: Callable[[], datetime],
+        tell: Callable[[Sequence[Change]], None],
         observe: Observer | None = None,
     ) -> None:
         self._log = log
+        self._tell = tell
         self._run = run
         self._destination = destination
         self._guard = guard
@@ -160,6 +163,7 @@ class Drain:
         while not self._over:
             await asyncio.sleep(_WATCH_SECONDS)
             await self._breaker.watch()
+            await asyncio.to_thread(self._tell, self._breaker.changes())
         self._supply.wake()
 
     async def _claim_and_send(self, transport: Transport) -> None:
@@ -178,6 +182,9 @@ class Drain:
             if self._over:
                 self._supply.put_back(claimed)  # it is given back with the rest
                 return
+            if not self._breaker.admits(claimed):
+                self._supply.refuse(claimed)
+                continue
             if claimed.lease_until - self._clock() < timedelta(seconds=1.5 * DEADLINE_SECONDS):
                 # Another worker could claim it while it is under way.
                 await self._supply.release([claimed])
@@ -204,7 +211,7 @@ class Drain:
         due_at = None
         if outcome.verdict is Verdict.RETRY:
             due_at = self._schedule.next_attempt(claimed.attempt, outcome, self._clock())
-        self._breaker.attempted(outcome, due_at)
+        self._breaker.attempted(outcome, due_at, claimed.attempt)
         self._progress.attempted(claimed, outcome, due_at)
         return Settlement(claimed=claimed, outcome=outcome, started_at=started_at, due_at=due_at)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from zbl_provider.exceptions import IntegrationPaused
+    from zbl_provider.exceptions import IntegrationDown, IntegrationPaused
     from zbl_provider.log.model import Failed
 
 _LEADS_NAMED = 3
@@ -32,6 +32,7 @@ class Report:
     :param repeated: rows found now whose id another row had before them (Contract 4.8)
     :param held: who keeps the leads back, and how they are let go; None when nobody does
     :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
+    :param down: why leads are not tried, if the destination is down (Contract 8.7)
     :param due_at: when to dispatch again; None when the run has no more to do
     :param failed: the first of its leads in ``error`` or ``invalid``
     """
@@ -41,18 +42,21 @@ class Report:
     repeated: int
     held: str | None
     paused: IntegrationPaused | None
+    down: IntegrationDown | None
     due_at: datetime | None
     failed: tuple[Failed, ...]
 
     def failure(self, integration: str) -> str | None:
         """
-        Say why the task fails: one message (Contract 4.7 and 8.6).
+        Say why the task fails: one message (Contract 4.7, 8.6 and 8.7).
 
         :param integration: the connection id
         :return: None when it does not fail
         """
         failed = {status: self.counts.get(status, 0) for status in (Status.ERROR, Status.INVALID)}
         reasons = [str(self.paused)] if self.paused else []
+        if self.down and self.down.next_at is None:
+            reasons.append(str(self.down))
         if FAILED & self.counts.keys():
             total = sum(self.counts.values())
             reasons.append(

@@ -61,6 +61,7 @@ class Supply:
         self._rate = Rate(destination.max_rate)
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._refused: list[Claimed] = []
         self.in_flight = 0  # claimed, and neither settled nor released
         self.fed = True  # more may still be enrolled
 
@@ -68,6 +69,7 @@ class Supply:
         """Keep the senders supplied; return when nothing is due and nothing can become due."""
         limit = self._first_limit()
         while not self._is_over():
+            await self._release_refused()
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self.fed and self.in_flight == 0
             self._changed.clear()
@@ -80,6 +82,7 @@ class Supply:
                 run=self._run,
                 only_own=self._only_own,
                 probe=self._breaker.half_open,
+                retries_only=self._breaker.down and not self._breaker.half_open,
             )
             if claimed:
                 self._take(claimed)
@@ -100,6 +103,16 @@ class Supply:
     def put_back(self, claimed: Claimed) -> None:
         """Let a lead be given back with the rest."""
         self._ready.put_nowait(claimed)
+
+    def refuse(self, claimed: Claimed) -> None:
+        """Give a lead back that may not be tried now: its destination is down (8.7)."""
+        self._refused.append(claimed)
+        self._changed.set()
+
+    async def _release_refused(self) -> None:
+        if refused := self._refused:
+            self._refused = []
+            await self.release(refused)
 
     def close(self) -> None:
         """Give each sender a None, once."""
@@ -127,7 +140,7 @@ class Supply:
 
     async def spare_lease(self) -> timedelta | None:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
-        if self._rate.limited or self._breaker.half_open:
+        if self._rate.limited or self._breaker.half_open or self._breaker.down:
             return None
         for _ in range(_LOOKS):
             if self._is_over():
@@ -167,7 +180,7 @@ class Supply:
 
     def unsent(self) -> list[Claimed]:
         """Take all that no sender took."""
-        unsent = []
+        unsent, self._refused = self._refused, []
         while not self._ready.empty():
             if (claimed := self._ready.get_nowait()) is not None:
                 unsent.append(claimed)

@@ -11,6 +11,7 @@ from zbl_provider.log.model import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zbl_provider.dispatch.breaker import Change
     from zbl_provider.log.model import Settlement
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,20 @@ class Metrics:
                 Stats.incr(name, count, tags=self._tags)
         for settlement in settlements[:: len(settlements) // _TIMED + 1]:
             Stats.timing("zbl.attempt_ms", settlement.outcome.seconds * 1000, tags=self._tags)
+
+
+def outage(change: Change) -> None:
+    """
+    Count that an integration is down, paused or back; where Airflow sends no metrics, do nothing.
+
+    :param change: what has changed
+    """
+    try:
+        from airflow.sdk.observability.stats import Stats
+
+        Stats.incr(f"zbl.outage.{change.kind}", tags={"integration": change.integration})
+    except Exception:
+        logger.exception("Airflow takes no metrics: that %s is not counted.", change.kind)
 
 
 def metrics(integration: str) -> Metrics | None:

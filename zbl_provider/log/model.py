@@ -260,6 +260,10 @@ class Integration:
     :param held_by: who did
     :param paused_at: when it was paused for its answers, aware
     :param paused_status: the HTTP status it gave over and over
+    :param failures: leads in a row without an answer or with 5xx, while it is not down yet
+    :param failing_since: when the first of them failed, aware; of one that is down, since when
+    :param down_at: when it was found to be down, aware
+    :param down_reason: its last answer then, in words
     """
 
     name: str
@@ -267,6 +271,10 @@ class Integration:
     held_by: str | None = None
     paused_at: datetime | None = None
     paused_status: int | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    down_at: datetime | None = None
+    down_reason: str | None = None
 
     @property
     def held(self) -> bool:
@@ -277,6 +285,29 @@ class Integration:
     def paused(self) -> bool:
         """Whether it is paused until one lead is delivered, or somebody resumes it."""
         return self.paused_at is not None
+
+    @property
+    def down(self) -> bool:
+        """Whether no first attempt is made until one lead is delivered (Contract 8.7)."""
+        return self.down_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """
+    A destination that is down, as people ask for it (Contract 8.7).
+
+    :param since: when the first lead in the row failed, aware
+    :param reason: its last answer, in words
+    :param waiting: how many leads wait that were not tried
+    :param next_at: when a lead that was tried is tried again, aware; None when none is left, and
+        the next run tries one
+    """
+
+    since: datetime
+    reason: str
+    waiting: int
+    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

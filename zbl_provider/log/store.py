@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from zbl_provider.log.browse.reader import Reader
 from zbl_provider.log.model import Enrolment
-from zbl_provider.log.outbox import claim, holds, resend, runs, settle, standing
+from zbl_provider.log.outbox import claim, holds, outage, resend, runs, settle, standing
 from zbl_provider.log.outbox.claim import Lease
 from zbl_provider.log.outbox.decision import Rule
 from zbl_provider.log.outbox.enrol import Enroller
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Erased,
         Failed,
         Integration,
+        Outage,
         Reopened,
         Rotated,
         Run,
@@ -292,6 +293,7 @@ class DeliveryLog:
         run: Run,
         only_own: bool = False,
         probe: bool = False,
+        retries_only: bool = False,
     ) -> list[Claimed]:
         """
         Take leads that are due, so that nobody else has them until the lease runs out.
@@ -306,7 +308,9 @@ class DeliveryLog:
         :param run: the run that sends them; from now on they are its own, too
         :param only_own: leave alone what is not the run's own already (Contract 4.6), but for what
             was due so long ago that its own task does not come (Contract 4.11)
-        :param probe: should the integration be paused, take one lead to try it with (Contract 8.6)
+        :param probe: should the integration be paused, or down with no lead left that was tried,
+            take one lead to try it with (Contract 8.6 and 8.7)
+        :param retries_only: take leads alone that were tried, as of one that is down (Contract 8.7)
         :return: the leads, the longest due first as far as ``limit`` chooses
         """
         held = Lease.begin(now, lease)
@@ -320,6 +324,7 @@ class DeliveryLog:
                 now=now,
                 only_own=only_own,
                 probe=probe,
+                retries_only=retries_only,
             )
         claimed, unreadable = claim.read(rows, self._seal, held)
         if unreadable:
@@ -476,10 +481,65 @@ class DeliveryLog:
             return holds.pause(connection, name, status, now)
 
     @retried
-    def unpause(self, name: str) -> None:
-        """End a pause, since a lead was delivered; a person's hold stays (Contract 8.6)."""
+    def unpause(self, name: str) -> bool:
+        """
+        End a pause, since a lead was delivered; a person's hold stays (Contract 8.6).
+
+        :param name: the connection id
+        :return: whether it was this call that ended it
+        """
         with self._engine.begin() as connection:
-            holds.unpause(connection, name)
+            return holds.unpause(connection, name)
+
+    @retried
+    def note_failures(self, name: str, failures: int, since: datetime | None) -> None:
+        """
+        Remember how many leads in a row have failed, so that the next task counts on (8.7).
+
+        :param name: the connection id; of one that is down nothing is counted
+        :param failures: leads in a row without an answer or with 5xx
+        :param since: when the first of them failed
+        """
+        with self._engine.begin() as connection:
+            outage.note_failures(connection, name, failures, since)
+
+    @retried
+    def begin_outage(self, name: str, since: datetime, reason: str, now: datetime) -> bool:
+        """
+        Note that a destination is down: no first attempt is made any more (Contract 8.7).
+
+        :param name: the connection id
+        :param since: when the first lead in the row failed; if one was delivered after that, the
+            destination is not down
+        :param reason: its last answer, in words
+        :param now: the present time
+        :return: whether it was this call that noted it
+        """
+        with self._engine.begin() as connection:
+            return outage.begin(connection, name, since, reason, now)
+
+    @retried
+    def end_outage(self, name: str) -> bool:
+        """
+        Note that a destination is back, since a lead was delivered (Contract 8.7).
+
+        :param name: the connection id
+        :return: whether it was this call that noted it
+        """
+        with self._engine.begin() as connection:
+            return outage.end(connection, name)
+
+    @retried
+    def outage(self, name: str, now: datetime) -> Outage | None:
+        """
+        Return how a destination is down, for whoever asks (Contract 8.7).
+
+        :param name: the connection id
+        :param now: the present time
+        :return: None when it is not
+        """
+        with reading(self._engine) as connection:
+            return outage.find(connection, name, now)
 
     @retried
     def erase(self, lead_id: str, now: datetime) -> Erased:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,8 +18,9 @@ class Occasion:
 
     Nothing in it is data of a lead, nor the text of an exception, which may quote some.
 
-    :param kind: ``task``, ``dag_run`` or ``deadline``
-    :param state: Airflow's word for the state of the task, or of the Dag run
+    :param kind: ``task``, ``dag_run``, ``deadline`` or ``integration``
+    :param state: Airflow's word for the state of the task, or of the Dag run; of an integration
+        ``down``, ``paused`` or ``back``
     :param task_id: the task; None where it is about the Dag run as a whole, as is all that follows
     :param map_index: of a mapped task
     :param try_number: Airflow's count of the task's runs
@@ -74,7 +75,12 @@ def occasion(context: Mapping[str, Any]) -> Occasion:
         return _of_run(context, run, "deadline")
     if "reason" in context or context.get("ti") is None:
         return _of_run(context, run, "dag_run")
-    return _of_task(context["ti"], run)
+    task = _of_task(context["ti"], run)
+    if outage := context.get("outage"):
+        # One try of a task may tell of several, and each is a notification of its own.
+        turn = f"{task.turn} {outage['integration']} {outage['since']}"
+        return replace(task, kind="integration", state=outage["event"], turn=turn)
+    return task
 
 
 def _of_run(context: Mapping[str, Any], run: object, kind: str) -> Occasion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
@@ -16,7 +17,7 @@ from zbl_provider.operators.link import LeadDeliveriesLink
 from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 IfDelivered = Literal["skip", "send"]
 OnClear = Literal["resend_errors", "resend_all"]
+OutageCallback = Callable[["Context"], Any]
 
 
 class DispatchOperator(BaseOperator):
@@ -46,6 +48,9 @@ class DispatchOperator(BaseOperator):
     :param log_conn_id: connection of the delivery log's database; `[zbl] delivery_log_conn_id` by
         default (templated)
     :param auth_type: `requests` authentication class, as of `HttpOperator`
+    :param on_outage_callback: notifiers, or other callables that take a context, as of
+        ``on_failure_callback``: called once each when the integration is down, paused, and back,
+        with ``outage`` in the context (Contract 8.7)
     :raises ScheduleError: for a schedule that cannot be
     """
 
@@ -63,6 +68,7 @@ class DispatchOperator(BaseOperator):
         wait_for_retries: bool = True,
         log_conn_id: str | None = None,
         auth_type: type[AuthBase] | None = None,
+        on_outage_callback: OutageCallback | Sequence[OutageCallback] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +79,7 @@ class DispatchOperator(BaseOperator):
         self.wait_for_retries = wait_for_retries
         self.log_conn_id = log_conn_id
         self.auth_type = auth_type
+        self.on_outage_callback = _as_list(on_outage_callback)
         self._active: Dispatcher | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -103,7 +110,7 @@ class DispatchOperator(BaseOperator):
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
-        return self._dispatch(context, tuple, skipped, repeated)
+        return self._dispatch(context, tuple, skipped, repeated, resumed=True)
 
     def on_kill(self) -> None:
         """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
@@ -133,15 +140,21 @@ class DispatchOperator(BaseOperator):
         find: Callable[[], Iterable[Lead | Unreadable]],
         skipped: int = 0,
         repeated: int = 0,
+        *,
+        resumed: bool = False,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
         with failing_for_good():
-            self._active = dispatcher = self._dispatcher()
+            self._active = dispatcher = self._dispatcher(context)
         with closing(dispatcher.log) as log:
             with self._ending(dispatcher), failing_for_good():
                 report = dispatcher.dispatch(
-                    _run_key(context), context["ti"].max_tries, find(), self._try(context)
+                    _run_key(context),
+                    context["ti"].max_tries,
+                    find(),
+                    self._try(context),
+                    resumed=resumed,
                 )
             found = {
                 "skipped": skipped + report.skipped,
@@ -175,12 +188,15 @@ class DispatchOperator(BaseOperator):
             dispatcher.end()
             raise
 
-    def _dispatcher(self) -> Dispatcher:
+    def _dispatcher(self, context: Context) -> Dispatcher:
+        from airflow.sdk.configuration import conf
+
         from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
         from zbl_provider.hooks.delivery_log import delivery_log
         from zbl_provider.hooks.metrics import metrics
         from zbl_provider.hooks.webhook import WebhookHook
         from zbl_provider.log.storage.retry import TASK_RETRY
+        from zbl_provider.operators.announcement import Announcement
 
         hook = WebhookHook(self.webhook_conn_id, auth_type=self.auth_type)
         for remark in hook.destination.remarks:
@@ -195,8 +211,10 @@ class DispatchOperator(BaseOperator):
                 resend_all=self.on_clear == "resend_all",
                 wait_for_retries=self.wait_for_retries,
                 only_own=self.only_own,
+                outages=conf.getboolean("zbl", "outage_breaker"),
             ),
             observe=metrics(self.webhook_conn_id),
+            tell=Announcement(context, self.on_outage_callback),
         )
 
     def _defer_until(self, report: Report, found: dict[str, int]) -> NoReturn:
@@ -218,6 +236,8 @@ class DispatchOperator(BaseOperator):
             self.log.warning(
                 "%s is held, and its leads with it. %s.", self.webhook_conn_id, report.held
             )
+        if report.down and report.down.next_at:
+            self.log.warning("%s", report.down)
 
     def _say_found(self, *, skipped: int, repeated: int) -> None:
         if skipped:
@@ -228,6 +248,14 @@ class DispatchOperator(BaseOperator):
                 "passes the filters and is valid counts; without one, the first.",
                 repeated,
             )
+
+
+def _as_list(
+    callbacks: OutageCallback | Sequence[OutageCallback] | None,
+) -> list[OutageCallback]:
+    if callbacks is None:
+        return []
+    return [callbacks] if callable(callbacks) else list(callbacks)
 
 
 def _run_key(context: Context) -> RunKey:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
 from pathlib import Path
@@ -425,3 +426,35 @@ def test_a_log_that_is_away_is_left_to_airflows_retries(leads, receiver, monkeyp
         _many(log_conn_id="away").execute(_context())
     assert MARKER not in str(problem.value)
     assert receiver.received == []
+
+
+def test_people_hear_once_that_a_destination_is_down_and_that_it_is_back(leads, receiver):
+    """`on_outage_callback` takes notifiers; one that fails stops nothing (Contract 8.7)."""
+    heard = []
+
+    def broken(_):
+        raise RuntimeError("the notifier's own trouble")
+
+    leads(*(_row(number) for number in range(40)))
+    receiver.answer = lambda _: Reply(503)
+    callbacks = [broken, lambda context: heard.append(context["outage"])]
+    operator = _many(schedule=(3, 60), on_outage_callback=callbacks)
+    with pytest.raises(TaskDeferred):
+        operator.execute(_context())
+    receiver.answer = lambda _: Reply()
+    time.sleep(3.1)
+    assert operator.resume(_context()) == {"delivered": 40}
+    assert [outage["event"] for outage in heard] == ["down", "back"]
+    assert {outage["integration"] for outage in heard} == {"zbl_webhook_default"}
+    assert "503" in heard[0]["reason"]
+
+
+def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
+    """It says since when, how many wait, and that the next run goes on (Contract 8.7)."""
+    leads(*(_row(number) for number in range(100)))
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(AirflowFailException, match=r"is down since .* leads of this task wait"):
+        _many(schedule=()).execute(_context())
+    assert len(receiver.received) < 40
+    receiver.answer = lambda _: Reply()
+    assert _many(schedule=()).execute(_context("next"))["delivered"] > 60

@@ -48,6 +48,7 @@ class Setup:
     authority: str
     clock: Clock = field(default_factory=Clock)
     extra: dict = field(default_factory=dict)
+    told: list = field(default_factory=list)
 
     def answer(self, answer: Callable[[Received], Reply]) -> None:
         self.receiver.answer = answer
@@ -65,19 +66,20 @@ class Setup:
             guard=LOOPBACK,
             policy=Policy(schedule=schedule, **policy),
             clock=self.clock,
+            tell=self.told.append,
         )
 
-    def dispatch(self, run="run 1", found=(), *, epoch=0, **policy):
+    def dispatch(self, run="run 1", found=(), *, epoch=0, resumed=False, **policy):
         """Dispatch leads given by id, or as leads."""
         leads = [lead(one) if isinstance(one, int) else one for one in found]
-        return self.dispatcher(**policy).dispatch(key(run), epoch, leads)
+        return self.dispatcher(**policy).dispatch(key(run), epoch, leads, resumed=resumed)
 
     def dispatch_to_the_end(self, run="run 1", found=(), **options):
         """Dispatch, move the clock to when the next attempt is due, and so on."""
         report = self.dispatch(run, found, **options)
         while report.due_at:
             self.clock.now = max(self.clock.now, report.due_at)
-            report = self.dispatch(run, **options)
+            report = self.dispatch(run, **options, resumed=True)
         return report
 
     @property

@@ -25,6 +25,7 @@ from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 ATTEMPTS = 3
+OUTAGE = ("begin_outage", "end_outage")
 WAIT = timedelta(seconds=60)
 IDS = [f"{number}" for number in range(6)]
 # What is kept back is sent from its row, if ever; what was delivered may have been cleared since.
@@ -122,8 +123,9 @@ class Histories(RuleBasedStateMachine):
         limit=st.integers(1, 4),
         only_own=st.booleans(),
         probe=st.booleans(),
+        retries_only=st.booleans(),
     )
-    def claim(self, name, limit, only_own, probe):
+    def claim(self, name, limit, only_own, probe, retries_only):
         before = {row.id: row for row in self.setup.rows()}
         state = self.log.integration(ZAPIER)
         claimed = self.log.claim(
@@ -134,6 +136,7 @@ class Histories(RuleBasedStateMachine):
             run=self.run_of(name),
             only_own=only_own,
             probe=probe,
+            retries_only=retries_only,
         )
         if state.held:
             assert claimed == [], "a held lead was claimed"
@@ -144,6 +147,9 @@ class Histories(RuleBasedStateMachine):
                 if row.status == Status.SENDING and row.due_at > self.setup.now
             ]
             assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
+        elif state.down:
+            self.check_outage(before.values(), claimed, probe=probe)
+        assert not retries_only or all(one.attempt > 1 for one in claimed)
         own = self.own(self.run_of(name))
         for one in claimed:
             old = before[one.delivery_id]
@@ -156,6 +162,14 @@ class Histories(RuleBasedStateMachine):
             assert one.body == f"{one.lead_id} {old.fingerprint}".encode()
         return self.given_out(claimed)
 
+    def check_outage(self, before, claimed, *, probe):
+        """Of a destination that is down only tried leads go on, or else one is tried (8.7)."""
+        tried = [row for row in before if row.status in OPEN and row.attempts]
+        if tried or not probe:
+            assert all(one.attempt > 1 for one in claimed), "a lead was tried for the first time"
+        else:
+            assert len(claimed) <= 1
+
     @rule(target=claims, name=runs)
     def crash(self, name):
         """All workers die: another has what they held as soon as their leases are over."""
@@ -166,6 +180,8 @@ class Histories(RuleBasedStateMachine):
         if self.kept_back:
             assert claimed == []
         else:
+            if self.log.integration(ZAPIER).down:
+                lost = {number for number in lost if before[number].attempts}
             assert lost <= {one.delivery_id for one in claimed}, "a lead was left with the dead"
         for one in claimed:
             assert one.attempt == before[one.delivery_id].attempts + 1, "a death cost an attempt"
@@ -276,16 +292,24 @@ class Histories(RuleBasedStateMachine):
             if row.id in self.own(run) and row.status in WAITING:
                 assert row.due_at > self.setup.now or row.due_at <= self.setup.now - ORPHANED
 
-    @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"]))
+    @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"] + 2 * [*OUTAGE]))
     def keep_back_or_let_go(self, change):
-        arguments = {"hold": ("ana", self.setup.now), "pause": (401, self.setup.now)}
+        now = self.setup.now
+        arguments = {
+            "hold": ("ana", now),
+            "pause": (401, now),
+            "begin_outage": (now, "answered 503", now),
+        }
         getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
         state = self.log.integration(ZAPIER)
         self.kept_back = state.held or state.paused
-        if change in arguments:
+        if change in {"hold", "pause"}:
             assert self.kept_back
+        if change in OUTAGE:
+            assert state.down == (change == "begin_outage")
         if change == "resume":
             assert not self.kept_back
+            assert not state.down
 
     @rule(seconds=st.sampled_from([0, 30, 61]))
     def retention(self, seconds):

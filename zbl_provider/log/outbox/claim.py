@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from sqlalchemy import bindparam, case, select, update
 
 from zbl_provider.log.model import ORPHANED, Claimed, Status
-from zbl_provider.log.outbox import holds
+from zbl_provider.log.outbox import holds, outage
 from zbl_provider.log.outbox.runs import join, own_ids
 from zbl_provider.log.storage.cipher import UnreadableError, payload_place
 from zbl_provider.log.storage.engine import take_turns
-from zbl_provider.log.storage.tables import delivery
+from zbl_provider.log.storage.tables import TRIED_SQL, delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,17 +61,26 @@ def claim(
     now: datetime,
     only_own: bool,
     probe: bool,
+    retries_only: bool,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return the rows that this lease holds from now on."""
     state = holds.find(connection, integration)
-    if state.held or (state.paused and not (probe and _idle(connection, integration, now))):
+    kept_back = state.held or state.paused or state.down
+    probing = bool(kept_back) and probe and _idle(connection, integration, now)
+    if state.held or (state.paused and not probing):
         return ()
+    if state.down and not state.paused:
+        # The leads that were tried go on; only when none of them is left another is tried.
+        retries_only = not probing or outage.any_tried(connection, integration)
+        limit = limit if retries_only else 1
     of_it = delivery.c.integration == integration
     order: tuple[ColumnElement[Any], ...] = (delivery.c.due_at, delivery.c.id)
     if state.paused:
         # A lead that was the probe before goes on to be it: else each would wait for its retries.
         order, limit = (delivery.c.attempts == 0, *order), 1
     due = select(delivery.c.id).where(of_it, delivery.c.due_at <= now).order_by(*order)
+    if retries_only:
+        due = due.where(TRIED_SQL)
     if not only_own:
         rows = _take(connection, due.limit(limit), lease, now)
         join(connection, run_id, [row.id for row in rows if row.run_id != run_id])

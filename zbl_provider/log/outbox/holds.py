@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, true, update
 
@@ -21,8 +21,21 @@ _KNOWN = (
     integration.c.held_by,
     integration.c.paused_at,
     integration.c.paused_status,
+    integration.c.failures,
+    integration.c.failing_since,
+    integration.c.down_at,
+    integration.c.down_reason,
 )
-_FREE = {"held_at": None, "held_by": None, "paused_at": None, "paused_status": None}
+_FREE: dict[str, Any] = {
+    "held_at": None,
+    "held_by": None,
+    "paused_at": None,
+    "paused_status": None,
+    "failures": 0,
+    "failing_since": None,
+    "down_at": None,
+    "down_reason": None,
+}
 
 
 def every(connection: Connection) -> list[Integration]:
@@ -60,9 +73,10 @@ def pause(connection: Connection, name: str, status: int, now: datetime) -> bool
     return bool(_write(connection, name, paused_at=now, paused_status=status, where=running))
 
 
-def unpause(connection: Connection, name: str) -> None:
-    """End a pause, and leave a person's hold."""
-    _write(connection, name, paused_at=None, paused_status=None)
+def unpause(connection: Connection, name: str) -> bool:
+    """End a pause, and leave a person's hold; tell whether it was paused."""
+    paused = integration.c.paused_at.is_not(None)
+    return bool(_write(connection, name, paused_at=None, paused_status=None, where=paused))
 
 
 def _write(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, false, func, select
 
 from zbl_provider.log.model import ERASED, ERASED_REASON, Status
-from zbl_provider.log.outbox import holds
+from zbl_provider.log.outbox import holds, outage
 from zbl_provider.log.outbox.decision import Known
 from zbl_provider.log.storage.bulk import among
-from zbl_provider.log.storage.tables import delivery, purged, run_delivery
+from zbl_provider.log.storage.tables import TRIED_SQL, delivery, purged, run_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -100,6 +100,8 @@ def overdue(connection: Connection, integration: str, before: datetime, now: dat
     if state.held or state.paused or connection.scalar(select(at_work)):
         return 0
     late = select(delivery.c.id).where(of_it, delivery.c.due_at < before).limit(_MANY)
+    if state.down and outage.any_tried(connection, integration):
+        late = late.where(TRIED_SQL)  # the others wait for one of these
     return connection.scalar(select(func.count()).select_from(late.subquery())) or 0
 
 

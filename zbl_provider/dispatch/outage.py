@@ -1,0 +1,95 @@
+"""How a task finds out that a destination is down, and what it sends meanwhile (Contract 8.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from zbl_provider.delivery.outcome import Verdict
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from zbl_provider.delivery.outcome import Outcome
+    from zbl_provider.log.model import Integration
+
+IN_A_ROW = 10
+
+
+class News(Enum):
+    """What an attempt has changed."""
+
+    DOWN = auto()
+    BACK = auto()
+
+
+@dataclass(slots=True)
+class OutageState:
+    """
+    The row of failures, and whether it was long enough; lives in the event loop's thread.
+
+    :param enabled: `[zbl] outage_breaker`
+    :param down: no first attempt is made until a lead is delivered
+    :param probing: one may be made all the same, if no lead is left that was tried
+    :param failures: leads in a row without an answer or with 5xx
+    :param since: when the first of them failed, aware
+    :param reason: the last answer, in words
+    """
+
+    enabled: bool
+    down: bool = False
+    probing: bool = False
+    failures: int = 0
+    since: datetime | None = None
+    reason: str = ""
+
+    def attempted(self, outcome: Outcome, number: int, now: datetime) -> News | None:
+        """
+        Draw the conclusions from one attempt.
+
+        :param outcome: how it ended
+        :param number: which attempt of its lead it was, from 1
+        :param now: when it ended
+        """
+        if not self.enabled:
+            return None
+        if outcome.verdict is Verdict.DELIVERED:
+            was_down = self.down
+            self.down, self.probing, self.failures, self.since = False, False, 0, None
+            return News.BACK if was_down else None
+        self.probing = False
+        if not _is_away(outcome):
+            # It answers, if not as it should; of what was refused before it was sent nothing is
+            # known.
+            if outcome.status is not None:
+                self.failures, self.since = 0, None
+            return None
+        return self._failed(outcome, number, now)
+
+    def _failed(self, outcome: Outcome, number: int, now: datetime) -> News | None:
+        self.reason = outcome.detail
+        if self.down or number > 1:
+            return None  # leads are counted, not their attempts
+        self.failures += 1
+        self.since = self.since or now
+        if self.failures < IN_A_ROW:
+            return None
+        self.down = True
+        return News.DOWN
+
+    def sync(self, integration: Integration) -> None:
+        """Take over what the log says, which other tasks and people have written."""
+        if not self.enabled or integration.down == self.down:
+            return
+        self.down, self.probing = integration.down, False
+        self.failures = integration.failures
+        self.since = integration.failing_since
+        self.reason = integration.down_reason or self.reason
+
+
+def _is_away(outcome: Outcome) -> bool:
+    if outcome.verdict is not Verdict.RETRY:
+        return False
+    return outcome.status is None or outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,0 +1,95 @@
+"""
+What the log knows of a destination that is down (Contract 8.7).
+
+While it is down no first attempt is made. The leads that were tried go on by their own schedules;
+one that is delivered ends it. Once none of them is left, a run that begins tries one lead more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, func, select, update
+
+from zbl_provider.log.model import Outage, Status
+from zbl_provider.log.outbox import holds
+from zbl_provider.log.storage.tables import TRIED_SQL, delivery, integration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+def note_failures(connection: Connection, name: str, failures: int, since: datetime | None) -> None:
+    """Remember how many leads in a row have failed, for the next task that sends."""
+    counted = {"failures": failures, "failing_since": since}
+    _write(connection, name, integration.c.down_at.is_(None), counted)
+
+
+def begin(connection: Connection, name: str, since: datetime, reason: str, now: datetime) -> bool:
+    """
+    Note that a destination is down; tell whether it was this call that did.
+
+    Another task may have delivered a lead since the row of failures began: then it is not down.
+    """
+    holds.add(connection, name)
+    delivered = select(delivery.c.id).where(
+        delivery.c.integration == name,
+        delivery.c.delivered_at > since,
+        delivery.c.payload.is_not(None),  # which the index of what is retained wants
+    )
+    was_up = integration.c.down_at.is_(None) & ~delivered.exists()
+    down = {"down_at": now, "down_reason": reason, "failing_since": since, "failures": 0}
+    return _write(connection, name, was_up, down)
+
+
+def end(connection: Connection, name: str) -> bool:
+    """Note that a destination is back; tell whether it was this call that did."""
+    was_down = integration.c.down_at.is_not(None)
+    back = {"down_at": None, "down_reason": None, "failing_since": None, "failures": 0}
+    return _write(connection, name, was_down, back)
+
+
+def next_tried(connection: Connection, name: str, now: datetime) -> datetime | None:
+    """Return when the first lead that was tried, or is being tried, needs somebody, if any does."""
+    # Two questions, each with an index of its own: an OR would read all that is due.
+    of_it = select(func.min(delivery.c.due_at)).where(delivery.c.integration == name)
+    tried = of_it.where(delivery.c.due_at.is_not(None), TRIED_SQL)
+    under_way = of_it.where(delivery.c.due_at > now, delivery.c.status == Status.SENDING.value)
+    moments = [connection.scalar(tried), connection.scalar(under_way)]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def any_tried(connection: Connection, name: str) -> bool:
+    """Tell whether a lead that was tried still has attempts to come."""
+    tried = select(delivery.c.id).where(
+        delivery.c.integration == name, delivery.c.due_at.is_not(None), TRIED_SQL
+    )
+    return connection.execute(tried.limit(1)).first() is not None
+
+
+def _write(
+    connection: Connection, name: str, where: ColumnElement[bool], values: Mapping[str, object]
+) -> bool:
+    changed = update(integration).where(integration.c.integration == name, where).values(values)
+    return bool(connection.execute(changed).rowcount)
+
+
+def find(connection: Connection, name: str, now: datetime) -> Outage | None:
+    """Return how a destination is down; None when it is not."""
+    state = holds.find(connection, name)
+    if not state.down:
+        return None
+    untried = select(func.count()).where(
+        delivery.c.integration == name,
+        delivery.c.due_at.is_not(None),
+        delivery.c.status == Status.PENDING.value,
+    )
+    return Outage(
+        since=state.failing_since or state.down_at or now,
+        reason=state.down_reason or "",
+        waiting=connection.scalar(untried) or 0,
+        next_at=next_tried(connection, name, now),
+    )
