@@ -45,18 +45,25 @@ unit: $(STAMP)
 HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not soak" tests
+	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults
 
-test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), Celery; installs Debian packages
+# Built with what Debian has of MariaDB, so they are no part of `make install`.
+MYSQL_CLIENTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group mysql --constraint constraints.txt \
+  || $(BIN)/python -m pip install --quiet --group mysql --constraint constraints.txt
+
+test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), MariaDB, Celery; installs Debian packages
 	tests/browser/install_chromium
 	tests/machines/install_redis
 	tests/servers/install_servers
+	tests/mariadb/install_mariadb
+	$(MYSQL_CLIENTS)
 	$(BIN)/pytest -m browser tests/browser
 	$(BIN)/pytest -n 3 -m servers tests/servers
+	$(BIN)/pytest -n 2 -m mariadb tests/mariadb
 	$(BIN)/pytest -s -m machines tests/machines
 
 demo: export DEMO_STARTED := $(shell date +%s)
@@ -65,10 +72,12 @@ demo: $(STAMP) ## Watch leads go from a database through Airflow to HTTPS (ONCE=
 
 constraints: $(STAMP) ## Pin anew what is installed, in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev --all-extras pyproject.toml --output-file constraints.txt
+	  --no-emit-index-url --no-emit-find-links --group dev --group mysql --all-extras pyproject.toml --output-file constraints.txt
 
-bench: $(STAMP) ## Measure; installs Debian's nginx (PICTURES=docs/images draws, QUICK=1 only tries)
+bench: $(STAMP) ## Measure; installs Debian's nginx and MariaDB (PICTURES=docs/images draws, QUICK=1 only tries)
 	benchmarks/install_nginx
+	tests/mariadb/install_mariadb
+	$(MYSQL_CLIENTS)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
 clean: ## Remove what was made

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks import bulk, claim, import_cost, latency, page, scale, sizing, stages, standalone
+from benchmarks import (
+    bulk,
+    claim,
+    databases,
+    import_cost,
+    latency,
+    page,
+    scale,
+    sizing,
+    stages,
+    standalone,
+)
 from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
@@ -17,5 +28,6 @@ if __name__ == "__main__":
             "standalone": standalone.main,
             "page": page.main,
             "sizing": sizing.main,
+            "databases": databases.main,
         }
     )

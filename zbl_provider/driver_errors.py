@@ -73,17 +73,18 @@ def sqlstate(problem: BaseException) -> str | None:
 
 
 def _class(problem: BaseException) -> str:
+    first = problem.args[0] if len(problem.args) > 1 else None
+    number = next((n for n in (first, getattr(problem, "errno", None)) if type(n) is int), 0)
     state = sqlstate(problem)
-    first = problem.args[0] if len(problem.args) > 1 else getattr(problem, "errno", None)
-    if state:
-        return f"{type(problem).__name__} (SQLSTATE {state})"
-    if type(first) is int and first > 0:
-        return f"{type(problem).__name__} ({first})"
-    return type(problem).__name__
+    codes = [*([str(number)] if number > 0 else []), *([f"SQLSTATE {state}"] if state else [])]
+    return type(problem).__name__ + (f" ({', '.join(codes)})" if codes else "")
 
 
 def _message(problem: BaseException) -> str:
     """Return the text alone; drivers of MySQL and ODBC give their code beside it."""
+    text = getattr(problem, "msg", None)  # mysql-connector's str() begins with its codes
+    if isinstance(text, str) and text and getattr(problem, "errno", None):
+        return text.strip()
     args = problem.args
     if len(args) == 2 and isinstance(args[0], int | str) and isinstance(args[1], str):  # noqa: PLR2004
         return args[1].strip()

@@ -58,6 +58,7 @@ class Driver:
     :param best_effort: a statement of ``session`` that fails is logged, and reading goes on
     :param prepare: sets how the values of a connection are read
     :param cursor: opens a cursor that does not hold the whole result in memory
+    :param abandon: lets go of a result that was not read to its end, before the connection closes
     :param values: gives what reads the values of a row, from the cursor once it has columns
     """
 
@@ -65,6 +66,7 @@ class Driver:
     best_effort: bool = True
     prepare: Callable[[Any], None] = lambda _connection: None
     cursor: Callable[[Any], Any] = _plain_cursor
+    abandon: Callable[[Any], None] = lambda _connection: None
     values: Callable[[Any], Callable[[Row], Row]] = lambda _cursor: _same
 
 
@@ -208,6 +210,48 @@ def _prepare_sqlite(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no 
     connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
+def _prepare_mysqldb(connection: Any) -> None:  # noqa: ANN401  mysqlclient is optional
+    _read_days(import_module("MySQLdb.constants.FIELD_TYPE"), connection.converter)
+
+
+def _prepare_pymysql(connection: Any) -> None:  # noqa: ANN401  PyMySQL is optional
+    connection.decoders = dict(connection.decoders)  # its own are those of every connection
+    _read_days(import_module("pymysql.constants.FIELD_TYPE"), connection.decoders)
+
+
+def _read_days(kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401  a module's numbers
+    for name in ("DATE", "DATETIME", "TIMESTAMP"):
+        kind = getattr(kinds, name)
+        readers[kind] = partial(_read_mysql_time, readers[kind], name)
+
+
+def _prepare_mysql_connector(connection: Any) -> None:  # noqa: ANN401  it is optional
+    conversion = import_module("mysql.connector.conversion")
+    strict = conversion.MySQLConverter
+    if type(connection).__name__ != "MySQLConnection" or connection.converter_class is not strict:
+        return  # the C extension converts by itself
+
+    def lenient(name: str) -> Any:  # noqa: ANN401
+        read = getattr(strict, f"_{name.lower()}_to_python")
+        return staticmethod(lambda value, _column=None: _read_mysql_time(read, name, value))
+
+    methods = {f"_{n.lower()}_to_python": lenient(n) for n in ("DATE", "DATETIME", "TIMESTAMP")}
+    connection.converter_class = type("Lenient", (strict,), methods)
+
+
+def _read_mysql_time(read: Callable[[Any], object], kind: str, data: Any) -> object:  # noqa: ANN401
+    """
+    Read a date or time of MySQL, for which its clients have None if there is no such day.
+
+    0000-00-00 is MySQL's own way to say none; 2026-02-00, or 2026-02-31, is a value.
+    """
+    value = read(data)
+    if value is not None and not isinstance(value, str):  # PyMySQL gives the text
+        return value
+    text = data.encode() if isinstance(data, str) else bytes(data)
+    return None if text.startswith(b"0000-00-00") else Undecodable(kind, text)
+
+
 def _named_cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
     """Ask PostgreSQL for a server-side cursor: its ordinary one fetches the whole result."""
     return connection.cursor(name="zbl_leads")
@@ -215,6 +259,11 @@ def _named_cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no typ
 
 def _unbuffered(module: str, connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
     return connection.cursor(import_module(module).SSCursor)
+
+
+def _abandon_pymysql(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types
+    """Keep a result that is thrown away from being read to its end on a closed socket."""
+    connection._result.unbuffered_active = False  # noqa: SLF001  there is no public way
 
 
 def _read_lobs(_cursor: object) -> Callable[[Row], Row]:
@@ -258,9 +307,22 @@ _DRIVERS: dict[str, Driver] = {
         values=_psycopg2_values,
     ),
     "sqlite3": Driver(prepare=_prepare_sqlite),
-    "MySQLdb": Driver(_MYSQL_SESSION, cursor=partial(_unbuffered, "MySQLdb.cursors")),
-    "pymysql": Driver(_MYSQL_SESSION, cursor=partial(_unbuffered, "pymysql.cursors")),
-    "mysql": Driver(_MYSQL_SESSION, cursor=lambda connection: connection.cursor(buffered=False)),
+    "MySQLdb": Driver(
+        _MYSQL_SESSION,
+        prepare=_prepare_mysqldb,
+        cursor=partial(_unbuffered, "MySQLdb.cursors"),
+    ),
+    "pymysql": Driver(
+        _MYSQL_SESSION,
+        prepare=_prepare_pymysql,
+        cursor=partial(_unbuffered, "pymysql.cursors"),
+        abandon=_abandon_pymysql,
+    ),
+    "mysql": Driver(
+        _MYSQL_SESSION,
+        prepare=_prepare_mysql_connector,
+        cursor=lambda connection: connection.cursor(buffered=False),
+    ),
     "duckdb": Driver(("SET TimeZone = 'UTC'",)),
     "_duckdb": Driver(("SET TimeZone = 'UTC'",)),
     "snowflake": Driver(("ALTER SESSION SET TIMEZONE = 'UTC'",)),

@@ -25,6 +25,7 @@ _CHANGES_DATA = "0A000"  # what PostgreSQL says of WITH … UPDATE in a cursor
 _PACKAGES = {
     "postgres": "airflow-provider-zbl[postgres]",
     "sqlite": "airflow-provider-zbl[sqlite]",
+    "mysql": "airflow-provider-zbl[mysql]",
     "mssql": "apache-airflow-providers-microsoft-mssql",
     "gcpbigquery": "apache-airflow-providers-google",
 }
@@ -75,6 +76,8 @@ class Rows:
         finally:
             # The connection alone: a cursor that was not read to its end would either read on
             # (MySQLdb) or refuse to be closed (mysql-connector). What it says is of no use now.
+            with suppress(Exception):
+                driver_of(connection).abandon(connection)
             with suppress(Exception):
                 connection.close()
 
