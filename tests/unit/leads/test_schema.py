@@ -1,10 +1,11 @@
-"""The packaged schema and its fast verdict."""
+"""The packaged schema and its verdict, with jsonschema-rs and without."""
 
 from __future__ import annotations
 
 import copy
 import json
 import socket
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from zbl_provider.exceptions import InvalidLead
+from zbl_provider.leads import schema
 from zbl_provider.leads.lead import read_row
 from zbl_provider.leads.payload import MAX_BODY_BYTES, document, sample
 from zbl_provider.leads.schema import check_size, schema_text, violation
@@ -131,9 +133,46 @@ def test_valid_documents(found):
 
 
 @given(_mutated())
-def test_the_validators_agree(found):
-    """The fast validator gives the reference one's verdict on every document (5.5)."""
+def test_the_verdict_is_the_references(found):
+    """A document is valid where the reference validator finds it so (5.5)."""
     assert (violation(found) is None) == REFERENCE.is_valid(found)
+
+
+@pytest.fixture(scope="module")
+def without_the_accelerator():
+    """Give `violation` as it is where jsonschema-rs is not installed."""
+
+    def judge(found):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(schema, "_quick_gate", lambda: lambda _found: False)
+            return violation(found)
+
+    return judge
+
+
+_ANY = _VALID | _mutated()
+_LARGE = st.sampled_from([2**63, -(2**63), 2**64 - 1, 10**30, 1e308])
+
+
+@given(_ANY, st.none() | _LARGE)
+def test_one_verdict_with_and_without_the_accelerator(without_the_accelerator, found, large):
+    """Path, rule and verdict are the same where jsonschema-rs is not installed (5.5)."""
+    if large is not None and isinstance(found.get("lead"), dict):
+        found["lead"]["custom_fields"] = {"large": large}
+    quick, slow = violation(found), without_the_accelerator(found)
+    assert (quick and quick.args) == (slow and slow.args)
+
+
+def test_jsonschema_judges_where_the_accelerator_is_absent(monkeypatch, example):
+    """Without jsonschema-rs the reference judges, and explains (5.5)."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    schema._quick_gate.cache_clear()
+    try:
+        assert violation(example) is None
+        example["lead"]["score"] = 101
+        assert violation(example).args == ("lead.score", "must be at most 100")
+    finally:
+        schema._quick_gate.cache_clear()
 
 
 @given(_mutated())
