@@ -128,7 +128,11 @@ async def main():
     print(waiting.done())
 
 asyncio.run(main())
-senders = {"pyreqwest", "zbl_provider.dispatch.drain", "zbl_provider.dispatch.dispatcher"}
+senders = {
+    "zbl_provider.delivery.transport",
+    "zbl_provider.dispatch.drain",
+    "zbl_provider.dispatch.dispatcher",
+}
 print("sends" if senders & {*sys.modules} else "reads")
 """
 

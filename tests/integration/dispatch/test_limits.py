@@ -74,4 +74,10 @@ def test_a_slow_rate_sends_every_lead(setup, monkeypatch):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=time.sleep, monotonic=fast))
     setup.clock = lambda: start + timedelta(seconds=fast())
     setup.extra = {"max_rate": 0.1}
+    given_back, release = [], setup.log.release
+    monkeypatch.setattr(
+        setup.log, "release", lambda leads, now: (given_back.extend(leads), release(leads, now))
+    )
     assert setup.dispatch("run 1", list(range(24))).counts == {Status.DELIVERED: 24}
+    # A sender gives back a lead whose lease is nearly over when its slot comes.
+    assert given_back == []
