@@ -50,15 +50,15 @@ def _clear_run(session: Session, dag_id: str, run_id: str, wanted: set[RunKey]) 
     dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
     if dag is None:
         return set()
-    found = select(TaskInstance).where(
+    query = select(TaskInstance).where(
         TaskInstance.dag_id == dag_id,
         TaskInstance.run_id == run_id,
         TaskInstance.task_id.in_({key.task_id for key in wanted}),
     )
     idle = {
-        RunKey(dag_id, one.task_id, run_id, one.map_index)
-        for one in session.scalars(found)
-        if one.state not in _AT_WORK
+        RunKey(dag_id, instance.task_id, run_id, instance.map_index)
+        for instance in session.scalars(query)
+        if instance.state not in _AT_WORK
     } & wanted
     known = {key for key in idle if dag.has_task(key.task_id)}
     if known:

@@ -41,12 +41,12 @@ def moment(text: str) -> datetime:
     if ago := _AGO.fullmatch(text):
         return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
             f"{text!r} is no time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def whole(text: str) -> int:
@@ -55,9 +55,9 @@ def whole(text: str) -> int:
 
     :raises ArgumentTypeError: it is none
     """
-    if not text.isdecimal() or not 0 < (number := int(text)) < 2**63:
+    if not text.isdecimal() or not 0 < (value := int(text)) < 2**63:
         raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return number
+    return value
 
 
 def _arg(*flags: str, **settings: object) -> Arg:

@@ -46,11 +46,11 @@ def list_deliveries(args: Namespace) -> None:
 @command(recorded=False)
 def show(args: Namespace) -> None:
     """Show one lead with its attempts."""
-    found = shell.the_log().reader.delivery(args.delivery_id)
-    if found is None:
+    detail = shell.the_log().reader.delivery(args.delivery_id)
+    if detail is None:
         raise Stop(f"There is no lead with the number {args.delivery_id} in the delivery log.")
-    fields = _fields(found.row) | {"sendable": found.sendable}
-    attempts = [_attempt(one) for one in found.attempts]
+    fields = _fields(detail.row) | {"sendable": detail.sendable}
+    attempts = [_attempt(attempt) for attempt in detail.attempts]
     if args.output in {"json", "yaml"}:
         shell.show([fields | {"attempt_log": attempts}], args.output)
         return
@@ -122,9 +122,9 @@ def purge(args: Namespace) -> None:
 def erase(args: Namespace) -> None:
     """Forget a person on request."""
     log = shell.the_log()
-    found = log.reader.deliveries(Query(lead_id=args.lead), _PAGE).rows
+    detail = log.reader.deliveries(Query(lead_id=args.lead), _PAGE).rows
     # What was erased before is found by its hash, and has another name.
-    known = [row for row in found if row.lead_id == args.lead]
+    known = [row for row in detail if row.lead_id == args.lead]
     if not known:
         raise Stop("The delivery log knows no lead with this id.")
     confirm(
@@ -256,14 +256,14 @@ def _fields(row: Row) -> dict[str, Any]:
     }
 
 
-def _attempt(one: Attempt) -> dict[str, Any]:
+def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
-        "resend": one.resend,
-        "number": one.number,
-        "started_at": instant(one.started_at),
-        "ms": one.duration_ms,
-        "answer": one.status_code or one.kind,
-        "detail": one.detail,
-        "excerpt": one.excerpt,
-        "run_id": one.run.run_id,
+        "resend": attempt.resend,
+        "number": attempt.number,
+        "started_at": instant(attempt.started_at),
+        "ms": attempt.duration_ms,
+        "answer": attempt.status_code or attempt.kind,
+        "detail": attempt.detail,
+        "excerpt": attempt.excerpt,
+        "run_id": attempt.run.run_id,
     }

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def list_integrations(args: Namespace) -> None:
     """List integrations: held or not, their leads by status, their answer times."""
     log = the_log()
-    states = {one.name: one for one in log.integrations()}
-    totals = {one.integration: one for one in log.reader.integrations(args.since)}
+    states = {state.name: state for state in log.integrations()}
+    totals = {total.integration: total for total in log.reader.integrations(args.since)}
     rows = [_line(name, states.get(name), totals.get(name)) for name in sorted({*states, *totals})]
     show(rows, args.output)
 
@@ -106,7 +106,10 @@ def _characters(text: str) -> str:
 
 
 def _filters(filters: Filters) -> dict[str, object]:
-    lines = (f"{one.field} {one.operator} {one.value}".strip() for one in filters.fields)
+    lines = (
+        f"{condition.field} {condition.operator} {condition.value}".strip()
+        for condition in filters.fields
+    )
     return {
         "min_score": filters.min_score,
         "lists": ", ".join(filters.lists),
@@ -118,7 +121,7 @@ def _check(log: DeliveryLog, name: str) -> None:
     """Refuse a name that is a slip of the pen."""
     from airflow.sdk import BaseHook
 
-    if name not in {one.name for one in log.integrations()}:
+    if name not in {state.name for state in log.integrations()}:
         BaseHook.get_connection(name)
 
 

@@ -72,8 +72,8 @@ def _kind(error: Exception) -> FailureKind:
     for known, kind in _KINDS:
         if isinstance(error, known):
             return kind
-    number = error.errno if isinstance(error, OSError) else None
-    return _OS_ERRORS.get(number or 0, FailureKind.NETWORK)
+    code = error.errno if isinstance(error, OSError) else None
+    return _OS_ERRORS.get(code or 0, FailureKind.NETWORK)
 
 
 def _more(error: Exception) -> str:

@@ -125,7 +125,7 @@ def parse_ipv4(host: str) -> IPv4Address | None:
         return None
     if max(leading, default=0) >= _BYTE or last >= _BYTE ** (_IPV4_PARTS - len(leading)):
         return None
-    high = sum(number << (8 * (3 - place)) for place, number in enumerate(leading))
+    high = sum(octet << (8 * (3 - place)) for place, octet in enumerate(leading))
     return IPv4Address(high + last)
 
 

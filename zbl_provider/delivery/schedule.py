@@ -44,7 +44,7 @@ class Schedule:
         """
         if isinstance(waits, str | bytes) or not hasattr(waits, "__iter__"):
             raise _refusal("is not a list of waits", "Give seconds or timedeltas, as in (60, 300)")
-        steps = tuple(_seconds(number, wait) for number, wait in enumerate(waits, start=1))
+        steps = tuple(_seconds(position, wait) for position, wait in enumerate(waits, start=1))
         if len(steps) > MAX_STEPS:
             raise _refusal(f"has {len(steps)} waits", f"Give at most {MAX_STEPS}")
         return cls(steps)
@@ -74,14 +74,14 @@ Schedule.DEFAULT = Schedule((60.0, 300.0, 900.0, 1800.0))
 Schedule.ONCE = Schedule(())
 
 
-def _seconds(number: int, wait: float | timedelta) -> float:
+def _seconds(position: int, wait: float | timedelta) -> float:
     seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise _refusal(f"wait {number} is not a number", "Give seconds or a timedelta")
+        raise _refusal(f"wait {position} is not a number", "Give seconds or a timedelta")
     if not math.isfinite(seconds) or seconds < 0:
-        raise _refusal(f"wait {number} is negative or endless", "Give 0 or more seconds")
+        raise _refusal(f"wait {position} is negative or endless", "Give 0 or more seconds")
     if seconds > MAX_WAIT.total_seconds():
-        raise _refusal(f"wait {number} is over seven days", "Give a shorter one")
+        raise _refusal(f"wait {position} is over seven days", "Give a shorter one")
     return float(seconds)
 
 

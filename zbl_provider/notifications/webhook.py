@@ -117,25 +117,25 @@ class WebhookNotifier(BaseNotifier):
 
         from zbl_provider.delivery.exchange import Request
 
-        found = occasion(context)
-        event = self.event or found.event
+        happened = occasion(context)
+        event = self.event or happened.event
         document = {
             "event": event,
             "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "dag_id": found.dag_id,
-            "run_id": found.run_id,
-            "task_id": found.task_id,
-            "map_index": found.map_index,
-            "try_number": found.try_number,
-            "state": found.state,
-            "logical_date": found.logical_date,
-            "run_after": found.run_after,
-            "deadline": found.deadline,
-            "url": found.url(conf.get("api", "base_url", fallback="")),
+            "dag_id": happened.dag_id,
+            "run_id": happened.run_id,
+            "task_id": happened.task_id,
+            "map_index": happened.map_index,
+            "try_number": happened.try_number,
+            "state": happened.state,
+            "logical_date": happened.logical_date,
+            "run_after": happened.run_after,
+            "deadline": happened.deadline,
+            "url": happened.url(conf.get("api", "base_url", fallback="")),
             "message": self.message,
             "data": self.data or {},
         }
-        return Request(_webhook_id(self.webhook_conn_id, event, found), _encode(document))
+        return Request(_webhook_id(self.webhook_conn_id, event, happened), _encode(document))
 
     def _conclude(self, outcome: Outcome) -> None:
         from zbl_provider.delivery.outcome import Verdict
@@ -145,9 +145,9 @@ class WebhookNotifier(BaseNotifier):
         self.log.info("Notified %s: status %s.", self.webhook_conn_id, outcome.status)
 
 
-def _webhook_id(integration: str, event: str, found: Occasion) -> str:
+def _webhook_id(integration: str, event: str, happened: Occasion) -> str:
     """Name a notification, the same however often it is sent (Contract 2.3)."""
-    told = (found.dag_id, found.run_id, found.task_id, found.map_index, found.turn)
+    told = (happened.dag_id, happened.run_id, happened.task_id, happened.map_index, happened.turn)
     name = json.dumps((integration, event, *told))
     return "msg_" + hashlib.sha256(name.encode()).hexdigest()[:40]
 

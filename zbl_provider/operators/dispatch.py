@@ -119,8 +119,8 @@ class DispatchLeadOperator(DispatchOperator):
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
         from zbl_provider.leads.payload import webhook_id
 
-        (found,) = self._find()
-        delivery = log.find(webhook_id(self.webhook_conn_id, found.id))
+        (lead,) = self._find()
+        delivery = log.find(webhook_id(self.webhook_conn_id, lead.id))
         if delivery is None:
             return {}
         return {

@@ -56,7 +56,7 @@ def _read_tables(conn_id: str, sql: str) -> list[Dataset]:
         dialect=hook.get_openlineage_database_dialect(connection),
         default_schema=hook.get_openlineage_default_schema(),
     )
-    found = parser.generate_openlineage_metadata_from_sql(
+    metadata = parser.generate_openlineage_metadata_from_sql(
         sql=sql, hook=hook, database_info=info, use_connection=False
     )
-    return list(found.inputs)
+    return list(metadata.inputs)

@@ -27,7 +27,7 @@ def announce(operator: BaseOperator, context: Context, counts: Mapping[Status, i
 
     if not counts.get(Status.DELIVERED):
         kept_back = (Asset, AssetRef)
-        operator.outlets = [one for one in operator.outlets if not isinstance(one, kept_back)]
+        operator.outlets = [asset for asset in operator.outlets if not isinstance(asset, kept_back)]
         return
     extra = {str(status): count for status, count in counts.items() if count}
     for outlet in operator.outlets:

@@ -99,7 +99,7 @@ def as_lead_ids(given: object) -> list[str]:
     from zbl_provider.leads.values import as_identifier
 
     try:
-        ids = [as_identifier(one, "lead_ids") for one in _several(given)]
+        ids = [as_identifier(lead_id, "lead_ids") for lead_id in _several(given)]
     except (InvalidLead, RecursionError):
         ids = [None]
     if None in ids:
@@ -108,7 +108,7 @@ def as_lead_ids(given: object) -> list[str]:
             problem="it holds what is no id of a lead",
             remedy="Give a list of ids, or a template that ends in | tojson",
         )
-    return list(dict.fromkeys(str(one) for one in ids))
+    return list(dict.fromkeys(str(lead_id) for lead_id in ids))
 
 
 def _several(given: object) -> Iterable[object]:

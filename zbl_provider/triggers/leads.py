@@ -109,22 +109,22 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
         troubles = Troubles(self.poll_interval)
         while True:
             try:
-                found = await in_thread(lambda: LeadsQuery.of(self).backlog())
+                backlog = await in_thread(lambda: LeadsQuery.of(self).backlog())
             except Exception as problem:  # noqa: BLE001  whatever it is, it may pass
                 if text := troubles.news(problem, self.sql):
                     self.log.warning("Watching leads for %s: %s.", self.webhook_conn_id, text)
             else:
                 if troubles.over():
                     self.log.info("Watching leads for %s again.", self.webhook_conn_id)
-                if announcements.due(found.keys, time.monotonic()):
-                    yield _event(self._said(found))
+                if announcements.due(backlog.keys, time.monotonic()):
+                    yield _event(self._said(backlog))
             await asyncio.sleep(troubles.pause)
 
-    def _said(self, found: Backlog) -> dict[str, Any]:
+    def _said(self, backlog: Backlog) -> dict[str, Any]:
         return {
             "integration": self.webhook_conn_id,
-            "leads": len(found.leads),
-            "overdue": found.overdue,
+            "leads": len(backlog.leads),
+            "overdue": backlog.overdue,
         }
 
 

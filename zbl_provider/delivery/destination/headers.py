@@ -90,19 +90,19 @@ def without_duplicates(headers: Headers) -> Headers:
 
 def _pairs(secret_headers: object) -> list[tuple[object, object]]:
     """Keep the names that JSON gives twice, which a dict would hide."""
-    found = secret_headers
-    if isinstance(found, str):
+    given = secret_headers
+    if isinstance(given, str):
         try:
-            found = json.loads(found, object_pairs_hook=_Pairs) if found.strip() else None
+            given = json.loads(given, object_pairs_hook=_Pairs) if given.strip() else None
         except ValueError:
-            found = False
-    if found is None:
+            given = False
+    if given is None:
         return []
-    if isinstance(found, _Pairs):
-        return list(found)
-    if not isinstance(found, Mapping):
+    if isinstance(given, _Pairs):
+        return list(given)
+    if not isinstance(given, Mapping):
         raise _refusal("secret_headers", "is not an object", 'Write {"Name": "value"}')
-    return list(found.items())
+    return list(given.items())
 
 
 class _Pairs(list[tuple[object, object]]):

@@ -77,16 +77,16 @@ def _parse(text: object) -> Mapping[str, object]:
     if not isinstance(text, str):
         raise _refusal("Extra", f"is {_kind(text)}, not a JSON object", _OBJECT)
     try:
-        found = _loads(text, "Extra")
+        parsed = _loads(text, "Extra")
     except (ValueError, RecursionError):
         raise _refusal("Extra", "is not valid JSON", _OBJECT) from None
-    if isinstance(found, dict):
-        return found
-    if isinstance(found, str) and found.lstrip().startswith("{"):
+    if isinstance(parsed, dict):
+        return parsed
+    if isinstance(parsed, str) and parsed.lstrip().startswith("{"):
         raise _refusal(
             "Extra", "is JSON inside of a JSON text", "Remove the outer quotes and the backslashes"
         )
-    raise _refusal("Extra", f"is {_kind(found)}, not a JSON object", _OBJECT)
+    raise _refusal("Extra", f"is {_kind(parsed)}, not a JSON object", _OBJECT)
 
 
 def _as_json(key: str, value: object) -> object:
@@ -99,26 +99,26 @@ def _as_json(key: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        found = _loads(value, key)
+        parsed = _loads(value, key)
     except (ValueError, RecursionError):
         if _ALMOST_JSON.match(value):
             raise _refusal(key, "is not valid JSON", "Correct it") from None
         return value
-    if found is None:
+    if parsed is None:
         raise _refusal(key, 'is the text "null"', "Leave the key out")
-    return found
+    return parsed
 
 
 def _loads(text: str, field: str) -> object:
     """Read JSON as its standard has it: each key once, and no NaN."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found: dict[str, object] = {}
+        document: dict[str, object] = {}
         for key, value in pairs:
-            if key in found:
+            if key in document:
                 raise _refusal(field, f"has the key {_shown(key)} twice", "Keep one of them")
-            found[key] = value
-        return found
+            document[key] = value
+        return document
 
     return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
 

@@ -77,16 +77,16 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Check
         raise _refusal("holds an invisible character", "Paste the URL as plain text")
     rest = _without_scheme(text, scheme)
     authority, path, query = _split(rest)
-    name, number = _host_and_port(authority, _port(port))
+    name, port_number = _host_and_port(authority, _port(port))
     if query and not path:
         # Airflow takes it for a part of the host name, and writes it in small letters.
         raise _refusal("has a query right after the host", "Write a / before the ?")
     shown = f"[{name}]" if ":" in name else name
-    origin = f"https://{shown}" if number == _HTTPS_PORT else f"https://{shown}:{number}"
+    origin = f"https://{shown}" if port_number == _HTTPS_PORT else f"https://{shown}:{port_number}"
     url = origin + quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
     if max(len(text), len(url)) > MAX_URL_CHARS:
         raise _refusal(f"is over {MAX_URL_CHARS} characters long", "Use a shorter URL")
-    return CheckedUrl(url=url, origin=origin, host=name, port=number)
+    return CheckedUrl(url=url, origin=origin, host=name, port=port_number)
 
 
 def _text(field: str, value: object) -> str:
@@ -161,10 +161,10 @@ def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
     written = int(digits) if digits else None
     if written is not None and port is not None and written != port:
         raise _refusal("names another port than Port does", "Leave Port empty")
-    number = _HTTPS_PORT if (given := port if written is None else written) is None else given
-    if not 1 <= number <= _MAX_PORT:
+    port_number = _HTTPS_PORT if (given := port if written is None else written) is None else given
+    if not 1 <= port_number <= _MAX_PORT:
         raise _refusal("has a port outside 1 to 65535", "Correct the port")
-    return read_host(name), number
+    return read_host(name), port_number
 
 
 def read_host(name: str) -> str:

@@ -89,14 +89,14 @@ class Reader:
         """Return one lead and its attempts; None if there is no such number."""
         wanted = delivery.c.id == min(delivery_id, LARGEST_NUMBER)
         with reading(self._engine) as connection:
-            found = connection.execute(_rows(wanted)).one_or_none()
-            if found is None:
+            row = connection.execute(_rows(wanted)).one_or_none()
+            if row is None:
                 return None
             attempts = connection.execute(_attempts(delivery_id)).all()
             rests = select(delivery.c.payload.is_not(None)).where(wanted)
             sendable = bool(connection.scalar(rests))
-        made = tuple(self._attempt(one, found.webhook_id) for one in attempts)
-        return Detail(_row(found), made, sendable)
+        made = tuple(self._attempt(attempt_row, row.webhook_id) for attempt_row in attempts)
+        return Detail(_row(row), made, sendable)
 
     @retried
     def payload(self, delivery_id: int) -> bytes | None:
@@ -170,8 +170,8 @@ class Reader:
             )
             return {Status(status): count for status, count in rows}
 
-    def _attempt(self, found: Found[*tuple[Any, ...]], webhook_id: str) -> Attempt:
-        number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = found
+    def _attempt(self, row: Found[*tuple[Any, ...]], webhook_id: str) -> Attempt:
+        number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = row
         return Attempt(
             number=number,
             resend=resend,
@@ -207,10 +207,10 @@ class _Search:
             return self._fetch(limit, *([] if before is None else [delivery.c.id < before]))
         end = self._end(before)
         near = end - _NEAR
-        found = self._fetch(limit, delivery.c.id < end, delivery.c.id >= near)
-        if len(found) < limit and near > 0:
-            found += self._farther(limit - len(found), near)
-        return found
+        rows = self._fetch(limit, delivery.c.id < end, delivery.c.id >= near)
+        if len(rows) < limit and near > 0:
+            rows += self._farther(limit - len(rows), near)
+        return rows
 
     def _end(self, before: int | None) -> int:
         """Return a number above all that can be meant."""
@@ -223,7 +223,10 @@ class _Search:
     def _farther(self, limit: int, end: int) -> list[Row]:
         few = self._few()
         if few is not None:
-            return self._among(sorted((one for one in few if one < end), reverse=True), limit)
+            return self._among(
+                sorted((row_id for row_id in few if row_id < end), reverse=True),
+                limit,
+            )
         start = 0
         if self._query.since is not None:
             start = self._first_since(self._query.since - CLOCKS_DIFFER)
@@ -231,13 +234,13 @@ class _Search:
 
     def _among(self, numbers: Sequence[int], limit: int) -> list[Row]:
         """Return the first rows of these numbers, of which not all need be meant."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for first in range(0, len(numbers), _SOME):
             some = among(self._connection, numbers[first : first + _SOME])
-            found += self._fetch(limit - len(found), delivery.c.id.in_(some))
-            if len(found) == limit:
+            rows += self._fetch(limit - len(rows), delivery.c.id.in_(some))
+            if len(rows) == limit:
                 break
-        return found
+        return rows
 
     def _few(self) -> Sequence[int] | None:
         """Return numbers that have all that is meant, if an index finds them and they are few."""
@@ -252,7 +255,7 @@ class _Search:
 
     def _fetch(self, limit: int, *within: ColumnElement[bool]) -> list[Row]:
         newest = _rows(*self._where, *within).order_by(delivery.c.id.desc()).limit(limit)
-        return [_row(found) for found in self._connection.execute(newest)]
+        return [_row(row) for row in self._connection.execute(newest)]
 
 
 def _rows(*where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -278,22 +281,22 @@ def _attempts(delivery_id: int) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _row(found: Found[*tuple[Any, ...]]) -> Row:
-    status = Status(found.status)
+def _row(row: Found[*tuple[Any, ...]]) -> Row:
+    status = Status(row.status)
     return Row(
-        delivery_id=found.id,
-        webhook_id=found.webhook_id,
-        lead_id=found.lead_id,
-        integration=found.integration,
+        delivery_id=row.id,
+        webhook_id=row.webhook_id,
+        lead_id=row.lead_id,
+        integration=row.integration,
         status=status,
-        reason=found.reason,
-        attempts=found.attempts,
-        resend=found.resend,
-        last_status=found.last_status,
-        last_kind=found.last_kind,
-        due_at=found.due_at if status in _WAITING else None,
-        created_at=found.created_at,
-        updated_at=found.updated_at,
-        delivered_at=found.delivered_at,
-        run=RunKey(found.dag_id, found.task_id, found.run_id, found.map_index),
+        reason=row.reason,
+        attempts=row.attempts,
+        resend=row.resend,
+        last_status=row.last_status,
+        last_kind=row.last_kind,
+        due_at=row.due_at if status in _WAITING else None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        delivered_at=row.delivered_at,
+        run=RunKey(row.dag_id, row.task_id, row.run_id, row.map_index),
     )

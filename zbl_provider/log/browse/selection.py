@@ -34,26 +34,26 @@ CLOCKS_DIFFER = timedelta(hours=1)
 
 def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
     """Return what holds for each delivery that the query means."""
-    found: list[ColumnElement[bool]] = []
+    where: list[ColumnElement[bool]] = []
     if query.status:
-        found.append(delivery.c.status == query.status.value)
+        where.append(delivery.c.status == query.status.value)
         if query.status in OPEN:
-            found.append(delivery.c.due_at.is_not(None))  # which the index of what is due wants
+            where.append(delivery.c.due_at.is_not(None))  # which the index of what is due wants
         if query.status in TROUBLED:
-            found.append(TROUBLED_SQL)
+            where.append(TROUBLED_SQL)
     if query.integration is not None:
-        found.append(delivery.c.integration == query.integration)
+        where.append(delivery.c.integration == query.integration)
     if query.since:
-        found.append(delivery.c.created_at >= query.since)
+        where.append(delivery.c.created_at >= query.since)
     if query.until:
-        found.append(delivery.c.created_at < query.until)
+        where.append(delivery.c.created_at < query.until)
     if query.lead_id is not None:
-        found.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
+        where.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
     if query.dags is not None:
-        found.append(delivery.c.run_id.in_(runs_of(query.dags)))
+        where.append(delivery.c.run_id.in_(runs_of(query.dags)))
     if of_runs(query):
-        found.append(delivery.c.run_id.in_(runs(query)) | delivery.c.id.in_(_taken_on(query)))
-    return found
+        where.append(delivery.c.run_id.in_(runs(query)) | delivery.c.id.in_(_taken_on(query)))
+    return where
 
 
 def of_runs(query: Query) -> bool:
@@ -88,24 +88,24 @@ def by_index(
 
     :return: None where walking through all leads is the only way, or finds them at once
     """
-    number = select(delivery.c.id)
+    ids = select(delivery.c.id)
     if query.status:
-        number = number.where(delivery.c.status == query.status.value)
+        ids = ids.where(delivery.c.status == query.status.value)
     if of_runs(query):
-        taken_on = number.where(delivery.c.id.in_(_taken_on(query)))
-        return union(number.where(delivery.c.run_id.in_(runs(query))), taken_on)
+        taken_on = ids.where(delivery.c.id.in_(_taken_on(query)))
+        return union(ids.where(delivery.c.run_id.in_(runs(query))), taken_on)
     if query.integration is not None:
         # A lead's first run is of its own integration, and runs are far fewer than leads.
-        return _by_run(connection, number, runs(query))
+        return _by_run(connection, ids, runs(query))
     if query.status in OPEN:
-        return number.where(delivery.c.due_at.is_not(None))
+        return ids.where(delivery.c.due_at.is_not(None))
     if query.dags is not None:
-        return _by_run(connection, number, runs_of(query.dags))
+        return _by_run(connection, ids, runs_of(query.dags))
     return None
 
 
 def _by_run(
-    connection: Connection, number: Select[tuple[int]], chosen: Select[tuple[int]]
+    connection: Connection, ids: Select[tuple[int]], chosen: Select[tuple[int]]
 ) -> Select[tuple[int]]:
     """
     Select leads run by run, so that whoever wants a few has them soon.
@@ -114,14 +114,14 @@ def _by_run(
     of runs that have next to none.
     """
     if connection.dialect.name == "sqlite":
-        return number.where(delivery.c.run_id.in_(chosen))
+        return ids.where(delivery.c.run_id.in_(chosen))
     each = chosen.subquery("each")
-    own = number.where(delivery.c.run_id == each.c.id).offset(0).lateral("own")
+    own = ids.where(delivery.c.run_id == each.c.id).offset(0).lateral("own")
     return select(own.c.id).select_from(each).join(own, true())
 
 
 def first_since(
-    connection: Connection, number: Column[Any], instant: Column[Any], moment: datetime
+    connection: Connection, ids: Column[Any], instant: Column[Any], moment: datetime
 ) -> int:
     """
     Return the number from which on rows are as young as a moment.
@@ -130,14 +130,12 @@ def first_since(
     index that every lead would pay for, would have to tell.
     """
     ends = select(
-        select(func.min(number)).scalar_subquery(), select(func.max(number) + 1).scalar_subquery()
+        select(func.min(ids)).scalar_subquery(), select(func.max(ids) + 1).scalar_subquery()
     )
     low, high = connection.execute(ends).one()
     while low is not None and low < high:
         middle = (low + high) // 2
-        next_one = (
-            select(number, instant).where(number >= middle, number < high).order_by(number).limit(1)
-        )
+        next_one = select(ids, instant).where(ids >= middle, ids < high).order_by(ids).limit(1)
         row = connection.execute(next_one).one_or_none()
         if row is None or row[1] >= moment:
             high = middle

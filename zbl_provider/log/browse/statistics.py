@@ -119,23 +119,23 @@ class _Answers:
 
 def _attempts(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
     """Return what holds for each attempt that the query means; its period is when they began."""
-    found: list[ColumnElement[bool]] = []
+    collected: list[ColumnElement[bool]] = []
     if query.since:
         first = first_since(
             connection, attempt.c.id, attempt.c.started_at, query.since - CLOCKS_DIFFER
         )
-        found += [attempt.c.id >= first, attempt.c.started_at >= query.since]
+        collected += [attempt.c.id >= first, attempt.c.started_at >= query.since]
     if query.until:
-        found.append(attempt.c.started_at < query.until)
+        collected.append(attempt.c.started_at < query.until)
     if of_runs(query) or query.integration is not None:
-        found.append(attempt.c.run_id.in_(runs(query)))
+        collected.append(attempt.c.run_id.in_(runs(query)))
     if query.dags is not None:
-        found.append(attempt.c.run_id.in_(runs_of(query.dags)))
+        collected.append(attempt.c.run_id.in_(runs_of(query.dags)))
     if query.status or query.lead_id is not None:
         leads = replace(query, since=None, until=None)
         meant = select(delivery.c.id).where(*conditions(connection, leads))
-        found.append(attempt.c.delivery_id.in_(meant))
-    return found
+        collected.append(attempt.c.delivery_id.in_(meant))
+    return collected
 
 
 def _stretches(
@@ -171,10 +171,10 @@ def _count(
         # A long one to the hundredth of a second, so that there are never many different ones.
         case((duration < _LONG_MS, duration), else_=duration // 10 * 10).label("duration"),
     ).subquery()
-    found: dict[Any, _Answers] = {}
+    collected: dict[Any, _Answers] = {}
     for name, *facts in connection.execute(select(*each.c, func.count()).group_by(*each.c)):
-        found.setdefault(name, _Answers()).add(*facts)
-    return found
+        collected.setdefault(name, _Answers()).add(*facts)
+    return collected
 
 
 def _seconds(connection: Connection) -> ColumnElement[int]:

@@ -75,55 +75,57 @@ class Rule:
     resend_errors: bool = False
     refresh_delivered: bool = False
 
-    def decide(self, known: Known, found: Candidate) -> Decision:
+    def decide(self, known: Known, candidate: Candidate) -> Decision:
         """Return what to do with a lead that was found again."""
         if known.fingerprint == ERASED:
             return Decision(skipped=True)
         match known.status:
             case Status.DELIVERED:
-                return self._delivered(known, found)
+                return self._delivered(known, candidate)
             case Status.ERROR:
-                return self._failed(known, found)
+                return self._failed(known, candidate)
             case Status.FILTERED | Status.INVALID:
-                return _kept_back(known, found)
+                return _kept_back(known, candidate)
             case Status.PENDING if known.attempts == 0:
-                return _untried(known, found)
+                return _untried(known, candidate)
         # An attempt was made, or is being made, with the payload it has: it goes out as it is.
         return Decision(join=not known.own)
 
-    def _delivered(self, known: Known, found: Candidate) -> Decision:
+    def _delivered(self, known: Known, candidate: Candidate) -> Decision:
         if known.own:
-            return Decision(_refresh(known, found) if self.refresh_delivered else Change.NOTHING)
-        if self.resend_delivered and found.status is Status.PENDING:
+            return Decision(
+                _refresh(known, candidate) if self.refresh_delivered else Change.NOTHING
+            )
+        if self.resend_delivered and candidate.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
         return Decision(skipped=True)
 
-    def _failed(self, known: Known, found: Candidate) -> Decision:
+    def _failed(self, known: Known, candidate: Candidate) -> Decision:
         if known.own:
-            return Decision(_refresh(known, found))
-        if self.resend_errors and found.status is Status.PENDING:
+            return Decision(_refresh(known, candidate))
+        if self.resend_errors and candidate.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
-        return Decision(_refresh(known, found), skipped=True)
+        return Decision(_refresh(known, candidate), skipped=True)
 
 
-def _refresh(known: Known, found: Candidate) -> Change:
-    if found.status is not Status.PENDING:
+def _refresh(known: Known, candidate: Candidate) -> Change:
+    if candidate.status is not Status.PENDING:
         return Change.NOTHING
-    if known.has_payload and known.fingerprint == found.fingerprint:
+    if known.has_payload and known.fingerprint == candidate.fingerprint:
         return Change.NOTHING
     return Change.REFRESH
 
 
-def _kept_back(known: Known, found: Candidate) -> Decision:
-    if found.status is Status.PENDING:
+def _kept_back(known: Known, candidate: Candidate) -> Decision:
+    if candidate.status is Status.PENDING:
         return Decision(Change.OPEN, join=not known.own)
     before = (known.status, known.reason, known.fingerprint)
-    if before == (found.status, found.reason, found.fingerprint):
+    if before == (candidate.status, candidate.reason, candidate.fingerprint):
         return Decision()
     return Decision(Change.KEEP_BACK, join=not known.own)
 
 
-def _untried(known: Known, found: Candidate) -> Decision:
-    if found.status is Status.PENDING:
-        return Decision(_refresh(known, found), join=not known.own)
+def _untried(known: Known, candidate: Candidate) -> Decision:
+    if candidate.status is Status.PENDING:
+        return Decision(_refresh(known, candidate), join=not known.own)
     return Decision(Change.KEEP_BACK, join=not known.own)

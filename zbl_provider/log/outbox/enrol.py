@@ -54,10 +54,10 @@ class Enroller:
         self._now = now
         self._lease = lease
 
-    def enrol(self, integration: str, found: Sequence[Candidate], rule: Rule) -> Enrolment:
+    def enrol(self, integration: str, candidates: Sequence[Candidate], rule: Rule) -> Enrolment:
         """Write the candidates down; of two with one id the first counts."""
         first: dict[str, Candidate] = {}
-        for candidate in found:
+        for candidate in candidates:
             first.setdefault(candidate.webhook_id, candidate)
         # Nobody else enrols for this integration meanwhile: what is unknown now stays so until
         # it is inserted, and two runs that found the same leads never wait for each other.
@@ -79,7 +79,7 @@ class Enroller:
             joined=joined,
             skipped=skipped + len(past),
             unchanged=len(decisions) - joined - skipped,
-            repeated=len(found) - len(first),
+            repeated=len(candidates) - len(first),
             claimed=self._claimed(new),
         )
 
@@ -124,18 +124,18 @@ class Enroller:
         query = select(delivery.c.webhook_id, delivery.c.id).where(
             delivery.c.webhook_id.in_(among(self._connection, keys))
         )
-        numbers = dict(self._connection.execute(query).all())
+        ids = dict(self._connection.execute(query).all())
         token, until = self._lease
         return tuple(
-            Claimed(numbers[one.webhook_id], one.webhook_id, one.lead_id, one.body, 1, until, token)
-            for one in to_send
-            if one.body is not None  # without one it is given up when its lease has run out
+            Claimed(ids[lead.webhook_id], lead.webhook_id, lead.lead_id, lead.body, 1, until, token)
+            for lead in to_send
+            if lead.body is not None  # without one it is given up when its lease has run out
         )
 
-    def _apply(self, found: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
+    def _apply(self, candidates: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
         """Do what is to be done with those that the log knows."""
-        known = present(self._connection, found, self._run_id)
-        decisions = {key: rule.decide(known[key], found[key]) for key in known}
+        known = present(self._connection, candidates, self._run_id)
+        decisions = {key: rule.decide(known[key], candidates[key]) for key in known}
         # Nearly every lead of a look-back needs nothing. Those that do may have been claimed, or
         # deleted, since they were read: only behind their locks is the decision final.
         touched = [key for key, decision in decisions.items() if decision.writes]
@@ -143,17 +143,20 @@ class Enroller:
             locked = present(self._connection, touched, self._run_id, lock=True)
             for key in touched:
                 del decisions[key]
-            decisions |= {key: rule.decide(locked[key], found[key]) for key in locked}
-            self._write(found, locked, decisions)
+            decisions |= {key: rule.decide(locked[key], candidates[key]) for key in locked}
+            self._write(candidates, locked, decisions)
         return decisions
 
     def _write(
-        self, found: dict[str, Candidate], locked: dict[str, Known], decisions: dict[str, Decision]
+        self,
+        candidates: dict[str, Candidate],
+        locked: dict[str, Known],
+        decisions: dict[str, Decision],
     ) -> None:
         changes: dict[Change, list[dict[str, Any]]] = {}
         for key, known in locked.items():
             if (change := decisions[key].change) is not Change.NOTHING:
-                row = {"id": known.id, **self._verdict(found[key])}
+                row = {"id": known.id, **self._verdict(candidates[key])}
                 if change is Change.REFRESH:
                     row = {name: row[name] for name in _REFRESHED}
                 elif change is Change.RESEND:

@@ -45,7 +45,11 @@ def resend(
     _lock(connection, set(owners.values()))
     still = [delivery.c.id.in_(among(connection, numbers)), _SENDABLE, *meant]
     opened = open_again(connection, still, now) if numbers else ()
-    return Resent(len(opened), unsendable or 0, _mark(connection, {owners[one] for one in opened}))
+    return Resent(
+        len(opened),
+        unsendable or 0,
+        _mark(connection, {owners[delivery_id] for delivery_id in opened}),
+    )
 
 
 def resendable(connection: Connection, query: Query) -> int:
@@ -90,13 +94,13 @@ def forget_choice(connection: Connection, keys: Collection[RunKey], now: datetim
     Nobody clears them now, so what they have due is taken along by any task of its integration, as
     if their own had not come for ten minutes (4.11).
     """
-    chosen = {number for key in keys for number in _numbers(connection, key)}
+    chosen = {run_id for key in keys for run_id in _numbers(connection, key)}
     if chosen:
         _lock(connection, chosen)
         of_them = run.c.id.in_(among(connection, chosen))
         connection.execute(update(run).where(of_them).values(chosen=False))
-        for number in sorted(chosen):
-            leave_to_any(connection, number, now)
+        for run_id in sorted(chosen):
+            leave_to_any(connection, run_id, now)
 
 
 def _numbers(connection: Connection, key: RunKey) -> Sequence[int]:

@@ -25,19 +25,19 @@ def settle(
     connection: Connection, settlements: Sequence[Settlement], run_id: int, seal: Seal
 ) -> list[Settlement]:
     """Write the settlements down; return those whose lead another worker has claimed since."""
-    held = _lock(connection, [one.claimed.delivery_id for one in settlements])
+    held = _lock(connection, [settlement.claimed.delivery_id for settlement in settlements])
     fenced: list[Settlement] = []
     rows: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
-    for one in settlements:
+    for settlement in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
-        row = held.get(one.claimed.delivery_id)
-        if row is None or row.claim != one.claimed.claim:
-            fenced.append(one)
+        row = held.get(settlement.claimed.delivery_id)
+        if row is None or row.claim != settlement.claimed.claim:
+            fenced.append(settlement)
             continue
-        del held[one.claimed.delivery_id]
-        rows.append(_delivery_row(one, row.attempts + 1))
-        attempts.append(_attempt_row(one, row, run_id, seal))
+        del held[settlement.claimed.delivery_id]
+        rows.append(_delivery_row(settlement, row.attempts + 1))
+        attempts.append(_attempt_row(settlement, row, run_id, seal))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
@@ -77,12 +77,12 @@ def _attempt_row(
     settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, seal: Seal
 ) -> dict[str, Any]:
     outcome = settlement.outcome
-    number = row.attempts + 1
-    place = excerpt_place(settlement.claimed.webhook_id, row.resend, number)
+    attempt_number = row.attempts + 1
+    place = excerpt_place(settlement.claimed.webhook_id, row.resend, attempt_number)
     return {
         "delivery_id": row.id,
         "resend": row.resend,
-        "number": number,
+        "number": attempt_number,
         "run_id": run_id,
         "started_at": settlement.started_at,
         "duration_ms": round(outcome.seconds * 1000),

@@ -154,11 +154,11 @@ def _pool(limits: Limits | None) -> dict[str, int]:
 
 def _settings(url: URL, limits: Limits | None) -> dict[str, str]:
     """Return what each session of PostgreSQL is to be told."""
-    found = {} if _IDLE in str(url.query.get("options")) else {_IDLE: _IDLE_LIMIT}
+    settings = {} if _IDLE in str(url.query.get("options")) else {_IDLE: _IDLE_LIMIT}
     if limits:
-        found["lock_timeout"] = f"{limits.lock_seconds}s"
-        found["statement_timeout"] = f"{limits.statement_seconds}s"
-    return found
+        settings["lock_timeout"] = f"{limits.lock_seconds}s"
+        settings["statement_timeout"] = f"{limits.statement_seconds}s"
+    return settings
 
 
 def _unsupported(problem: str) -> DeliveryLogError:

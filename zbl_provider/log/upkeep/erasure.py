@@ -27,9 +27,9 @@ def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
     """Remove a lead's data from its rows of all integrations, but for those in flight."""
     names = connection.scalars(select(integration.c.integration)).all()
     webhook_ids = [webhook_id(name, lead_id) for name in names]
-    found = _lock(connection, webhook_ids)
-    in_flight = [row for row in found if row.status == Status.SENDING and row.due_at > now]
-    erasable = [row.id for row in found if row not in in_flight]
+    rows = _lock(connection, webhook_ids)
+    in_flight = [row for row in rows if row.status == Status.SENDING and row.due_at > now]
+    erasable = [row.id for row in rows if row not in in_flight]
     connection.execute(_forgotten(erasable, now))
     # Of a lead that was purged there may be nothing else, or it came back to order.
     connection.execute(
@@ -40,7 +40,7 @@ def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
     )
     return Erased(
         deliveries=len(erasable),
-        payloads=sum(row.has_payload for row in found if row.id in erasable),
+        payloads=sum(row.has_payload for row in rows if row.id in erasable),
         attempts=attempts.rowcount,
         in_flight=len(in_flight),
     )

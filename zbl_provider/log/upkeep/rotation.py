@@ -71,9 +71,9 @@ def _renew(
     connection: Connection, seal: Seal, column: Column[bytes], stored: Iterable[_Stored]
 ) -> int:
     renewed = []
-    for one in stored:
+    for row in stored:
         try:
-            renewed.append({"id": one.id, column.name: seal.renew(one.sealed, one.place)})
+            renewed.append({"id": row.id, column.name: seal.renew(row.sealed, row.place)})
         except UnreadableError:  # counted, and left as it is
             continue
     if renewed:

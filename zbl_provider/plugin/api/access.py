@@ -75,10 +75,10 @@ def readable(user: GetUserDep, log: Log) -> Dags | None:
     :raises HTTPException: 403 if the user may read none of them
     """
     known = log.reader.dags()
-    found = permitted(user, known, "GET")
-    if known and not found:
+    readable = permitted(user, known, "GET")
+    if known and not readable:
         raise HTTPException(403, "You may read none of the Dags that have sent leads.")
-    return None if found == known else found
+    return None if readable == known else readable
 
 
 def editable(user: GetUserDep, log: Log) -> Dags:

@@ -92,7 +92,7 @@ async def _refused(request: Request, problem: Exception) -> Response:
 async def _misunderstood(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)  # noqa: S101
     # Without what was given: it may be no JSON (NaN), no text (half a surrogate), or a person's.
-    said = [{"loc": one["loc"], "msg": one["msg"]} for one in problem.errors()]
+    said = [{"loc": error["loc"], "msg": error["msg"]} for error in problem.errors()]
     return JSONResponse({"detail": said}, status_code=422)
 
 

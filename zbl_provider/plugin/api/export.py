@@ -49,9 +49,9 @@ def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
     yield "\ufeff" + _text([COLUMNS])
     before: int | None = None
     while True:
-        found = pages(before)
-        yield _text(_cells(row(one, ())) for one in found.rows)
-        before = found.next
+        page = pages(before)
+        yield _text(_cells(row(lead, ())) for lead in page.rows)
+        before = page.next
         if before is None:
             return
 

@@ -13,67 +13,69 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def page(found: Page, editable: Collection[str]) -> Json:
+def page(listed: Page, editable: Collection[str]) -> Json:
     """Return some rows, and what to ask for to get the next ones."""
-    return {"rows": [row(one, editable) for one in found.rows], "next": found.next}
+    return {"rows": [row(lead, editable) for lead in listed.rows], "next": listed.next}
 
 
-def detail(found: Detail, editable: Collection[str]) -> Json:
+def detail(lead: Detail, editable: Collection[str]) -> Json:
     """Return all that is shown of one lead."""
-    return row(found.row, editable) | {
-        "attempts_made": [attempt(one) for one in found.attempts],
-        "sendable": found.sendable,
+    return row(lead.row, editable) | {
+        "attempts_made": [attempt(made) for made in lead.attempts],
+        "sendable": lead.sendable,
     }
 
 
-def row(one: Row, editable: Collection[str]) -> Json:
+def row(lead: Row, editable: Collection[str]) -> Json:
     """Return where a lead stands; `may_resend` tells whether the user may edit its Dag."""
     return {
-        "id": one.delivery_id,
-        "lead_id": one.lead_id,
-        "webhook_id": one.webhook_id,
-        "integration": one.integration,
-        "status": one.status.value,
-        "reason": one.reason,
-        "attempts": one.attempts,
-        "resend": one.resend,
-        "last_status": one.last_status,
-        "last_kind": one.last_kind,
-        "due_at": moment(one.due_at),
-        "created_at": moment(one.created_at),
-        "updated_at": moment(one.updated_at),
-        "delivered_at": moment(one.delivered_at),
-        "run": one.run.as_dict(),
-        "may_resend": one.run.dag_id in editable,
+        "id": lead.delivery_id,
+        "lead_id": lead.lead_id,
+        "webhook_id": lead.webhook_id,
+        "integration": lead.integration,
+        "status": lead.status.value,
+        "reason": lead.reason,
+        "attempts": lead.attempts,
+        "resend": lead.resend,
+        "last_status": lead.last_status,
+        "last_kind": lead.last_kind,
+        "due_at": moment(lead.due_at),
+        "created_at": moment(lead.created_at),
+        "updated_at": moment(lead.updated_at),
+        "delivered_at": moment(lead.delivered_at),
+        "run": lead.run.as_dict(),
+        "may_resend": lead.run.dag_id in editable,
     }
 
 
-def attempt(one: Attempt) -> Json:
+def attempt(made: Attempt) -> Json:
     """Return one attempt; the excerpt is what the receiver answered, and shown as text alone."""
     return {
-        "number": one.number,
-        "resend": one.resend,
-        "started_at": moment(one.started_at),
-        "duration_ms": one.duration_ms,
-        "status_code": one.status_code,
-        "kind": one.kind,
-        "detail": one.detail,
-        "excerpt": one.excerpt,
+        "number": made.number,
+        "resend": made.resend,
+        "started_at": moment(made.started_at),
+        "duration_ms": made.duration_ms,
+        "status_code": made.status_code,
+        "kind": made.kind,
+        "detail": made.detail,
+        "excerpt": made.excerpt,
     }
 
 
-def bucket(one: Bucket) -> Json:
+def bucket(stretch: Bucket) -> Json:
     """Return the attempts of one stretch of time."""
     return {
-        "start": moment(one.start),
-        "seconds": one.width.total_seconds(),
-        "delivered": one.delivered,
-        "failed": one.failed,
-        "p50_ms": one.p50_ms,
-        "p95_ms": one.p95_ms,
+        "start": moment(stretch.start),
+        "seconds": stretch.width.total_seconds(),
+        "delivered": stretch.delivered,
+        "failed": stretch.failed,
+        "p50_ms": stretch.p50_ms,
+        "p95_ms": stretch.p95_ms,
     }
 
 
-def moment(one: datetime | None) -> str | None:
+def moment(instant: datetime | None) -> str | None:
     """Return a time as RFC 3339."""
-    return None if one is None else one.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if instant is None:
+        return None
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

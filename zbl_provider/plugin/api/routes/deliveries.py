@@ -48,10 +48,10 @@ def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
 @routes.get("/deliveries/{delivery_id}")
 def delivery(delivery_id: Number, dags: Readable, editable: Editable, log: Log) -> dict[str, Any]:
     """Return one lead with its attempts."""
-    found = log.reader.delivery(delivery_id)
-    if found is None or not (dags is None or found.row.run.dag_id in dags):
+    lead = log.reader.delivery(delivery_id)
+    if lead is None or not (dags is None or lead.row.run.dag_id in dags):
         raise HTTPException(404, "There is no such lead in the log.")
-    return serialize.detail(found, editable)
+    return serialize.detail(lead, editable)
 
 
 @routes.get("/funnel")
@@ -67,8 +67,8 @@ def activity(
 ) -> list[dict[str, Any]]:
     """Return attempts over time, of the last year where no period is asked for."""
     query = replace(query, status=None, since=query.since or now - _LONG)
-    found = log.reader.activity(query, now=now, buckets=buckets)
-    return [serialize.bucket(one) for one in found]
+    stretches = log.reader.activity(query, now=now, buckets=buckets)
+    return [serialize.bucket(stretch) for stretch in stretches]
 
 
 @routes.get("/resendable")
