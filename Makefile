@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test soak test-system demo constraints bench clean
+.PHONY: help install check format lint types unit test soak test-system matrix demo dist release constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,18 @@ test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TAB
 	$(BIN)/pytest -n 3 -m servers tests/servers
 	$(BIN)/pytest -n 2 -m mariadb tests/mariadb
 	$(BIN)/pytest -s -m machines tests/machines
+
+matrix: $(STAMP) ## The wheel on each version it names: WHAT="airflow-3.11(airflow='3.2.0')", TESTS=tests/unit
+	$(BIN)/nox $(if $(WHAT),--session "$(WHAT)") $(if $(TESTS),-- $(TESTS))
+
+dist: $(STAMP) ## Build wheel and sdist in dist/, and check them as an index would
+	rm -rf dist
+	$(BIN)/uv build --quiet --out-dir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+release: $(STAMP) ## Check, build and tag a version; publishing is left to a person
+	$(BIN)/python tools/release.py
 
 demo: export DEMO_STARTED := $(shell date +%s)
 demo: $(STAMP) ## Watch leads go from a database through Airflow to HTTPS (ONCE=1 ends by itself)

@@ -1,7 +1,12 @@
 """What is in the package that people install."""
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from email import message_from_string
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -36,3 +41,62 @@ def test_airflow_finds_the_provider_and_the_page_by_their_entry_points(wheel):
     text = wheel.read(name).decode()
     assert "zbl_provider.get_provider_info:get_provider_info" in text
     assert "zbl_provider.plugin.lead_deliveries:LeadDeliveriesPlugin" in text
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    (name,) = [one for one in wheel.namelist() if one.endswith("dist-info/METADATA")]
+    return message_from_string(wheel.read(name).decode())
+
+
+def test_the_wheel_says_that_it_is_typed(wheel):
+    """A type checker reads the package's own types only where this file is (PEP 561)."""
+    assert "zbl_provider/py.typed" in wheel.namelist()
+
+
+def test_no_link_of_the_readme_leads_beside_it(metadata):
+    """On an index's page there is nothing beside the readme."""
+    links = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
+    assert len(links) > 30
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_all_that_is_imported_is_declared(metadata):
+    """Nothing is there by the grace of another package's requirements."""
+    declared = {
+        re.split(r"[^A-Za-z0-9_.-]", name)[0].lower().replace("-", "_")
+        for name in metadata.get_all("Requires-Dist")
+    }
+    # OpenLineage's provider calls that module, and brings the package with it.
+    packages = packages_distributions()
+    used = {name for name in _imports() if name not in sys.stdlib_module_names}
+    missing = {
+        name
+        for name in used - {"zbl_provider", "openlineage", "airflow"}
+        if not {one.lower().replace("-", "_") for one in packages[name]} & declared
+    }
+    assert missing == set()
+
+
+def _imports():
+    for path in (ROOT / "zbl_provider").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.partition(".")[0]
+
+
+def test_an_index_would_take_it(wheel):
+    """The readme can be drawn, and nothing is in the wheel that does not belong there."""
+    for command in ("twine", "check"), ("check_wheel_contents",):
+        subprocess.run([sys.executable, "-m", *command, wheel.filename], check=True)
+
+
+def test_the_classifiers_name_the_pythons_that_it_takes():
+    """What the metadata promise is what the version matrix runs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert project["requires-python"] == f">={named[0]}"
+    matrix = (ROOT / "noxfile.py").read_text()
+    assert all(f'"{version}"' in matrix for version in named)
