@@ -108,6 +108,21 @@ _NO_CLEAR = _arg(
     help="Leave the tasks alone: the integration's next task sends the leads",
     action="store_true",
 )
+_PREVIEWED = (
+    _arg("--sql", help="The query, or the path of a .sql file; instead of a task"),
+    _arg("--dag-id", help="The Dag whose task has the query"),
+    _arg("--task-id", help="The task that has the query"),
+    _arg(
+        "--run-id",
+        help="Render the task's templates for this run, or logical date; for now by default",
+        dest="logical_date_or_run_id",
+    ),
+    _arg("--conn-id", help="Connection of the leads' database; the task's by default"),
+    _arg("--integration", help="Connection of the integration; the task's by default"),
+    _arg("--parameters", help="Values to bind, as JSON: an object or an array"),
+    _arg("--field-map", help='Columns that are other fields, as JSON: {"mobile": "phone"}'),
+    _arg("--limit", help="How many rows at most (10)", type=whole, default=10),
+)
 _PERIOD = _arg(
     "--since",
     help="Count leads enrolled, and attempts made, since then (7d)",
@@ -122,7 +137,7 @@ def get_zbl_cli_commands() -> list[CLICommand]:
         GroupCommand(
             name="zbl",
             help="Leads and their deliveries (Zero Bad Leads)",
-            subcommands=(_deliveries(), _integrations(), _log()),
+            subcommands=(_deliveries(), _integrations(), _log(), _preview()),
         )
     ]
 
@@ -245,4 +260,18 @@ def _log() -> GroupCommand:
                 args=(ARG_YES, ARG_VERBOSE),
             ),
         ),
+    )
+
+
+def _preview() -> ActionCommand:
+    return ActionCommand(
+        name="preview",
+        help="Show what a query would send, row by row; send and record nothing",
+        description=(
+            "Show each row's payload, or why it is filtered or invalid, and where each column "
+            "goes. Give --sql with --conn-id and --integration, or --dag-id and --task-id. What "
+            "is shown is personal data."
+        ),
+        func=lazy_load_command("zbl_provider.cli.preview.preview"),
+        args=(*_PREVIEWED, ARG_OUTPUT, ARG_VERBOSE),
     )

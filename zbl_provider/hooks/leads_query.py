@@ -9,12 +9,11 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
     from zbl_provider.dispatch.intake import Unreadable
     from zbl_provider.hooks.rows import Rows
@@ -54,11 +53,17 @@ class LeadsQuery:
         """Return the parameters of a sensor or a trigger with this query."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def leads(self) -> Iterator[Lead | Unreadable]:
-        """Read the leads of the query, one after the other (Contract 4.2)."""
+    def leads(
+        self, on_columns: Callable[[Sequence[str]], object] | None = None
+    ) -> Generator[Lead | Unreadable]:
+        """
+        Read the leads of the query, one after the other (Contract 4.2).
+
+        :param on_columns: called with the names of the columns, before any lead
+        """
         from zbl_provider.dispatch.intake import read
 
-        return read(self._rows(), self.field_map)
+        yield from read(self._rows(on_columns), self.field_map)
 
     def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """
@@ -93,11 +98,15 @@ class LeadsQuery:
         with closing(delivery_log(self.log_conn_id)) as log:
             return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
-    def _rows(self) -> Rows:
+    def _rows(self, on_columns: Callable[[Sequence[str]], object] | None = None) -> Rows:
         from zbl_provider.dispatch.intake import check_columns
         from zbl_provider.hooks.rows import Rows
 
-        check = partial(check_columns, self.field_map)
+        def check(columns: Sequence[str]) -> None:
+            check_columns(self.field_map, columns)
+            if on_columns is not None:
+                on_columns(columns)
+
         return Rows(self.leads_conn_id, self.sql, self.parameters, check)
 
 

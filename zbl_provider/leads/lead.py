@@ -217,6 +217,33 @@ class RowReader:
         return " ".join(part.strip() for part in parts if isinstance(part, str)) or None
 
 
+def places_of(columns: Sequence[str], field_map: Mapping[str, str] | None = None) -> dict[str, str]:
+    """
+    Say where each column goes, as :class:`RowReader` reads it (Contract 8.9).
+
+    :param columns: the query's column names
+    :param field_map: column name to field of the contract
+    :return: column name to path in the payload, such as ``lead.custom_fields.city``
+    :raises ConfigurationError: naming field_map, see :meth:`FieldMap.columns`
+    """
+    places = FieldMap.parse(field_map).columns(columns)
+    has_name = any(place.kind is Kind.FIELD and place.name == "name" for place in places)
+    return {columns[place.index]: _path_of(place, has_name=has_name) for place in places}
+
+
+def _path_of(place: Column, *, has_name: bool) -> str:
+    match place.kind:
+        case Kind.FIELD:
+            return _PATHS.get(place.name, f"lead.{place.name}")
+        case Kind.OBJECT:
+            return f"lead.{place.name}, merged in"
+        case Kind.NAME_PART if not has_name:
+            return "lead.name"
+        case Kind.VERIFICATION:
+            return f"lead.verifications.{place.name}"
+    return f"lead.custom_fields.{place.name}"
+
+
 def read_row(row: Mapping[str, object], field_map: Mapping[str, str] | None = None) -> Lead:
     """
     Read one row given as a mapping; the rules are those of :class:`RowReader` (Contract 4.2).
