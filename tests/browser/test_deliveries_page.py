@@ -53,8 +53,8 @@ def answers(site):
 
 
 def _open(page):
-    page.get_by_role("link", name="Lead deliveries").click()
-    view = page.frame_locator("iframe[title='Lead deliveries']")
+    page.get_by_role("link", name="Leads", exact=True).click()
+    view = page.frame_locator("iframe[title='Leads']")
     view.locator("table.leads tbody tr").first.wait_for()
     return view
 
@@ -145,7 +145,7 @@ def test_a_task_links_to_its_leads(site, page, view, answers):
     task = f"{site.airflow.url}/dags/{DAG}/runs/{run}/tasks/to_sales"
     page.goto(f"{task}/details")
     # The navigation has one of the same name, without filters.
-    page.locator("a[href*='/plugin/lead-deliveries?']", has_text="Lead deliveries").click()
+    page.locator("a[href*='/zbl/leads?']", has_text="Lead deliveries").click()
     expect(_rows(view)).to_have_count(1)
     expect(_row(view, "lead-78").locator(".badge")).to_have_text("Delivered")
     expect(_field(view, "run")).to_have_value(run)
@@ -196,9 +196,9 @@ def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, v
     lead.get_by_role("button", name="Resend").click()
     question = view.get_by_role("dialog", name="Resend 1 lead?")
     site.picture(page, "resend-dialog")
-    question.get_by_role("button", name="Resend 1 lead").click()
-    expect(question).to_contain_text("1 lead will be sent again.")
-    expect(question).to_contain_text("1 task cleared.")
+    question.get_by_role("button", name="Resend").click()
+    expect(question).to_contain_text("To be sent again: 1 lead.")
+    expect(question).to_contain_text("Cleared: 1 task.")
     question.get_by_role("button", name="Close").click()
     expect(lead.locator(".where .badge")).to_have_text("Delivered", timeout=60_000)
     lead.get_by_role("button", name="Close").click()
@@ -218,9 +218,9 @@ def test_selected_leads_of_a_run_that_is_gone_wait_for_the_next(site, page, view
         _rows(view).nth(number).get_by_role("checkbox").check()
     view.get_by_role("button", name="Resend 2 selected").click()
     question = view.get_by_role("dialog", name="Resend 2 leads?")
-    question.get_by_role("button", name="Resend 2 leads").click()
-    expect(question).to_contain_text("2 leads will be sent again.")
-    expect(question).to_contain_text("the next run that sends to this integration")
+    question.get_by_role("button", name="Resend").click()
+    expect(question).to_contain_text("To be sent again: 2 leads.")
+    expect(question).to_contain_text("The next task that sends to this integration")
     page.problems.clear()  # the browser notes that Airflow answered 404
     question.get_by_role("button", name="Close").click()
     _tile(view, "Pending").click()
@@ -394,3 +394,70 @@ def test_a_session_that_has_ended_is_told(page, view):
     wait_for("the browser's note", lambda: page.problems, seconds=10)
     page.problems.clear()
     assert Path(page.url).name
+
+
+def test_a_links_filter_stays_in_the_address_when_the_page_is_loaded_again(site, page, view):
+    """F5, a copied address and a tab of its own show what the link showed (Contract 8.3, 8.4)."""
+    page.goto(f"{site.airflow.url}/zbl/leads?dag=zbl_scheduled_pull&status=error&period=all")
+    expect(page).to_have_url(re.compile(r"/plugin/lead-deliveries\?"))
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    for _ in range(2):
+        expect(page).to_have_url(re.compile("dag=zbl_scheduled_pull"))
+        expect(_field(view, "status")).to_have_value("error")
+        expect(_field(view, "dag")).to_have_value("zbl_scheduled_pull")
+        expect(view.locator("#own-tab")).to_have_attribute("href", re.compile("dag=zbl_sch.*all"))
+        page.reload()
+        expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+
+
+def test_what_is_sent_is_shown_on_request(site, page, view):
+    """The payload of a lead is behind a button, as text, with placeholders for secrets (8.8)."""
+    _tile(view, "Error").click()
+    expect(_rows(view).first.locator(".badge")).to_have_text("Error")
+    _rows(view).first.locator(".link").click()
+    view.get_by_role("dialog").get_by_role("button", name="Show what is sent").click()
+    shown = view.get_by_role("dialog", name=re.compile("What is sent of"))
+    expect(shown.locator("pre").first).to_contain_text("lead")
+    expect(shown).to_contain_text("audit log")
+    site.picture(page, "payload")
+    shown.get_by_role("button", name="Close").click()
+
+
+def test_while_the_log_does_not_answer_the_page_says_so_and_heals_by_itself(site, page, view):
+    """What was shown stays, the page says what is wrong, and goes on when it can (7.5, 8.4)."""
+    answer = {"status": 503, "json": {"detail": "The delivery log does not answer."}}
+    page.route("**/zbl/api/**", lambda route: route.fulfill(**answer))
+    view.get_by_role("button", name="Refresh").click()
+    expect(view.locator("#problem")).to_contain_text("This page tries again by itself.")
+    assert _rows(view).count() > 0
+    page.unroute("**/zbl/api/**")
+    expect(view.locator("#problem")).to_be_hidden(timeout=15_000)
+    page.problems.clear()  # the browser itself writes down each 503
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "error", "resend"),
+    [
+        ("pt", "Entregas de leads", "Erro", "Reenviar todos com erro"),
+        ("es", "Entregas de leads", "Error", "Reenviar todos con error"),
+        ("en", "Lead deliveries", "Error", "Resend all in error"),
+        ("ko", "Lead deliveries", "Error", "Resend all in error"),
+    ],
+)
+def test_the_page_speaks_the_language_of_airflows_ui(
+    site, page, view, language, title, error, resend
+):
+    """English, Portuguese and Spanish, and English for all others; its times name a zone (8.4)."""
+    page.evaluate(
+        "([language]) => { localStorage.i18nextLng = language; "
+        "localStorage.timezone = 'America/Sao_Paulo' }",
+        [language],
+    )
+    page.goto(f"{site.airflow.url}/zbl/")
+    page.locator("table.leads tbody tr").first.wait_for()
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    expect(page.locator(".tile.error .name")).to_have_text(error)
+    expect(page.get_by_role("button", name=resend)).to_be_visible()
+    expect(page.locator("#updated")).to_contain_text("America/Sao_Paulo")
+    site.picture(page, f"deliveries-page-{language}")
+    page.evaluate("localStorage.removeItem('i18nextLng'); localStorage.removeItem('timezone')")

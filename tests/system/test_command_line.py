@@ -111,6 +111,6 @@ def test_the_task_links_to_its_leads(case):
     path = f"/api/v2/dags/linked/dagRuns/{case.run_id}/taskInstances/send/links"
     [(name, link)] = case.rest.call("GET", path)["extra_links"].items()
     assert name == "Lead deliveries"
-    assert urlsplit(link).path == "/plugin/lead-deliveries"
+    assert urlsplit(link).path == "/zbl/leads"
     filters = {"dag": ["linked"], "task": ["send"], "run": [case.run_id], "period": ["all"]}
     assert parse_qs(urlsplit(link).query) == filters

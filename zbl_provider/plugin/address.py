@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode, urlsplit
 
+PREFIX = "/zbl"
+"""Of the page's own application."""
+
 ROUTE = "lead-deliveries"
 """Of the page within Airflow's UI."""
+
+DOOR = "leads"
+"""Of what leads to either, whichever the user may see."""
 
 
 def page_of(
@@ -13,6 +19,9 @@ def page_of(
 ) -> str:
     """
     Return where the page shows the leads of a task instance, of whatever age.
+
+    Airflow's UI shows pages of plugins only to users who may read its list of plugins. The address
+    is one of the page's own, which takes everybody else to the page without the UI around it.
 
     :param base_url: `[api] base_url`; of it only the path counts: the browser knows the rest
     :param dag_id: the Dag
@@ -25,4 +34,4 @@ def page_of(
     if map_index is not None and map_index >= 0:
         filters["map"] = str(map_index)
     root = urlsplit(base_url).path.rstrip("/")
-    return f"{root}/plugin/{ROUTE}?{urlencode(filters, quote_via=quote)}"
+    return f"{root}{PREFIX}/{DOOR}?{urlencode(filters, quote_via=quote)}"

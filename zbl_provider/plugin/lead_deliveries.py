@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from zbl_provider.plugin.address import ROUTE
-
-PREFIX = "/zbl"
+from zbl_provider.plugin.address import PREFIX, ROUTE
 
 
 class LeadDeliveriesPlugin(AirflowPlugin):
@@ -41,7 +39,7 @@ class LeadDeliveriesPlugin(AirflowPlugin):
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX
         return [
             {
-                "name": "Lead deliveries",
+                "name": "Leads",
                 "href": f"{base}/",
                 "destination": "nav",
                 "url_route": ROUTE,

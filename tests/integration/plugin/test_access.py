@@ -1,11 +1,14 @@
 """Who may see what, and who may change it."""
 
+from urllib.parse import parse_qs, urljoin, urlsplit
+
 import pytest
 from starlette.routing import Route
 
 from tests.integration.plugin.conftest import DAGS, NOW
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
+from zbl_provider.plugin.address import page_of
 
 CHANGES = {
     "/zbl/api/resend": {"filter": {}},
@@ -63,6 +66,29 @@ def test_a_browser_without_a_login_is_shown_where_to_sign_in(site):
     answer = site.as_(None).get("/zbl/", headers={"Accept": "text/html"})
     assert answer.status_code == 401
     assert "auth/login" in answer.text
+
+
+def test_a_sign_in_comes_back_to_what_was_asked(site):
+    """The filters of a link outlive the sign-in (Contract 8.3)."""
+    answer = site.as_(None).get("/zbl/?dag=a%26b", headers={"Accept": "text/html"})
+    assert "next=/zbl/%3Fdag%3Da%2526b" in answer.text
+
+
+@pytest.mark.parametrize("plugins", [True, False])
+def test_a_tasks_link_leads_to_the_page_with_or_without_the_right_to_plugins(
+    site, monkeypatch, plugins
+):
+    """Whom the UI shows no plugins, the link takes to the page by itself (Contract 8.3, 8.10)."""
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_view", lambda *_, **__: plugins)
+    address = page_of("https://a.example/", dag_id="d&e", task_id="t", run_id="r+1")
+    answer = site.as_("vera").get(address, follow_redirects=False)
+    location = urljoin(f"http://airflow{address}", answer.headers["location"])
+    parts = urlsplit(location)
+    assert parts.path == ("/plugin/lead-deliveries" if plugins else "/zbl/")
+    expected = {"dag": ["d&e"], "task": ["t"], "run": ["r+1"], "period": ["all"]}
+    assert parse_qs(parts.query) == expected
 
 
 def test_everything_that_changes_is_listed(site):

@@ -255,7 +255,7 @@ def test_the_page_is_in_the_navigation(site):
     """Airflow loads the plugin without an error and offers its page (Contract 8.4)."""
     plugins = site.as_("vera").get("/api/v2/plugins").json()["plugins"]
     views = [view for plugin in plugins for view in plugin["external_views"]]
-    (view,) = [view for view in views if view["name"] == "Lead deliveries"]
+    (view,) = [view for view in views if view["name"] == "Leads"]
     assert (view["href"], view["destination"]) == ("/zbl/", "nav")
     assert site.as_("vera").get(view["href"]).status_code == 200
     assert site.as_("vera").get(view["icon"]).headers["content-type"] == "image/svg+xml"

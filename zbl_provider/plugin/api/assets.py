@@ -3,9 +3,14 @@
 from pathlib import Path
 from urllib.parse import quote
 
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+
+from zbl_provider.plugin.address import DOOR, ROUTE
 
 routes = APIRouter()
 
@@ -30,6 +35,15 @@ async def page(request: Request) -> Response:
     return await _file("index.html", request)
 
 
+@routes.get(f"/{DOOR}")
+async def door(request: Request, user: GetUserDep) -> Response:
+    """Lead to the page: in Airflow's UI for users whom it shows plugins, or else by itself."""
+    shown = get_auth_manager().is_authorized_view(access_view=AccessView.PLUGINS, user=user)
+    page = f"../plugin/{ROUTE}" if shown else "./"
+    query = request.url.query
+    return RedirectResponse(f"{page}?{query}" if query else page, status_code=307)
+
+
 @routes.get("/static/{name}")
 async def asset(name: str, request: Request) -> Response:
     """
@@ -44,7 +58,8 @@ async def asset(name: str, request: Request) -> Response:
 
 def sign_in(request: Request) -> Response:
     """Return what a browser shows somebody who opens the page without a login."""
-    return HTMLResponse(_SIGN_IN.format(next=quote(request.url.path)), status_code=401)
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return HTMLResponse(_SIGN_IN.format(next=quote(asked)), status_code=401)
 
 
 async def _file(name: str, request: Request) -> Response:

@@ -1,15 +1,16 @@
 // What is looked at, kept in the address so that it can be shared.
 
 import { addressQuery, keepInAddress } from "./frame.js";
-import { STATUSES } from "./words.js";
+import { t } from "./language.js";
+import { momentOf, STATUSES } from "./words.js";
 
 export const PERIODS = {
-  "1h": ["Last hour", 3600],
-  "24h": ["Last 24 hours", 86400],
-  "7d": ["Last 7 days", 7 * 86400],
-  "30d": ["Last 30 days", 30 * 86400],
-  all: ["All time", null],
-  custom: ["From … to …", null],
+  "1h": [t("Last hour"), 3600],
+  "24h": [t("Last 24 hours"), 86400],
+  "7d": [t("Last 7 days"), 7 * 86400],
+  "30d": [t("Last 30 days"), 30 * 86400],
+  all: [t("All time"), null],
+  custom: [t("From … to …"), null],
 };
 
 const UNFILTERED = {
@@ -40,6 +41,9 @@ export function look(changes) {
   keepInAddress(new URLSearchParams(told).toString());
 }
 
+/** Have the address name what is looked at: that of the UI around the frame may be the only one. */
+export const keepLook = () => look({});
+
 export const unfilter = () => look(UNFILTERED);
 
 export const isFiltered = () => FILTERS.some((name) => state[name] !== UNFILTERED[name]);
@@ -68,9 +72,6 @@ function period() {
   return [seconds && new Date(now - seconds * 1000).toISOString(), ""];
 }
 
-function instant(text) {
-  const moment = new Date(text);
-  return Number.isNaN(moment.getTime()) ? "" : moment.toISOString();
-}
+const instant = (text) => momentOf(text)?.toISOString() ?? "";
 
 const dense = (entries) => Object.fromEntries(Object.entries(entries).filter(([, value]) => value));

@@ -1,5 +1,7 @@
 // Talks to this page's own routes, and to Airflow's REST API, with the session of the user.
 
+import { t } from "./language.js";
+
 const OWN = new URL("../api/", import.meta.url);
 const AIRFLOW = new URL("../../", import.meta.url);
 
@@ -54,7 +56,7 @@ async function call(url, options) {
   try {
     answer = await fetch(url, { credentials: "same-origin", redirect: "error", ...options });
   } catch {
-    throw new Refusal(0, "Airflow does not answer. Is the network there?");
+    throw new Refusal(0, t("Airflow does not answer. Is the network there?"));
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
@@ -62,7 +64,7 @@ async function call(url, options) {
 }
 
 function said(status, body) {
-  if (status === 401) return "Your session has ended. Sign in to Airflow again.";
+  if (status === 401) return t("Your session has ended. Sign in to Airflow again.");
   const detail = body?.detail;
-  return typeof detail === "string" ? detail : `Airflow answered ${status}.`;
+  return typeof detail === "string" ? detail : t("Airflow answered {status}.", { status });
 }

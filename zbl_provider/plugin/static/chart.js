@@ -1,6 +1,7 @@
 // Attempts over time: how many delivered and failed, and how long the answers took.
 
 import { h, s } from "./dom.js";
+import { t } from "./language.js";
 import { count, milliseconds, shortTime, time } from "./words.js";
 
 const HEIGHT = 132;
@@ -31,8 +32,8 @@ export class Charts {
     this.#width = 0;
     const total = (name) => count(buckets.reduce((sum, one) => sum + one[name], 0));
     this.#panels = [
-      this.#panel("Attempts", [["delivered", `Delivered ${total("delivered")}`], ["failed", `Failed ${total("failed")}`]], attempts),
-      this.#panel("Answer time", [["p50", "Half within (p50)"], ["p95", "95 % within (p95)"]], answers),
+      this.#panel(t("Attempts"), [["delivered", t("Delivered {count}", { count: total("delivered") })], ["failed", t("Failed {count}", { count: total("failed") })]], attempts),
+      this.#panel(t("Answer time"), [["p50", t("Half within (p50)")], ["p95", t("95 % within (p95)")]], answers),
     ];
     const unfolded = this.box.querySelector("details")?.open ?? false;
     this.box.replaceChildren(...this.#panels.map(({ figure }) => figure), table(buckets, unfolded));
@@ -76,7 +77,7 @@ export class Charts {
       x: (index) => MARGIN.left + index * this.#step,
       y: (value) => MARGIN.top + (1 - value / top) * (HEIGHT - MARGIN.top - MARGIN.bottom),
     };
-    plot.setAttribute("aria-label", `${title} over time. Arrow keys go through it.`);
+    plot.setAttribute("aria-label", t("{title} over time. Arrow keys go through it.", { title }));
     plot.replaceChildren(
       s("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" },
         [0, top / 2, top].map((value) => line(space, width, value, kind.say)),
@@ -123,7 +124,7 @@ export class Charts {
 const attempts = {
   say: count,
   most: (one) => one.delivered + one.failed,
-  lines: (one) => [`${count(one.delivered)} delivered`, `${count(one.failed)} failed`],
+  lines: (one) => [t("{count} delivered", { count: count(one.delivered) }), t("{count} failed", { count: count(one.failed) })],
   marks: bars,
 };
 
@@ -190,13 +191,13 @@ function stretches(points) {
 
 function table(buckets, open) {
   const busy = buckets.filter((one) => one.delivered || one.failed);
-  const heads = ["From", "Delivered", "Failed", "p50", "p95"].map((name) => h("th", { scope: "col" }, name));
+  const heads = [t("From"), t("Delivered"), t("Failed"), "p50", "p95"].map((name) => h("th", { scope: "col" }, name));
   const rows = busy.map((one) => h("tr", null,
     [time(one.start), count(one.delivered), count(one.failed), milliseconds(one.p50_ms), milliseconds(one.p95_ms)]
       .map((text) => h("td", null, text))));
   return h("details", { class: "as-table", open },
-    h("summary", null, "Charts as a table"),
+    h("summary", null, t("Charts as a table")),
     busy.length
       ? h("div", { class: "scroll", tabindex: "0" }, h("table", null, h("thead", null, h("tr", null, heads)), h("tbody", null, rows)))
-      : h("p", { class: "quiet" }, "No attempt was made in this period."));
+      : h("p", { class: "quiet" }, t("No attempt was made in this period.")));
 }

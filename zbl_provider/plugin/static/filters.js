@@ -2,6 +2,7 @@
 
 import { isFiltered, look, PERIODS, state, unfilter } from "./address.js";
 import { byId, h } from "./dom.js";
+import { t } from "./language.js";
 import { STATUSES } from "./words.js";
 
 const form = byId("filters");
@@ -12,7 +13,7 @@ let typing;
 /** Show the filters, and tell when they change. */
 export function startFilters(changed) {
   const options = (entries) => entries.map(([value, text]) => h("option", { value }, text));
-  form.elements.status.append(...options([["", "All"], ...Object.entries(STATUSES)]));
+  form.elements.status.append(...options([["", t("All")], ...Object.entries(STATUSES)]));
   form.elements.period.append(...options(Object.entries(PERIODS).map(([key, [text]]) => [key, text])));
   showIntegrations([]);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -50,7 +51,7 @@ export function showFilters() {
   runShown ||= ofRun();
   show("custom", state.period === "custom");
   show("more", all && runShown);
-  byId("more").textContent = runShown ? "Fewer filters" : "Filter by run";
+  byId("more").textContent = runShown ? t("Fewer filters") : t("Filter by run");
   byId("more").setAttribute("aria-expanded", String(runShown));
   byId("reset").hidden = !isFiltered();
 }
@@ -60,7 +61,7 @@ export function showIntegrations(names) {
   const known = new Set(names);
   if (state.integration) known.add(state.integration); // shared by somebody who sees more
   const field = form.elements.integration;
-  const options = [["", "All"], ...[...known].sort().map((name) => [name, name])];
+  const options = [["", t("All")], ...[...known].sort().map((name) => [name, name])];
   field.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
   field.value = state.integration;
 }

@@ -2,6 +2,7 @@
 
 import { look, state } from "./address.js";
 import { byId, h } from "./dom.js";
+import { t } from "./language.js";
 import { count, share, STATUSES } from "./words.js";
 
 const STEPS = ["filtered", "invalid", "pending", "sending", "delivered", "retrying", "error"];
@@ -13,7 +14,7 @@ export function showFunnel(counts, changed) {
   const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
   const steps = STEPS.filter((status) => !RARELY.includes(status) || counts[status] || state.status === status);
   byId("funnel").replaceChildren(
-    tile("", "Found", all, "", changed),
+    tile("", t("Found"), all, "", changed),
     ...steps.map((status) => tile(status, STATUSES[status], counts[status], share(counts[status], all), changed)),
   );
   if (focused !== undefined) byId("funnel").querySelector(`[data-step="${focused}"]`)?.focus();
@@ -32,7 +33,7 @@ function tile(status, name, number, part, changed) {
       class: `tile ${status || "found"}`,
       "data-step": status,
       "aria-pressed": String(state.status === status),
-      title: status ? `Show what is ${name.toLowerCase()}` : "Show all",
+      title: status ? t("Show: {status}", { status: name }) : t("Show all"),
       onclick: choose,
     },
     h("span", { class: "name" }, name),

@@ -4,6 +4,7 @@ import { change } from "./api.js";
 import { look } from "./address.js";
 import { announce, byId, h, showDialog } from "./dom.js";
 import { Charts } from "./chart.js";
+import { t } from "./language.js";
 import { count, fromNow, milliseconds, share, time } from "./words.js";
 
 const WAITING = ["pending", "sending", "retrying"];
@@ -20,7 +21,7 @@ export function showIntegrationsView(all, activities, changed) {
   const view = byId("integrations");
   const focused = view.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   view.replaceChildren(
-    h("h2", { class: "hidden" }, "Integrations"),
+    h("h2", { class: "hidden" }, t("Integrations")),
     all.length ? h("div", { class: "cards" }, all.map((one) => card(one, changed))) : nothing(),
   );
   all.forEach((one, place) => chartsOf(one).show(activities[place]));
@@ -29,10 +30,10 @@ export function showIntegrationsView(all, activities, changed) {
 
 /** Say above everything what is held or paused. */
 export function showKeptBack(all, changed) {
-  const lines = all.filter((one) => one.held_at || one.paused_at).map((one) =>
+  const lines = all.filter(isKeptBack).map((one) =>
     h("div", { class: "notice warning" },
       h("span", null, why(one)),
-      one.may_change ? h("button", { type: "button", class: "button", onclick: () => resume(one, changed) }, "Resume") : null));
+      one.may_change ? h("button", { type: "button", class: "button", onclick: () => resume(one, changed) }, t("Resume")) : null));
   byId("kept-back").replaceChildren(...lines);
 }
 
@@ -43,60 +44,69 @@ function chartsOf({ name }) {
 
 function nothing() {
   return h("div", { class: "empty" },
-    h("p", null, "No lead has been sent yet."),
-    h("p", { class: "quiet" }, "An integration is a connection of type “ZBL Webhook”; it appears here after the first run that sends to it."));
+    h("p", null, t("No lead has been sent yet.")),
+    h("p", { class: "quiet" }, t("An integration is a connection of type “ZBL Webhook”; it appears here after the first run that sends to it.")));
 }
 
 function card(one, changed) {
   const sum = Object.values(one.counts).reduce((all, some) => all + some, 0);
   const waiting = WAITING.reduce((all, status) => all + one.counts[status], 0);
   const figures = [
-    ["Found", count(sum)],
-    ["Delivered", count(one.counts.delivered), share(one.counts.delivered, sum)],
-    ["Waiting", count(waiting)],
-    ["Error", count(one.counts.error), share(one.counts.error, sum)],
+    [t("Found"), count(sum)],
+    [t("Delivered"), count(one.counts.delivered), share(one.counts.delivered, sum)],
+    [t("Waiting"), count(waiting)],
+    [t("Error"), count(one.counts.error), share(one.counts.error, sum)],
     ["p50", milliseconds(one.p50_ms)],
     ["p95", milliseconds(one.p95_ms)],
   ];
   return h("article", { class: "card", "data-name": one.name, "aria-label": one.name },
     h("header", null, h("h3", null, one.name), h("span", { class: `badge ${mood(one)[0]}` }, mood(one)[1])),
-    one.held_at || one.paused_at ? h("p", { class: "quiet" }, why(one)) : null,
+    isKeptBack(one) ? h("p", { class: "quiet" }, why(one)) : null,
     h("dl", { class: "figures" }, figures.map(([name, value, part]) =>
       h("div", null, h("dt", null, name), h("dd", null, value, part ? h("small", null, ` ${part}`) : null)))),
     chartsOf(one).box,
     h("div", { class: "actions" },
-      h("button", { type: "button", class: "button", "data-focus": `show-${one.name}`, onclick: () => { look({ view: "deliveries", integration: one.name }); changed(); } }, "Show deliveries"),
+      h("button", { type: "button", class: "button", "data-focus": `show-${one.name}`, onclick: () => { look({ view: "deliveries", integration: one.name }); changed(); } }, t("Show deliveries")),
       ...(one.may_change ? controls(one, changed) : [])));
 }
 
+const isKeptBack = (one) => Boolean(one.held_at || one.paused_at || one.down_since);
+
 function mood(one) {
-  if (one.held_at) return ["retrying", "Held"];
-  return one.paused_at ? ["error", "Paused"] : ["delivered", "Active"];
+  if (one.held_at) return ["retrying", t("Held")];
+  if (one.down_since) return ["error", t("Down")];
+  return one.paused_at ? ["error", t("Paused")] : ["delivered", t("Active")];
 }
 
 function why(one) {
   if (one.held_at) {
-    return `${one.name} is held by ${one.held_by} since ${time(one.held_at)} (${fromNow(one.held_at)}): its leads are recorded and go out when it is resumed.`;
+    return t("{name} is held by {who} since {time} ({when}): its leads are recorded and go out when it is resumed.",
+      { name: one.name, who: one.held_by, time: time(one.held_at), when: fromNow(one.held_at) });
   }
-  return `${one.name} is paused since ${time(one.paused_at)}: it answered ${one.paused_status} again and again. Correct the connection; the next run tries one lead first.`;
+  if (one.down_since) {
+    return t("{name} is down since {time}: {why} What waits is kept; the next run tries one lead first.",
+      { name: one.name, time: time(one.down_since), why: `${one.down_reason}.` });
+  }
+  return t("{name} is paused since {time}: it answered {status} again and again. Correct the connection; the next run tries one lead first.",
+    { name: one.name, time: time(one.paused_at), status: one.paused_status });
 }
 
 function controls(one, changed) {
-  const kept = one.held_at || one.paused_at;
+  const kept = isKeptBack(one);
   return [
     kept
-      ? h("button", { type: "button", class: "button primary", "data-focus": `hold-${one.name}`, onclick: () => resume(one, changed) }, "Resume")
-      : h("button", { type: "button", class: "button", "data-focus": `hold-${one.name}`, onclick: () => hold(one, changed) }, "Hold…"),
-    one.may_test && h("button", { type: "button", class: "button", "data-focus": `test-${one.name}`, onclick: (event) => test(one, event.currentTarget) }, "Send test lead"),
+      ? h("button", { type: "button", class: "button primary", "data-focus": `hold-${one.name}`, onclick: () => resume(one, changed) }, t("Resume"))
+      : h("button", { type: "button", class: "button", "data-focus": `hold-${one.name}`, onclick: () => hold(one, changed) }, t("Hold…")),
+    one.may_test && h("button", { type: "button", class: "button", "data-focus": `test-${one.name}`, onclick: (event) => test(one, event.currentTarget) }, t("Send test lead")),
   ].filter(Boolean);
 }
 
 const path = (one, act) => `integrations/${encodeURIComponent(one.name)}/${act}`;
 
 function hold(one, changed) {
-  const go = h("button", { type: "button", class: "button primary" }, "Hold");
-  const dialog = question(`Hold ${one.name}?`,
-    ["Nothing is sent to it until somebody resumes it. Leads are recorded meanwhile; what is being sent at this moment is finished."], go);
+  const go = h("button", { type: "button", class: "button primary" }, t("Hold"));
+  const dialog = question(t("Hold {name}?", { name: one.name }),
+    [t("Nothing is sent to it until somebody resumes it. Leads are recorded meanwhile; what is being sent at this moment is finished.")], go);
   go.addEventListener("click", async () => {
     dialog.close();
     await act(one, "hold", changed);
@@ -107,33 +117,35 @@ const resume = (one, changed) => act(one, "resume", changed);
 
 async function act(one, what, changed) {
   try {
-    const { message } = await change(path(one, what));
-    announce(what === "resume" ? `${message} The next run sends what was held.` : message);
+    await change(path(one, what));
+    announce(what === "resume"
+      ? t("{name} is resumed. The next run sends what was held.", { name: one.name })
+      : t("{name} is held.", { name: one.name }));
   } catch (problem) {
-    question(`${one.name} is as it was`, [problem.message]);
+    question(t("{name} is as it was", { name: one.name }), [problem.message]);
   }
   changed();
 }
 
 async function test(one, button) {
   button.disabled = true;
-  button.textContent = "Sending…";
+  button.textContent = t("Sending…");
   let lines;
-  let title = "Test lead";
+  let title = t("Test lead");
   try {
     const { delivered, message } = await change(path(one, "test"));
-    title = delivered ? "Test lead delivered" : "Test lead not delivered";
+    title = delivered ? t("Test lead delivered") : t("Test lead not delivered");
     lines = [message];
   } catch (problem) {
     lines = [problem.message];
   }
   button.disabled = false;
-  button.textContent = "Send test lead";
+  button.textContent = t("Send test lead");
   question(title, lines);
 }
 
 function question(title, lines, go) {
-  const close = h("button", { type: "button", class: "button" }, go ? "Cancel" : "Close");
+  const close = h("button", { type: "button", class: "button" }, go ? t("Cancel") : t("Close"));
   const dialog = h("dialog", { class: "question", "aria-labelledby": "question" },
     h("h2", { id: "question" }, title), lines.map((text) => h("p", null, text)),
     h("div", { class: "actions" }, close, go));

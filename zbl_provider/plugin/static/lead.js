@@ -3,8 +3,10 @@
 import { read, taskAddress } from "./api.js";
 import { look, state } from "./address.js";
 import { h, showDialog } from "./dom.js";
-import { badge, isSendable } from "./list.js";
-import { askToResend } from "./resend.js";
+import { t } from "./language.js";
+import { badge, isSendable, isWaiting } from "./list.js";
+import { showPayload } from "./payload.js";
+import { askToResend, askToSendNow } from "./resend.js";
 import { answer, fromNow, milliseconds, OPEN, time } from "./words.js";
 
 const OFTEN_MS = 3000;
@@ -13,7 +15,7 @@ let dialog = null;
 /** Show the lead that the address names, if it names one. */
 export async function showLead(changed) {
   if (!state.open || dialog) return;
-  dialog = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, "Loading…"));
+  dialog = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, t("Loading…")));
   dialog.addEventListener("close", () => {
     dialog = null;
     look({ open: "" });
@@ -29,7 +31,7 @@ async function load(into, changed) {
     if (into.dataset.shown !== JSON.stringify(lead)) draw(into, lead, changed);
     again = OPEN.includes(lead.status);
   } catch (problem) {
-    into.replaceChildren(head("Lead", into), h("p", { class: "notice error", role: "alert" }, problem.message));
+    into.replaceChildren(head(t("Lead"), into), h("p", { class: "notice error", role: "alert" }, problem.message));
   }
   if (again && into.open) setTimeout(() => into.open && load(into, changed), OFTEN_MS);
 }
@@ -41,11 +43,11 @@ function draw(into, lead, changed) {
   into.replaceChildren(
     head(lead.lead_id, into),
     h("div", { class: "drawer-body" },
-      h("p", { class: "where" }, badge(lead.status), ` with ${lead.integration}`),
+      h("p", { class: "where" }, badge(lead.status), ` ${lead.integration}`),
       sentence(lead),
       facts(lead),
       buttons(lead, into, changed),
-      h("h3", null, "Attempts"),
+      h("h3", null, t("Attempts")),
       attempts(lead, unfolded)),
   );
   into.querySelector(`[data-focus="${focused}"]`)?.focus();
@@ -54,72 +56,72 @@ function draw(into, lead, changed) {
 function head(title, into) {
   return h("header", { class: "drawer-head" },
     h("h2", { id: "lead-title" }, title),
-    h("button", { type: "button", class: "button plain", "data-focus": "close", "aria-label": "Close", onclick: () => into.close() }, "✕"));
+    h("button", { type: "button", class: "button plain", "data-focus": "close", "aria-label": t("Close"), onclick: () => into.close() }, "✕"));
 }
 
 function sentence(lead) {
   const text = {
-    pending: lead.due_at ? "It is to be sent." : "",
-    sending: "A task is sending it.",
-    retrying: lead.due_at ? `Attempt ${lead.attempts + 1} is due ${fromNow(lead.due_at)}, at ${time(lead.due_at)}.` : "",
-    filtered: "It was kept back, and goes out only if the lead or the filters change.",
-    invalid: "It cannot be sent as it is. Correct the row, and let its task find it again.",
+    pending: lead.due_at ? t("It is to be sent.") : "",
+    sending: t("A task is sending it."),
+    retrying: lead.due_at ? t("Attempt {number} is due {when}, at {time}.", { number: lead.attempts + 1, when: fromNow(lead.due_at), time: time(lead.due_at) }) : "",
+    filtered: t("It was kept back, and goes out only if the lead or the filters change."),
+    invalid: t("It cannot be sent as it is. Correct the row, and let its task find it again."),
   }[lead.status];
   return [lead.reason, text].filter(Boolean).map((one) => h("p", { class: one === lead.reason ? "reason" : "" }, one));
 }
 
 function facts(lead) {
   const links = h("span", { class: "links" },
-    h("a", { href: taskAddress(lead.run, "/details"), "data-leave": true }, "Task instance"),
-    h("a", { href: taskAddress(lead.run), "data-leave": true }, "Log"));
+    h("a", { href: taskAddress(lead.run, "/details"), "data-leave": true }, t("Task instance")),
+    h("a", { href: taskAddress(lead.run), "data-leave": true }, t("Log")));
   const mapped = lead.run.map_index >= 0 ? ` [${lead.run.map_index}]` : "";
   const known = {
-    Found: time(lead.created_at),
-    Delivered: time(lead.delivered_at),
-    "Last change": time(lead.updated_at),
-    Resent: lead.resend ? `${lead.resend} ×` : "",
+    [t("Found")]: time(lead.created_at),
+    [t("Delivered")]: time(lead.delivered_at),
+    [t("Last change")]: time(lead.updated_at),
+    [t("Resent")]: lead.resend ? `${lead.resend} ×` : "",
     "webhook-id": h("code", null, lead.webhook_id),
     Dag: lead.run.dag_id,
-    Task: `${lead.run.task_id}${mapped}`,
-    Run: lead.run.run_id,
-    Open: links,
+    [t("Task")]: `${lead.run.task_id}${mapped}`,
+    [t("Run")]: lead.run.run_id,
+    [t("Open")]: links,
   };
   return h("dl", { class: "facts" },
     Object.entries(known).filter(([, value]) => value).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
 }
 
 function buttons(lead, into, changed) {
-  if (!isSendable(lead)) {
-    const allowed = lead.may_resend || !["error", "delivered"].includes(lead.status);
-    return allowed ? null : h("p", { class: "quiet" }, "You may not edit this lead's Dag, so you can't resend it.");
-  }
-  if (!lead.sendable) return h("p", { class: "quiet" }, "Its data has been cleared from the log, so it can't be resent.");
-  const resend = async () => {
-    if (await askToResend({ rows: [lead] })) {
-      changed();
-      await load(into, changed);
-    }
+  if (!lead.may_resend) return h("p", { class: "quiet" }, t("You may not edit this lead's Dag, so you can't resend it, or see its data."));
+  if (!lead.sendable) return h("p", { class: "quiet" }, t("The log does not have its data, so it can't be sent or shown."));
+  const after = async (done) => {
+    if (!(await done)) return;
+    changed();
+    await load(into, changed);
   };
+  const button = (name, text, onclick) =>
+    h("button", { type: "button", class: `button ${name === "payload" ? "" : "primary"}`, "data-focus": name, onclick }, text);
   return h("div", { class: "actions" },
-    h("button", { type: "button", class: "button primary", "data-focus": "resend", onclick: resend }, "Resend…"));
+    isSendable(lead) && button("resend", t("Resend…"), () => after(askToResend({ rows: [lead] }))),
+    isWaiting(lead) && button("send-now", t("Send now…"), () => after(askToSendNow({ rows: [lead] }))),
+    button("payload", t("Show what is sent"), () => showPayload(lead)));
 }
 
 function attempts(lead, unfolded) {
-  if (!lead.attempts_made.length) return h("p", { class: "quiet" }, "None was made.");
+  if (!lead.attempts_made.length) return h("p", { class: "quiet" }, t("None was made."));
   return h("ol", { class: "attempts", reversed: true },
     [...lead.attempts_made].reverse().map((one) => attempt(one, unfolded)));
 }
 
 function attempt(one, unfolded) {
   const good = one.status_code >= 200 && one.status_code < 300;
-  const again = one.resend ? `, resend ${one.resend}` : "";
+  const again = one.resend ? `, ${t("resend {number}", { number: one.resend })}` : "";
   return h("li", { class: good ? "good" : "bad" },
     h("div", { class: "attempt-head" },
-      h("strong", null, `Attempt ${one.number}${again}`),
+      h("strong", null, `${t("Attempt {number}", { number: one.number })}${again}`),
       h("span", { class: `outcome ${good ? "delivered" : "error"}` }, answer(one.status_code, one.kind)),
       h("span", { class: "quiet" }, `${time(one.started_at)} · ${milliseconds(one.duration_ms)}`)),
     one.detail && !good ? h("p", null, one.detail) : null,
     one.excerpt
-      ? h("details", { open: unfolded }, h("summary", null, "Answer"), h("pre", { tabindex: "0" }, one.excerpt))
+      ? h("details", { open: unfolded }, h("summary", null, t("Answer")), h("pre", { tabindex: "0" }, one.excerpt))
       : null);
 }

@@ -3,9 +3,10 @@
 import { taskAddress } from "./api.js";
 import { look, state } from "./address.js";
 import { byId, h } from "./dom.js";
-import { answer, fromNow, OPEN, STATUSES, time } from "./words.js";
+import { t } from "./language.js";
+import { answer, count, fromNow, OPEN, STATUSES, time } from "./words.js";
 
-const HEADS = ["Lead", "Status", "Integration", "Answer", "Why", "Found", "Task"];
+const HEADS = [t("Lead"), t("Status"), t("Integration"), t("Answer"), t("Why"), t("Found"), t("Task")];
 
 /** Numbers of the selected leads, with what is known of them. */
 export const selected = new Map();
@@ -19,6 +20,9 @@ export function startList(listeners) {
 }
 
 export const isSendable = (row) => row.may_resend && ["error", "delivered"].includes(row.status);
+
+/** Whether it waits for an attempt, which may be made now. */
+export const isWaiting = (row) => ["pending", "retrying"].includes(row.status);
 
 export function badge(status) {
   return h("span", { class: `badge ${status}` }, STATUSES[status]);
@@ -54,7 +58,7 @@ function keep(before, row) {
 }
 
 function makeTable() {
-  const box = h("input", { type: "checkbox", id: "select-all", "aria-label": "Select all on this page", "data-focus": "all", onchange: selectAll });
+  const box = h("input", { type: "checkbox", id: "select-all", "aria-label": t("Select all on this page"), "data-focus": "all", onchange: selectAll });
   const heads = HEADS.map((name) => h("th", { scope: "col" }, name));
   const body = h("tbody");
   byId("list").replaceChildren(
@@ -81,7 +85,7 @@ function line(row) {
   );
 }
 
-const cell = (label, kind, content) => h("td", { class: kind, "data-label": label }, content || "");
+const cell = (label, kind, content) => h("td", { class: kind, "data-label": t(label) }, content || "");
 
 function taskLink({ run }) {
   const mapped = run.map_index >= 0 ? ` [${run.map_index}]` : "";
@@ -90,8 +94,8 @@ function taskLink({ run }) {
 }
 
 function why(row) {
-  if (row.status === "delivered") return row.resend ? `Resent ${row.resend === 1 ? "once" : `${row.resend} times`}` : "";
-  if (row.status === "retrying" && row.due_at) return `Attempt ${row.attempts + 1} ${fromNow(row.due_at)}`;
+  if (row.status === "delivered") return row.resend ? t("Resent {count} ×", { count: count(row.resend) }) : "";
+  if (row.status === "retrying" && row.due_at) return t("Attempt {number} {when}", { number: row.attempts + 1, when: fromNow(row.due_at) });
   return row.reason ?? "";
 }
 
@@ -99,7 +103,7 @@ function checkbox(row) {
   const allowed = isSendable(row);
   return h("input", {
     type: "checkbox",
-    "aria-label": `Select ${row.lead_id}`,
+    "aria-label": t("Select {lead}", { lead: row.lead_id }),
     "data-focus": `select-${row.id}`,
     disabled: !allowed,
     title: allowed ? null : unselectable(row),
@@ -113,8 +117,8 @@ function checkbox(row) {
 
 const unselectable = (row) =>
   row.may_resend
-    ? `What is ${STATUSES[row.status].toLowerCase()} cannot be resent`
-    : "You may not edit this lead's Dag";
+    ? t("{status}: it can be neither resent nor sent now", { status: STATUSES[row.status] })
+    : t("You may not edit this lead's Dag");
 
 function selectAll(event) {
   for (const { row } of drawn.values()) {

@@ -1,27 +1,30 @@
 // Brings the parts of the page together: what is asked, when, and what is shown of it.
 
 import { fileAddress, read } from "./api.js";
-import { filter, isFiltered, look, state, unfilter } from "./address.js";
+import { filter, isFiltered, keepLook, look, state, unfilter } from "./address.js";
 import { Charts } from "./chart.js";
 import { announce, byId, h } from "./dom.js";
 import { showFilters, showIntegrations, startFilters } from "./filters.js";
 import { releaseLinks } from "./frame.js";
 import { showFunnel } from "./funnel.js";
 import { showIntegrationsView, showKeptBack } from "./integrations.js";
+import { t, translatePage } from "./language.js";
 import { showLead } from "./lead.js";
 import { selected, showList, showPages, startList, unselect } from "./list.js";
-import { askToResend, noteHeld } from "./resend.js";
-import { count, leads, STATUSES, time } from "./words.js";
+import { askToResend, askToSendNow, noteHeld } from "./resend.js";
+import { count, leads, STATUSES, time, zoneName } from "./words.js";
 
 const OFTEN_MS = 3000; // while leads are being sent
 const SELDOM_MS = 15000; // while leads wait for their next attempt
+const AWAY_MS = 5000; // while the log, or Airflow, does not answer
+const AWAY = [0, 502, 503, 504];
 const BUCKETS = 56;
 const charts = new Charts(byId("charts"));
 const VIEWS = ["deliveries", "integrations"];
 
 let timer;
 let asking = 0;
-let seen = { counts: null, resendable: 0 };
+let seen = { counts: null, resendable: 0, waiting: 0 };
 
 /** Ask for all that is shown. What was asked later wins. */
 async function refresh({ quietly = false } = {}) {
@@ -39,13 +42,23 @@ async function refresh({ quietly = false } = {}) {
     next = pace(found.funnel, Date.now() - started);
   } catch (problem) {
     if (mine !== asking) return;
-    byId("problem").replaceChildren(problem.message);
-    byId("problem").hidden = false;
-    if (!seen.counts) byId("list").replaceChildren();
+    showProblem(problem);
+    next = AWAY.includes(problem.status) ? AWAY_MS : SELDOM_MS;
   } finally {
     if (mine === asking) document.body.removeAttribute("aria-busy");
   }
   if (next) timer = setTimeout(() => (document.hidden ? arm() : refresh({ quietly: true })), next);
+}
+
+/** Say what is wrong; what was shown before stays, and is out of date. */
+function showProblem(problem) {
+  const away = AWAY.includes(problem.status);
+  document.body.classList.toggle("away", away);
+  byId("problem").replaceChildren(
+    h("span", null, problem.message),
+    away ? h("span", { class: "quiet" }, ` ${t("This page tries again by itself.")}`) : "");
+  byId("problem").hidden = false;
+  if (!seen.counts) byId("list").replaceChildren();
 }
 
 /** Wait until somebody looks. */
@@ -74,8 +87,11 @@ async function askDeliveries(asked) {
     read("activity", { ...filter(), buckets: BUCKETS }),
     asked,
   ]);
-  const resendable = funnel.error ? (await read("resendable", filter())).count : 0;
-  return { page, funnel, activity, integrations, resendable };
+  const [resendable, waiting] = await Promise.all([
+    funnel.error ? read("resendable", filter()) : { count: 0 },
+    funnel.pending + funnel.retrying ? read("waiting", filter()) : { count: 0 },
+  ]);
+  return { page, funnel, activity, integrations, resendable: resendable.count, waiting: waiting.count };
 }
 
 /** How long to wait before asking again; null when nothing will change by itself. */
@@ -89,17 +105,18 @@ function pace(counts, took) {
 function show(found, quietly) {
   const { integrations } = found;
   byId("problem").hidden = true;
+  document.body.classList.remove("away");
   noteHeld(integrations.filter((one) => one.held_at).map((one) => one.name));
   showIntegrations(integrations.map((one) => one.name));
   showKeptBack(integrations, refresh);
-  byId("updated").textContent = `Updated ${time(new Date()).slice(11)}`;
+  byId("updated").textContent = t("Updated {time}, times in {zone}", { time: time(new Date()).slice(11), zone: zoneName });
   byId("own-tab").href = new URL(`../${window.location.search}`, import.meta.url).href;
   if (state.view === "integrations") showIntegrationsView(integrations, found.activities, refresh);
   else showDeliveries(found, quietly);
 }
 
-function showDeliveries({ page, funnel, activity, integrations, resendable }, quietly) {
-  seen = { counts: funnel, resendable };
+function showDeliveries({ page, funnel, activity, integrations, resendable, waiting }, quietly) {
+  seen = { counts: funnel, resendable, waiting };
   const found = showFunnel(funnel, refresh);
   charts.show(activity);
   showList(page.rows, emptiness(integrations));
@@ -108,20 +125,20 @@ function showDeliveries({ page, funnel, activity, integrations, resendable }, qu
   const number = state.status ? funnel[state.status] : found;
   byId("list-title").textContent = state.status ? `${leads(number)} · ${STATUSES[state.status]}` : leads(number);
   byId("export").href = fileAddress("deliveries.csv", filter());
-  if (!quietly) announce(`${byId("list-title").textContent}, ${page.rows.length} shown, newest first.`);
+  if (!quietly) announce(t("{title}, {count} shown, newest first.", { title: byId("list-title").textContent, count: page.rows.length }));
 }
 
 function emptiness(integrations) {
-  if (state.before) return h("div", { class: "empty" }, h("p", null, "There are no older leads."));
+  if (state.before) return h("div", { class: "empty" }, h("p", null, t("There are no older leads.")));
   if (!integrations.length) {
     return h("div", { class: "empty" },
-      h("p", null, "No lead has been sent yet."),
-      h("p", { class: "quiet" }, "Run a Dag with a DispatchLeadsOperator: its leads appear here as soon as they are found."));
+      h("p", null, t("No lead has been sent yet.")),
+      h("p", { class: "quiet" }, t("Run a Dag with a DispatchLeadsOperator: its leads appear here as soon as they are found.")));
   }
-  const reset = h("button", { type: "button", class: "button", onclick: () => { unfilter(); refresh(); } }, "Reset filters");
+  const reset = h("button", { type: "button", class: "button", onclick: () => { unfilter(); refresh(); } }, t("Reset filters"));
   return h("div", { class: "empty" },
-    h("p", null, state.lead ? `No lead with the ID “${state.lead}” was found in this period.` : "No lead was found with these filters."),
-    isFiltered() ? reset : h("p", { class: "quiet" }, "Choose a longer period to see older ones."));
+    h("p", null, state.lead ? t("No lead with the ID “{lead}” was found in this period.", { lead: state.lead }) : t("No lead was found with these filters.")),
+    isFiltered() ? reset : h("p", { class: "quiet" }, t("Choose a longer period to see older ones.")));
 }
 
 function showActions() {
@@ -138,13 +155,12 @@ function forChosen(chosen) {
     refresh();
   };
   return [
-    h("button", { type: "button", class: "button plain", onclick: unselect }, "Unselect"),
-    h("button", { type: "button", class: "button primary", onclick: resend }, `Resend ${count(chosen.length)} selected…`),
+    h("button", { type: "button", class: "button plain", onclick: unselect }, t("Unselect")),
+    h("button", { type: "button", class: "button primary", onclick: resend }, t("Resend {count} selected…", { count: count(chosen.length) })),
   ];
 }
 
 function forAll() {
-  if (!seen.resendable) return [];
   const resend = async () => {
     // Counted anew: what is asked is what is meant.
     const given = filter({ withStatus: false });
@@ -152,7 +168,16 @@ function forAll() {
     await askToResend({ filter: given, number });
     refresh();
   };
-  return [h("button", { type: "button", class: "button primary", onclick: resend }, `Resend all in error (${count(seen.resendable)})…`)];
+  const sendNow = async () => {
+    const given = filter({ withStatus: false });
+    const { count: number } = await read("waiting", given);
+    await askToSendNow({ filter: given, number });
+    refresh();
+  };
+  return [
+    seen.waiting && h("button", { type: "button", class: "button", onclick: sendNow }, t("Send what waits now ({count})…", { count: count(seen.waiting) })),
+    seen.resendable && h("button", { type: "button", class: "button primary", onclick: resend }, t("Resend all in error ({count})…", { count: count(seen.resendable) })),
+  ].filter(Boolean);
 }
 
 function showView() {
@@ -181,6 +206,8 @@ function startTabs() {
   }
 }
 
+translatePage();
+keepLook();
 releaseLinks();
 startTabs();
 startList({ open: () => showLead(() => refresh({ quietly: true })), select: showActions });

@@ -5,6 +5,7 @@
 
 import { change, clear, Refusal } from "./api.js";
 import { announce, h, showDialog } from "./dom.js";
+import { t } from "./language.js";
 import { count, leads, tasks } from "./words.js";
 
 const AT_ONCE = 4;
@@ -24,23 +25,39 @@ export function noteHeld(names) {
  * @param number how many these are
  * @returns whether something was sent again
  */
-export function askToResend({ rows, filter, number = rows?.length }) {
+export const askToResend = ({ rows, filter, number = rows?.length }) =>
+  ask({
+    title: number === 1 ? t("Resend 1 lead?") : t("Resend {count} leads?", { count: count(number) }),
+    go: t("Resend"),
+    words: explain(rows, number),
+    act: (progress) => act(mark, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
+  });
+
+/** Ask, and have leads that wait be sent now; takes the same. */
+export const askToSendNow = ({ rows, filter, number = rows?.length }) =>
+  ask({
+    title: number === 1 ? t("Send 1 lead now?") : t("Send {count} leads now?", { count: count(number) }),
+    go: t("Send now"),
+    words: [t("The next attempt is made at once; attempts that were made count."), ...heldOf(rows)],
+    act: (progress) => act(hasten, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
+  });
+
+function ask({ title, go: name, words: lines, act: doIt }) {
   return new Promise((done) => {
     let changed = false;
-    const go = h("button", { type: "button", class: "button primary" }, `Resend ${leads(number)}`);
-    const cancel = h("button", { type: "button", class: "button" }, "Cancel");
-    const words = h("div", { "aria-live": "polite" }, ...explain(rows, number));
+    const go = h("button", { type: "button", class: "button primary" }, name);
+    const cancel = h("button", { type: "button", class: "button" }, t("Cancel"));
+    const words = h("div", { "aria-live": "polite" }, ...paragraphs(lines));
     const dialog = h("dialog", { class: "question", "aria-labelledby": "question" },
-      h("h2", { id: "question" }, `Resend ${leads(number)}?`), words, h("div", { class: "actions" }, cancel, go));
+      h("h2", { id: "question" }, title), words, h("div", { class: "actions" }, cancel, go));
     cancel.addEventListener("click", () => dialog.close());
     go.addEventListener("click", async () => {
       go.disabled = true;
-      go.textContent = "Resending…";
-      const said = await resend(rows ? { ids: rows.map((row) => row.id) } : { filter }, (text) => words.replaceChildren(h("p", null, text)));
+      const said = await doIt((text) => words.replaceChildren(...paragraphs([text])));
       changed = said.changed;
-      words.replaceChildren(...said.lines.map((text) => h("p", null, text)));
+      words.replaceChildren(...paragraphs(said.lines));
       go.remove();
-      cancel.textContent = "Close";
+      cancel.textContent = t("Close");
       cancel.focus();
       announce(said.lines.join(" "));
     });
@@ -50,23 +67,32 @@ export function askToResend({ rows, filter, number = rows?.length }) {
   });
 }
 
+const paragraphs = (lines) => lines.map((text) => h("p", null, text));
+
 function explain(rows, number) {
   const delivered = rows?.filter((row) => row.status === "delivered").length ?? 0;
-  const waiting = [...new Set(rows?.map((row) => row.integration))].filter((name) => held.has(name));
   const one = number === 1;
   return [
-    `${one ? "It gets" : "They get"} a new set of attempts, with the data in the log, under the same webhook-id.`,
-    one ? "Its task is cleared, which sends it at once." : "Their tasks are cleared, which sends them at once.",
-    delivered && `${one ? "It was" : `${count(delivered)} of them ${delivered === 1 ? "was" : "were"}`} delivered before: the receiver gets ${delivered === 1 ? "it" : "them"} again.`,
-    waiting.length && `${waiting.join(", ")} ${waiting.length === 1 ? "is" : "are"} held: nothing goes out before it is resumed.`,
-  ].filter(Boolean).map((text) => h("p", null, text));
+    one
+      ? t("It gets a new set of attempts, with the data in the log, under the same webhook-id.")
+      : t("They get a new set of attempts, with the data in the log, under the same webhook-id."),
+    one ? t("Its task is cleared, which sends it at once.") : t("Their tasks are cleared, which sends them at once."),
+    delivered === 1 && t("One was delivered before: the receiver gets it again."),
+    delivered > 1 && t("{count} of them were delivered before: the receiver gets them again.", { count: count(delivered) }),
+    ...heldOf(rows),
+  ].filter(Boolean);
 }
 
-async function resend(what, progress) {
+function heldOf(rows) {
+  const waiting = [...new Set(rows?.map((row) => row.integration))].filter((name) => held.has(name));
+  return waiting.length ? [t("Held: {names}. Nothing goes out before it is resumed.", { names: waiting.join(", ") })] : [];
+}
+
+async function act(marking, what, progress) {
   try {
-    const marked = await mark(what, progress);
+    const marked = await marking(what, progress);
     const cleared = await clearTasks(marked.runs, progress);
-    return { changed: marked.count > 0, lines: [...told(marked), ...cleared] };
+    return { changed: marked.count > 0, lines: [...marked.lines, ...cleared] };
   } catch (problem) {
     if (!(problem instanceof Refusal)) throw problem;
     return { changed: false, lines: [problem.message] };
@@ -83,15 +109,29 @@ async function mark(what, progress) {
     all.unsendable = marked.unsendable;
     all.runs.push(...marked.runs);
     left = marked.count ? marked.left : 0;
-    progress(`${leads(all.count)} marked…`);
+    progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (left);
-  return all;
+  return { ...all, lines: told(all) };
+}
+
+/** Have leads that wait be due now, some thousands at a time. */
+async function hasten(what, progress) {
+  const all = { count: 0, runs: [] };
+  let after = 0;
+  do {
+    const marked = await change("send-now", { ...what, after });
+    all.count += marked.count;
+    all.runs.push(...marked.runs);
+    ({ after } = marked);
+    progress(t("{leads} marked…", { leads: leads(all.count) }));
+  } while (after);
+  return { ...all, lines: [all.count ? t("Sent now: {leads}.", { leads: leads(all.count) }) : t("No lead waits any more.")] };
 }
 
 function told({ count: number, unsendable }) {
   return [
-    number ? `${leads(number)} will be sent again.` : "No lead is sent again.",
-    unsendable && `${leads(unsendable)} cannot be: ${unsendable === 1 ? "its" : "their"} data has been cleared from the log.`,
+    number ? t("To be sent again: {leads}.", { leads: leads(number) }) : t("No lead is sent again."),
+    unsendable && t("Not sent, since the log no longer has the data: {leads}.", { leads: leads(unsendable) }),
   ].filter(Boolean);
 }
 
@@ -102,7 +142,7 @@ async function clearTasks(runs, progress) {
   const found = { cleared: 0, running: 0, gone: 0, refused: new Map(), left: [] };
   const worker = async () => {
     for (let group = left.pop(); group; group = left.pop()) {
-      progress(`Clearing tasks: run ${all - left.length} of ${all}…`);
+      progress(t("Clearing tasks: run {number} of {all}…", { number: all - left.length, all }));
       await clearRun(group, found);
     }
   };
@@ -145,11 +185,11 @@ async function clearRun(group, found) {
 }
 
 function summary({ cleared, running, gone, refused }) {
-  const goes = (number) => (number === 1 ? "its leads go" : "their leads go");
   return [
-    cleared && `${tasks(cleared)} cleared.`,
-    running && `${tasks(running)} ${running === 1 ? "is" : "are"} running: ${goes(running)} out with ${running === 1 ? "it" : "them"}.`,
-    gone && `${tasks(gone)} ${gone === 1 ? "is" : "are"} gone: the next run that sends to this integration takes ${gone === 1 ? "its" : "their"} leads along.`,
-    ...[...refused].map(([why, number]) => `Airflow did not clear ${tasks(number)}: ${why} The next run that sends to this integration takes the leads along.`),
+    cleared && t("Cleared: {tasks}.", { tasks: tasks(cleared) }),
+    running && t("Running already, and sends them: {tasks}.", { tasks: tasks(running) }),
+    gone && t("Gone: {tasks}. The next task that sends to this integration takes the leads along.", { tasks: tasks(gone) }),
+    ...[...refused].map(([why, number]) =>
+      t("Airflow did not clear {tasks}: {why} The next task that sends to this integration takes the leads along.", { tasks: tasks(number), why })),
   ].filter(Boolean);
 }

@@ -1,31 +1,37 @@
 // How statuses, numbers and times are said.
 
+import { locale, t } from "./language.js";
+
 export const STATUSES = {
-  pending: "Pending",
-  sending: "Sending",
-  retrying: "Retrying",
-  delivered: "Delivered",
-  error: "Error",
-  filtered: "Filtered",
-  invalid: "Invalid",
+  pending: t("Pending"),
+  sending: t("Sending"),
+  retrying: t("Retrying"),
+  delivered: t("Delivered"),
+  error: t("Error"),
+  filtered: t("Filtered"),
+  invalid: t("Invalid"),
 };
 export const OPEN = ["pending", "sending", "retrying"];
 
 const KINDS = {
-  timeout: "no answer in time",
-  dns: "name not found",
-  refused: "connection refused",
-  unreachable: "not reachable",
-  reset: "connection reset",
-  tls: "TLS failed",
-  protocol: "no valid HTTP",
-  blocked: "address not allowed",
+  timeout: t("no answer in time"),
+  dns: t("name not found"),
+  refused: t("connection refused"),
+  unreachable: t("not reachable"),
+  reset: t("connection reset"),
+  tls: t("TLS failed"),
+  protocol: t("no valid HTTP"),
+  blocked: t("address not allowed"),
 };
 
-const whole = new Intl.NumberFormat("en-US");
+const whole = new Intl.NumberFormat(locale);
 const zone = chosenZone();
+
+/** The time zone of all times on this page. */
+export const zoneName = zone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 const clock = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone: zone });
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
 
 /** The time zone that was chosen in Airflow, or the browser's. */
 function chosenZone() {
@@ -40,12 +46,22 @@ function chosenZone() {
 export const count = (number) => whole.format(number);
 
 /** Such as "1 lead", "12 leads". */
-export const leads = (number) => `${count(number)} ${number === 1 ? "lead" : "leads"}`;
+export const leads = (number) => (number === 1 ? t("1 lead") : t("{count} leads", { count: count(number) }));
 
-export const tasks = (number) => `${count(number)} ${number === 1 ? "task" : "tasks"}`;
+export const tasks = (number) => (number === 1 ? t("1 task") : t("{count} tasks", { count: count(number) }));
 
 /** A time as Airflow's UI shows it. */
 export const time = (moment) => (moment ? clock.format(new Date(moment)) : "");
+
+/** The moment that a person means by a date and time without a zone. */
+export function momentOf(text) {
+  const asUtc = Date.parse(`${text}Z`);
+  if (Number.isNaN(asUtc)) return null;
+  const wall = (at) => Date.parse(`${time(at).replace(" ", "T")}Z`);
+  // Once more, since the clocks may be changed in between.
+  const near = asUtc - (wall(asUtc) - asUtc);
+  return new Date(near - (wall(near) - asUtc));
+}
 
 /** A time without its day, or a day alone. */
 export const shortTime = (moment, wide) => {

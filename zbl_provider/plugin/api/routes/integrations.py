@@ -62,6 +62,8 @@ def _shown(state: Integration, totals: Totals) -> dict[str, Any]:
         "held_by": state.held_by,
         "paused_at": moment(state.paused_at),
         "paused_status": state.paused_status,
+        "down_since": moment(state.failing_since) if state.down else None,
+        "down_reason": state.down_reason if state.down else None,
         "counts": {status.value: totals.counts.get(status, 0) for status in Status},
         "p50_ms": totals.p50_ms,
         "p95_ms": totals.p95_ms,
