@@ -253,6 +253,8 @@ class Dispatcher:
         return Report(
             counts=counts,
             skipped=feed.skipped,
+            failed_before=feed.failed,
+            failed_since=feed.failed_since,
             repeated=feed.repeated,
             held=breaker.held,
             paused=paused,

@@ -66,6 +66,8 @@ class Feed:
         self._choice = Choice()
         self._batches = self._read()
         self.skipped = 0
+        self.failed = 0
+        self.failed_since: datetime | None = None
 
     @property
     def repeated(self) -> int:
@@ -131,6 +133,9 @@ class Feed:
             lease=lease,
         )
         self.skipped += enrolment.skipped
+        self.failed += enrolment.failed
+        if since := enrolment.failed_since:
+            self.failed_since = min(since, self.failed_since or since)
         return enrolment.claimed
 
     def finish(self) -> None:

@@ -29,6 +29,8 @@ class Report:
 
     :param counts: the run's own leads by status
     :param skipped: leads found now that an earlier run has settled
+    :param failed_before: those of them that are in error, and stay so
+    :param failed_since: since when the first of these is, aware
     :param repeated: rows found now whose id another row had before them (Contract 4.8)
     :param held: who keeps the leads back, and how they are let go; None when nobody does
     :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
@@ -39,6 +41,8 @@ class Report:
 
     counts: Mapping[Status, int]
     skipped: int
+    failed_before: int
+    failed_since: datetime | None
     repeated: int
     held: str | None
     paused: IntegrationPaused | None

@@ -145,6 +145,8 @@ class Enrolment:
     :param new: first seen by the log
     :param joined: known already, and taken on by this run: unsettled, or to be sent after all
     :param skipped: delivered or failed under another run, which this one leaves alone
+    :param failed: those of the skipped ones that are in error
+    :param failed_since: since when the first of these is, aware
     :param unchanged: this run's own already, or kept back for the same reason as before
     :param repeated: found a second time in the same batch
     :param claimed: those of the new ones that were claimed in the same write
@@ -155,6 +157,8 @@ class Enrolment:
     skipped: int = 0
     unchanged: int = 0
     repeated: int = 0
+    failed: int = 0
+    failed_since: datetime | None = None
     claimed: tuple[Claimed, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ from zbl_provider.operators.link import LeadDeliveriesLink
 from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
@@ -99,6 +100,7 @@ class DispatchOperator(BaseOperator):
         event: object = None,  # noqa: ARG002  Airflow passes it
         skipped: int = 0,
         repeated: int = 0,
+        skipped_in_error: int = 0,
     ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
@@ -107,10 +109,12 @@ class DispatchOperator(BaseOperator):
         :param event: of the trigger; what is due is read from the delivery log
         :param skipped: leads skipped before the wait
         :param repeated: rows that repeated an id before the wait
+        :param skipped_in_error: those of the skipped leads that are in error
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
-        return self._dispatch(context, tuple, skipped, repeated, resumed=True)
+        before = {"skipped": skipped, "repeated": repeated, "skipped_in_error": skipped_in_error}
+        return self._dispatch(context, tuple, before)
 
     def on_kill(self) -> None:
         """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
@@ -138,10 +142,7 @@ class DispatchOperator(BaseOperator):
         self,
         context: Context,
         find: Callable[[], Iterable[Lead | Unreadable]],
-        skipped: int = 0,
-        repeated: int = 0,
-        *,
-        resumed: bool = False,
+        before_the_wait: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -154,16 +155,18 @@ class DispatchOperator(BaseOperator):
                     context["ti"].max_tries,
                     find(),
                     self._try(context),
-                    resumed=resumed,
+                    resumed=before_the_wait is not None,
                 )
-            found = {
-                "skipped": skipped + report.skipped,
-                "repeated": repeated + report.repeated,
-            }
+            found = Counter(
+                skipped=report.skipped,
+                repeated=report.repeated,
+                skipped_in_error=report.failed_before,
+            )
+            found.update(before_the_wait or {})
             if report.due_at:
                 self._defer_until(report, found)
             self._say(report)
-            self._say_found(**found)
+            self._say_found(found)
             _purge(log)
             with self._ending(dispatcher):
                 if failure := report.failure(self.webhook_conn_id):
@@ -217,16 +220,16 @@ class DispatchOperator(BaseOperator):
             tell=Announcement(context, self.on_outage_callback),
         )
 
-    def _defer_until(self, report: Report, found: dict[str, int]) -> NoReturn:
+    def _defer_until(self, report: Report, found: Mapping[str, int]) -> NoReturn:
         """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+        from zbl_provider.triggers.due import DueTrigger
 
         self._say(report)
         self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
         self.defer(
-            trigger=DateTimeTrigger(moment=report.due_at),
+            trigger=DueTrigger(moment=report.due_at),
             method_name=self.resume.__name__,
-            kwargs=found,
+            kwargs=dict(found),
         )
 
     def _say(self, report: Report) -> None:
@@ -236,13 +239,22 @@ class DispatchOperator(BaseOperator):
             self.log.warning(
                 "%s is held, and its leads with it. %s.", self.webhook_conn_id, report.held
             )
+        if report.failed_before and report.failed_since:
+            self.log.warning(
+                "%d leads of the query are in error, the first since %s, and this task leaves them "
+                "so. To send them again, clear the task that failed, use Resend on the page Lead "
+                "deliveries, or `airflow zbl deliveries resend --integration %s`.",
+                report.failed_before,
+                f"{report.failed_since:%Y-%m-%d %H:%M} UTC",
+                self.webhook_conn_id,
+            )
         if report.down and report.down.next_at:
             self.log.warning("%s", report.down)
 
-    def _say_found(self, *, skipped: int, repeated: int) -> None:
-        if skipped:
+    def _say_found(self, found: Mapping[str, int]) -> None:
+        if skipped := found["skipped"]:
             self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
-        if repeated:
+        if repeated := found["repeated"]:
             self.log.info(
                 "Rows that repeat an id of the query: %d. Of the rows with one id the first that "
                 "passes the filters and is valid counts; without one, the first.",

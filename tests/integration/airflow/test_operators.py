@@ -69,7 +69,7 @@ def test_a_task_says_how_many_rows_repeated_an_id(leads, receiver, capsys):
     receiver.answer = lambda request: Reply(200 if request.before else 503)
     with pytest.raises(TaskDeferred) as deferral:
         _many(schedule=(0.5,)).execute(_context())
-    assert deferral.value.kwargs == {"skipped": 0, "repeated": 3}
+    assert deferral.value.kwargs == {"skipped": 0, "repeated": 3, "skipped_in_error": 0}
     while datetime.now(UTC) < deferral.value.trigger.moment:
         pass
     summary = _many().resume(_context(), event={}, **deferral.value.kwargs)
@@ -87,11 +87,11 @@ def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
         _many().execute(_context())
     assert isinstance(deferral.value.trigger, DateTimeTrigger)
     path, arguments = deferral.value.trigger.serialize()
-    assert path == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
+    assert path == "zbl_provider.triggers.due.DueTrigger"
     wait = arguments["moment"] - datetime.now(UTC)
     assert timedelta(seconds=50) < wait < timedelta(seconds=61)
     assert deferral.value.method_name == "resume"
-    assert deferral.value.kwargs == {"skipped": 2, "repeated": 0}
+    assert deferral.value.kwargs == {"skipped": 2, "repeated": 0, "skipped_in_error": 0}
     assert MARKER not in f"{arguments} {deferral.value.kwargs}"
 
 
@@ -458,3 +458,16 @@ def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
     assert len(receiver.received) < 40
     receiver.answer = lambda _: Reply()
     assert _many(schedule=()).execute(_context("next"))["delivered"] > 60
+
+
+def test_the_next_run_says_what_earlier_runs_left_in_error(leads, receiver, capsys):
+    """Green, and honest: how many, since when, and how to send them again (Contract 4.5, 4.7)."""
+    leads(_row(1), _row(2), _row(3))
+    receiver.answer = lambda request: Reply(200 if request.lead_id == "3" else 404)
+    with pytest.raises(AirflowFailException):
+        _many().execute(_context())
+    capsys.readouterr()
+    assert _many().execute(_context("next")) == {"skipped": 3, "skipped_in_error": 2}
+    said = "".join(capsys.readouterr())
+    assert "2 leads of the query are in error, the first since 20" in said
+    assert "airflow zbl deliveries resend --integration zbl_webhook_default" in said

@@ -59,7 +59,10 @@ def test_every_candidate_is_counted_once(setup):
     setup.fail(first, lead("error"))
     setup.enrol(first, kept_back("filtered"), lead("pending"))
     found = [lead("delivered"), lead("error"), kept_back("filtered"), lead("pending"), lead("new")]
-    assert setup.enrol(second, *found) == Enrolment(new=1, joined=1, skipped=2, unchanged=1)
+    since = setup.row("error").updated_at
+    assert setup.enrol(second, *found) == Enrolment(
+        new=1, joined=1, skipped=2, unchanged=1, failed=1, failed_since=since
+    )
 
 
 def test_a_run_that_enrols_again_changes_nothing(setup):
@@ -124,7 +127,10 @@ def test_a_lead_in_error_gets_its_present_payload(setup):
     """A resend sends the row as it is by then; until then the lead stays in error (4.5)."""
     first, second = setup.run("first"), setup.run("second")
     setup.fail(first, lead("a"))
-    assert setup.enrol(second, lead("a", fingerprint="f2")) == Enrolment(skipped=1)
+    since = setup.row("a").updated_at
+    assert setup.enrol(second, lead("a", fingerprint="f2")) == Enrolment(
+        skipped=1, failed=1, failed_since=since
+    )
     row = setup.row("a")
     assert (row.status, row.fingerprint, row.reason) == (Status.ERROR, "f2", "no answer in 10 s")
     assert setup.log.counts(second) == {}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from zbl_provider.log.model import ERASED, Status
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from zbl_provider.log.model import Candidate
 
 
@@ -29,6 +31,7 @@ class Known:
 
     :param own: it is among the run's own already
     :param has_payload: it could be sent as it is
+    :param updated_at: when it last changed, aware
     """
 
     id: int
@@ -39,6 +42,7 @@ class Known:
     resend: int
     own: bool
     has_payload: bool
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,13 @@ class Decision:
     :param change: what is written over it
     :param join: it becomes one of the run's own
     :param skipped: it is left to the run that settled it
+    :param failed_at: since when it is in error, where it is left so
     """
 
     change: Change = Change.NOTHING
     join: bool = False
     skipped: bool = False
+    failed_at: datetime | None = None
 
     @property
     def writes(self) -> bool:
@@ -105,7 +111,7 @@ class Rule:
             return Decision(_refresh(known, candidate))
         if self.resend_errors and candidate.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
-        return Decision(_refresh(known, candidate), skipped=True)
+        return Decision(_refresh(known, candidate), skipped=True, failed_at=known.updated_at)
 
 
 def _refresh(known: Known, candidate: Candidate) -> Change:

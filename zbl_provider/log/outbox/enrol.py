@@ -74,12 +74,15 @@ class Enroller:
         self._insert(integration, new)
         joined = sum(decision.join for decision in decisions.values())
         skipped = sum(decision.skipped for decision in decisions.values())
+        failed = [decision.failed_at for decision in decisions.values() if decision.failed_at]
         return Enrolment(
             new=len(new),
             joined=joined,
             skipped=skipped + len(past),
             unchanged=len(decisions) - joined - skipped,
             repeated=len(candidates) - len(first),
+            failed=len(failed),
+            failed_since=min(failed, default=None),
             claimed=self._claimed(new),
         )
 

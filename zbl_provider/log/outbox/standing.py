@@ -67,6 +67,7 @@ def present(
         delivery.c.resend,
         _owned_by(run_id).label("own"),
         delivery.c.payload.is_not(None).label("has_payload"),
+        delivery.c.updated_at,
     ).where(delivery.c.webhook_id.in_(among(connection, webhook_ids)))
     if lock:
         query = query.order_by(delivery.c.id).with_for_update()
