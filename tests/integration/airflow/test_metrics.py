@@ -30,8 +30,11 @@ def statsd(monkeypatch):
     _initialize()
 
 
-def _initialize():
-    stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
+def _initialize(factory=None):
+    if hasattr(stats, "initialize"):
+        stats.initialize(factory=factory or get_stats_factory(), export_legacy_names=True)
+    else:  # Airflow 3.2
+        stats.Stats.initialize(factory=factory or get_stats_factory(stats.Stats))
 
 
 def _dispatch(**options):
@@ -126,7 +129,7 @@ def test_metrics_that_cannot_be_sent_stop_no_lead(monkeypatch, caplog):
         def incr(self, *_, **__):
             raise OSError("no such host")
 
-    stats.initialize(factory=Broken, export_legacy_names=True)
+    _initialize(Broken)
     counting = Metrics("zapier")
     caplog.set_level(logging.ERROR)
     for _ in range(3):
