@@ -5,6 +5,8 @@ It keeps what arrives in an SQLite file. Give it a certificate, or a proxy that 
 
     pip install fastapi uvicorn standardwebhooks
     uvicorn receiver:app --port 8443 --ssl-keyfile key.pem --ssl-certfile certificate.pem
+
+Run one process of it: two would drop duplicates, but both would work on what is not done yet.
 """
 
 from __future__ import annotations

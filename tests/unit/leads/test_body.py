@@ -42,6 +42,8 @@ def value(text, document):
         ("{{ lead['custom_fields']['job_title'] | upper }}", "SALES DIRECTOR"),
         ("{{ lead.name.split(' ')[0] }}", "John"),
         ("{{ lead.name[:4] }}", "John"),
+        ("{{ lead.name[-5:][::-1] }}", "htimS"),
+        ("{{ lead.name.split(' ')[1:] | join('-') }}", "Smith"),
         ("{{ lead.phone | replace('+', '') }}", "5511999999999"),
         ("{{ 'hot' if lead.score >= 80 else 'cold' }}", "hot"),
         ("{{ lead.custom_fields.age | default(0) }}", 0),
@@ -61,7 +63,9 @@ def test_an_expression_alone_keeps_its_type(example, text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ lead.phone }}", "{{ lead.phone | upper }}", "{{ lead.phone.strip() }}", "{{ list.name }}",
+    ["{{ lead.phone }}", "{{ lead.phone | upper }}", "{{ lead.phone.strip() }}",
+     "{{ lead.phone[:3] }}", "{{ lead.phone[1::2][0] }}", "{{ (lead.phone | upper)[-2:] }}",
+     "{{ list.name }}",
      "{{ lead.phone.split(' ')[0] }}", "{{ lead.phone | replace('+', '') | trim }}"],
 )  # fmt: skip
 def test_what_is_unknown_stays_null(example, text):
@@ -113,6 +117,7 @@ def _paths(example):
         ({"a": "{{ lead.__class__ }}"}, "body.a"),
         ({"a": "{{ lead.name | attr('x') }}"}, "body.a"),
         ({"a": "{{ lead.name | nope }}"}, "body.a"),
+        ({"a": "{{ lead.name | _slice(1) }}"}, "body.a"),
         ({"a": "{{ lead.name is nope }}"}, "body.a"),
         ({"a": "{{ lead.name ~ 's3cret' }}"}, "body.a"),
         ({"a": "{{ range(9) }}"}, "body.a"),
@@ -177,6 +182,10 @@ def test_a_body_is_not_nested_without_end():
         "{{ 1.5 | round(1000000000) }}",
         "{{ 5 | round(-1000000000) }}",
         "{{ lead.score | length }}",
+        "{{ lead.score[:1] }}",
+        "{{ lead.name[::0] }}",
+        "{{ lead.name['a':] }}",
+        "{{ lead.custom_fields[:1] }}",
         "{{ lead.city" + "|replace('', 'aaaaaaaaaaaaaaaaaaaa')" * 12 + " }}",
         "{{ 'a'" + "|replace('a', 'aaaaaaaaaaaaaaaaaaaa')" * 12 + " }}",
         "{{ '<'" + "|urlencode" * 100 + "|length * lead.custom_fields.nope }}",
