@@ -32,7 +32,7 @@ def test_each_rule_has_a_test_that_cites_it():
     tests = (path for path in cited_in() if path.is_relative_to(ROOT / "tests"))
     proven = set().union(*map(cited, tests))
     unproven = rules() - proven
-    assert unproven <= not_built_yet()
+    assert unproven == not_built_yet(), "the line at the top of docs/contract.md has to name them"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def rules() -> set[str]:
 
 def not_built_yet() -> set[str]:
     """Return the rules that the contract itself says are agreed and not built yet."""
-    sentence = re.search(r"^Not built yet: (.*)$", CONTRACT.read_text(), re.MULTILINE)
+    sentence = re.search(r"^Not built yet: ([\d., ]*)", CONTRACT.read_text(), re.MULTILINE)
     return set(re.findall(_RULE, sentence[1])) if sentence else set()
 
 

@@ -8,6 +8,7 @@ let pages = 0;
 async function page(query) {
   const shown = [];
   const window = {
+    navigator: { languages: ["en-US"] },
     location: { search: query, pathname: "/deliveries", hash: "" },
     history: { state: null, replaceState: (_state, _title, url) => shown.push(url) },
   };

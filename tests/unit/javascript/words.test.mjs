@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+globalThis.window = { navigator: { languages: ["en-US"] } };
 const words = await import(process.env.ZBL_STATIC + "/words.js");
 
 test("every status has a word, and open ones are some of them", () => {
@@ -24,6 +25,11 @@ test("a time is said in the reader's zone, and no time is nothing", () => {
   assert.equal(words.time(null), "");
   assert.equal(words.shortTime("2026-02-23T14:30:02Z", true).length, "02-23".length);
   assert.match(words.shortTime("2026-02-23T14:30:02Z", false), /^\d\d:\d\d$/);
+});
+
+test("a time without a zone is one of the reader's", () => {
+  assert.equal(words.momentOf("2026-02-01T10:00").getTime(), new Date("2026-02-01T10:00").getTime());
+  assert.equal(words.momentOf("soon"), null);
 });
 
 test("a wait is said in the largest whole unit", () => {
