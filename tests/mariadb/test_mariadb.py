@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.reading import measure
 from tests.mariadb.conftest import connection_of
+from tests.support.type_table import check as check_types
 from zbl_provider.dispatch.intake import Unreadable, check_columns, read
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 from zbl_provider.hooks.rows import Rows
@@ -163,6 +164,7 @@ def test_an_error_in_a_row_tells_no_value(leads, table):
     assert "São" not in str(caught.value)
 
 
+@pytest.mark.timeout(600)
 def test_a_result_is_streamed(leads, mariadb, request):
     """300,000 rows take hardly more memory than 3,000 (4.2, 6.5)."""
     connection = connection_of(request.node.callspec.params["leads"], mariadb)
@@ -172,3 +174,24 @@ def test_a_result_is_streamed(leads, mariadb, request):
     )
     assert many.rows == 100 * ROWS
     assert many.peak - few.peak < 40
+
+
+def test_types(leads, request):
+    """The page's tables of MySQL and MariaDB are what arrives (2.2)."""
+    client = request.node.callspec.params["leads"]
+    if client not in {"mysqlclient", "mysql-connector-python"}:
+        pytest.skip("the page has no table of this client")
+    values = (
+        "CAST(18446744073709551615 AS UNSIGNED)",
+        "CAST(85.5 AS DECIMAL(5,2))",
+        "0.1e0",
+        "TRUE",
+        "b'1'",
+        "'São'",
+        "JSON_OBJECT('k', 1)",
+        "TIMESTAMP '2026-02-23 14:30:02'",
+        "DATE '2026-02-23'",
+        "TIME '14:30:02'",
+        "x'00ff'",
+    )
+    check_types(client, leads, values)
