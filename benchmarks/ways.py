@@ -53,26 +53,65 @@ def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.dispatcher import Dispatcher, Policy
-    from zbl_provider.dispatch.intake import read
+    from zbl_provider.dispatch.intake import find
     from zbl_provider.log.model import RunKey
     from zbl_provider.log.store import DeliveryLog
 
     # One key for all processes of a measurement: they may send each other's leads.
     log = DeliveryLog(options.log, cipher=Fernet(options.key or Fernet.generate_key()))
     log.upgrade()
-    settings = extra(verify=options.authority, max_concurrency=IN_FLIGHT)
+    settings = extra(max_concurrency=IN_FLIGHT)
+    if options.authority:
+        settings["verify"] = options.authority
+    url = options.url or "https://bench.example/"
     dispatcher = Dispatcher(
         log=log,
-        destination=Destination.parse(integration="bench", host=options.url, extra=settings),
+        destination=Destination.parse(integration="bench", host=url, extra=settings),
         guard=Guard.parse("127.0.0.0/8, ::1/128"),
         policy=Policy(schedule=Schedule.DEFAULT),
     )
 
     def dispatch() -> Report:
         key = RunKey("bench", "bench", f"{os.getpid()} {time.time()}")
-        return dispatcher.dispatch(key, 0, read(read_rows(options.leads), None))
+        return dispatcher.dispatch(key, 0, find(read_rows(options.leads), None))
 
     return dispatch
+
+
+def nothing_new(options: argparse.Namespace) -> Callable[[], None]:
+    """Prepare a run of the provider that finds only leads that were delivered before."""
+    dispatch = dispatching(options)
+
+    def run() -> None:
+        report = dispatch()
+        assert (report.skipped, report.counts) == (options.count, {}), report
+
+    return run
+
+
+def look(options: argparse.Namespace) -> Callable[[], None]:
+    """Prepare one look of a watcher at leads that were delivered before."""
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.log.store import DeliveryLog
+    from zbl_provider.watch.backlog import read_backlog
+
+    log = DeliveryLog(options.log)
+    log.upgrade()
+    destination = Destination.parse(integration="bench", host="https://bench.example/")
+
+    def run() -> None:
+        assert not list(read_backlog(read_rows(options.leads), None, destination, log))
+
+    return run
+
+
+def read_alone(options: argparse.Namespace) -> Callable[[], None]:
+    """Prepare a loop that reads the rows and does nothing with them."""
+
+    def run() -> None:
+        assert sum(1 for _ in read_rows(options.leads)) == options.count
+
+    return run
 
 
 def bare_aiohttp(options: argparse.Namespace) -> Callable[[], None]:
@@ -147,6 +186,9 @@ def _post(session: Session, url: str, body: bytes) -> None:
 
 WAYS = {
     "ours": ours,
+    "nothing-new": nothing_new,
+    "look": look,
+    "read": read_alone,
     "aiohttp": bare_aiohttp,
     "requests-sessions": requests_sessions,
     "requests-shared": requests_shared,

@@ -73,6 +73,21 @@ class Choice:
             self._remember(changed, kept, overtaken)
         return first
 
+    def pass_over(self, lead_ids: Sequence[str]) -> int:
+        """
+        Look at ids whose rows are of no interest, as what is delivered is not sent again.
+
+        :param lead_ids: in the query's order
+        :return: how many of them had not been there before
+        :raises TemporaryFileError: as `take`
+        """
+        with _told():
+            statement = "INSERT OR IGNORE INTO seen SELECT value, NULL FROM json_each(?)"
+            ids = orjson.dumps(lead_ids).decode()
+            new = self._database.execute(statement, (ids,)).rowcount
+        self.repeated += len(lead_ids) - new
+        return new
+
     def rest(self, size: int) -> Iterator[list[Candidate]]:
         """
         Give the candidates of ids that have none to be sent, once there are no more to take.

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.breaker import Change
-    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.outcome_writer import Observer
-    from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Run, RunKey, TaskTry
     from zbl_provider.log.store import DeliveryLog
 
@@ -119,7 +118,7 @@ class Dispatcher:
         self,
         key: RunKey,
         epoch: int,
-        found: Iterable[Lead | Unreadable] = (),
+        found: Iterable[Found] = (),
         task_try: TaskTry | None = None,
         *,
         resumed: bool = False,
@@ -179,7 +178,7 @@ class Dispatcher:
         if self._run:
             self.log.end(self._run, self.clock())
 
-    def _feed(self, run: Run, found: Iterable[Lead | Unreadable]) -> Feed:
+    def _feed(self, run: Run, found: Iterable[Found]) -> Feed:
         rule = Rule(
             resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import candidate
 from zbl_provider.exceptions import DispatchStopped
+from zbl_provider.leads import payload
+from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from zbl_provider.delivery.destination import Destination
-    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.supply import Supply
-    from zbl_provider.leads.lead import Lead
     from zbl_provider.log.model import Candidate, Claimed, Run
     from zbl_provider.log.outbox.decision import Rule
     from zbl_provider.log.store import DeliveryLog
@@ -30,6 +31,8 @@ _FIRST_BATCH = 50  # leads of the first write of the log, so that sending begins
 _LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
+
+_SETTLED = (Status.DELIVERED,)
 
 
 class Feed:
@@ -43,7 +46,7 @@ class Feed:
     :param run: the run that found them
     :param destination: the integration with its filters
     :param rule: what to do with leads that are settled already
-    :param found: leads, and rows that could not become one
+    :param found: rows of a query, or leads that are given
     :param clock: gives the present time
     """
 
@@ -54,7 +57,7 @@ class Feed:
         run: Run,
         destination: Destination,
         rule: Rule,
-        found: Iterable[Lead | Unreadable],
+        found: Iterable[Found],
         clock: Callable[[], datetime],
     ) -> None:
         self._log = log
@@ -65,9 +68,15 @@ class Feed:
         self._clock = clock
         self._choice = Choice()
         self._batches = self._read()
-        self.skipped = 0
+        self._passed_over = 0  # counted as they are read,
+        self._skipped = 0  # and as they are written, in another thread
         self.failed = 0
         self.failed_since: datetime | None = None
+
+    @property
+    def skipped(self) -> int:
+        """How many leads an earlier run has settled (Contract 4.4)."""
+        return self._passed_over + self._skipped
 
     @property
     def repeated(self) -> int:
@@ -85,35 +94,67 @@ class Feed:
         return next(self._batches, None)
 
     def _read(self) -> Iterator[list[Candidate]]:
-        for batch in self._judged():
-            yield self._choice.take(batch)
+        for rows in self._rows():
+            yield from self._judged(self._open(rows))
+            rows.clear()  # they are not to rest in memory while the next are fetched
         yield from self._choice.rest(_LARGEST_BATCH)
 
-    def _judged(self) -> Iterator[list[Candidate]]:
+    def _rows(self) -> Iterator[list[Found]]:
         largest = _FIRST_BATCH
         more = True
         while more:
-            batch: list[Candidate] = []
+            rows: list[Found] = []
             try:
-                more = self._fill(batch, largest)
+                more = self._fill(rows, largest)
             except Exception:
-                if batch:
-                    yield batch
+                if rows:
+                    yield rows
                 raise
             largest = min(2 * largest, _LARGEST_BATCH)
-            yield batch
+            yield rows
 
-    def _fill(self, batch: list[Candidate], largest: int) -> bool:
-        """Judge the next leads; tell whether there may be more."""
+    def _fill(self, rows: list[Found], largest: int) -> bool:
+        """Fetch the next rows; tell whether there may be more."""
         until = time.monotonic() + _BATCH_SECONDS
-        room = _LARGEST_BATCH_BYTES
-        for lead in self._found:
-            judged = candidate(lead, self._destination)
-            batch.append(judged)
-            room -= len(judged.body or b"")
-            if len(batch) == largest or room < 0 or time.monotonic() > until:
+        for row in self._found:
+            rows.append(row)
+            if len(rows) == largest or time.monotonic() > until:
                 return True
         return False
+
+    def _open(self, rows: list[Found]) -> list[Found]:
+        """
+        Leave out what was delivered and stays so, whatever its row holds now (Contract 4.4).
+
+        That is nearly all that a look-back finds, so it costs no more than reading the ids.
+        """
+        if not self._rule.passes_over_delivered:
+            return rows
+        lead_ids = [row.id for row in rows if row.id is not None]
+        webhook_ids = payload.webhook_ids(self._destination.integration, lead_ids)
+        unsettled, own = self._log.unsettled(webhook_ids, _SETTLED, self._run)
+        if not unsettled and not own and len(lead_ids) == len(rows):
+            self._passed_over += self._choice.pass_over(lead_ids)
+            return []
+        keys = dict(zip(lead_ids, webhook_ids, strict=True))
+        settled = [lead_id for lead_id in lead_ids if keys[lead_id] not in unsettled]
+        self._choice.pass_over([lead_id for lead_id in settled if keys[lead_id] in own])
+        self._passed_over += self._choice.pass_over(
+            [lead_id for lead_id in settled if keys[lead_id] not in own]
+        )
+        return [row for row in rows if row.id is None or keys[row.id] in unsettled]
+
+    def _judged(self, rows: Sequence[Found]) -> Iterator[list[Candidate]]:
+        batch: list[Candidate] = []
+        room = _LARGEST_BATCH_BYTES
+        for row in rows:
+            judged = candidate(row, self._destination)
+            batch.append(judged)
+            room -= len(judged.body or b"")
+            if room < 0:
+                yield self._choice.take(batch)
+                batch, room = [], _LARGEST_BATCH_BYTES
+        yield self._choice.take(batch) if batch else batch
 
     def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:
         """
@@ -132,7 +173,7 @@ class Feed:
             rule=self._rule,
             lease=lease,
         )
-        self.skipped += enrolment.skipped
+        self._skipped += enrolment.skipped
         self.failed += enrolment.failed
         if since := enrolment.failed_since:
             self.failed_since = min(since, self.failed_since or since)

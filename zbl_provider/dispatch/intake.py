@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import payload, schema
-from zbl_provider.leads.lead import RowReader, read_lead
+from zbl_provider.leads.lead import Lead, RowReader, read_lead
 from zbl_provider.leads.values import as_identifier
 from zbl_provider.log.model import Candidate, Status
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from zbl_provider.delivery.destination import Destination
-    from zbl_provider.leads.lead import Lead
 
 # Where an object's text says no more than where it lies in memory.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -43,24 +42,56 @@ class Unreadable:
     fingerprint: str
 
 
+class FoundRow(NamedTuple):
+    """
+    A row of a query of which only the id has been read.
+
+    :param id: the lead's; None where the row has none that can be used
+    :param values: one for each column
+    :param reader: reads the rest
+    """
+
+    id: str | None
+    values: Sequence[object]
+    reader: RowReader
+
+    def read(self) -> Lead | Unreadable:
+        """Return the lead, or why the row is none."""
+        try:
+            return self.reader(self.values)
+        except InvalidLead as problem:
+            return _unreadable(self.id, self.values, problem)
+
+
+def find(
+    rows: Iterable[tuple[Sequence[str], Sequence[object]]], field_map: Mapping[str, str] | None
+) -> Iterator[FoundRow]:
+    """
+    Find the ids of the rows of one query: what the log knows as settled needs no more than that.
+
+    :param rows: the names of the columns, the same for all, and the values of each row
+    :param field_map: column name to field of the contract (Contract 4.2)
+    :raises ConfigurationError: if the columns cannot be told apart, or none is the id
+    """
+    reader = None
+    for columns, values in rows:
+        if reader is None:
+            reader = _reader(columns, field_map)
+        yield FoundRow(reader.lead_id(values), values, reader)
+
+
 def read(
     rows: Iterable[tuple[Sequence[str], Sequence[object]]], field_map: Mapping[str, str] | None
 ) -> Iterator[Lead | Unreadable]:
     """
     Read the rows of one query.
 
-    :param rows: the names of the columns, the same for all, and the values of each row
-    :param field_map: column name to field of the contract (Contract 4.2)
+    :param rows: as of `find`
+    :param field_map: as of `find`
     :return: a lead for each row, or why it is none
-    :raises ConfigurationError: if the columns cannot be told apart, or none is the id
+    :raises ConfigurationError: as `find`
     """
-    reader = None
-    for columns, values in rows:
-        reader = reader or _reader(columns, field_map)
-        try:
-            yield reader(values)
-        except InvalidLead as problem:
-            yield _unreadable(reader.lead_id(values), values, problem)
+    return (row.read() for row in find(rows, field_map))
 
 
 def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
@@ -81,6 +112,10 @@ def _lead_id(lead: Mapping[str, object]) -> str | None:
         return as_identifier(lead.get("id"), "lead.id")
     except (InvalidLead, RecursionError):
         return None
+
+
+Found = FoundRow | Lead | Unreadable
+"""What an operator finds: a query's rows, or a lead that it was given."""
 
 
 def check_columns(field_map: Mapping[str, str] | None, columns: Sequence[str]) -> None:
@@ -118,14 +153,16 @@ def _text(values: object) -> str:
         return "nested too deeply"
 
 
-def candidate(found: Lead | Unreadable, destination: Destination) -> Candidate:
+def candidate(found: Found, destination: Destination) -> Candidate:
     """
     Judge what was found by the integration's filters, then by the schema (Contract 5).
 
-    :param found: a lead, or a row that could not become one
+    :param found: a row, a lead, or a row that could not become one
     :param destination: the integration with its filters
     :return: PENDING with the exact bytes to send; FILTERED or INVALID with the reason
     """
+    if isinstance(found, FoundRow):
+        found = found.read()
     judged = partial(Candidate, payload.webhook_id(destination.integration, found.id), found.id)
     if isinstance(found, Unreadable):
         return judged(Status.INVALID, str(found.problem), None, found.fingerprint)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
-    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.intake import FoundRow
     from zbl_provider.hooks.rows import Rows
-    from zbl_provider.leads.lead import Lead
     from zbl_provider.log.outbox.decision import Known
     from zbl_provider.watch.backlog import Backlog
 
@@ -55,15 +54,15 @@ class LeadsQuery:
 
     def leads(
         self, on_columns: Callable[[Sequence[str]], object] | None = None
-    ) -> Generator[Lead | Unreadable]:
+    ) -> Generator[FoundRow]:
         """
-        Read the leads of the query, one after the other (Contract 4.2).
+        Find the leads of the query, each yet to be read but for its id (Contract 4.2).
 
         :param on_columns: called with the names of the columns, before any lead
         """
-        from zbl_provider.dispatch.intake import read
+        from zbl_provider.dispatch.intake import find
 
-        yield from read(self._rows(on_columns), self.field_map)
+        yield from find(self._rows(on_columns), self.field_map)
 
     def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """

@@ -121,6 +121,7 @@ class RowReader:
         custom = (Kind.CUSTOM, Kind.NAME_PART) if "name" in names else (Kind.CUSTOM,)
         self._width = len(columns)
         self._strict = [_strict_step(place) for place in fields if place.name in _READ_STRICT]
+        self._id = next((step for step in self._strict if step.name == "id"), None)
         self._fields = [_step(place) for place in fields if place.name in _READ]
         self._verifications = [_step(place) for place in places if place.kind is Kind.VERIFICATION]
         self._custom = [_custom_step(place) for place in places if place.kind in custom]
@@ -130,7 +131,7 @@ class RowReader:
     @property
     def has_id(self) -> bool:
         """Whether a column is the id, without which no row can be a lead."""
-        return any(step.name == "id" for step in self._strict)
+        return self._id is not None
 
     def __call__(self, values: Sequence[object]) -> Lead:
         """
@@ -151,16 +152,17 @@ class RowReader:
 
     def lead_id(self, values: Sequence[object]) -> str | None:
         """
-        Find the id of a row that cannot be read, so that the log can say which lead is invalid.
+        Find the id of a row, whether or not the rest of it can be read.
 
         :param values: the row's values, one for each column
         :return: the id, or None where it is the id itself that is missing or unusable
         """
+        if self._id is None:
+            return None
         try:
-            ids = [read(values[at], path) for at, name, read, path in self._strict if name == "id"]
+            return self._id.read(values[self._id.at], self._id.path)
         except (InvalidLead, RecursionError):
             return None
-        return ids[0] if ids else None
 
     def _read(self, values: Sequence[object]) -> Lead:
         strict = {name: read(values[at], path) for at, name, read, path in self._strict}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING
 
 import orjson
 
 from zbl_provider.exceptions import InvalidLead
 from zbl_provider.leads.lead import Lead
 from zbl_provider.leads.values import JSON, as_time, lone_surrogate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_BODY_BYTES = 1_048_576
 
@@ -71,9 +75,19 @@ def webhook_id(integration: str, lead_id: str) -> str:
     :param lead_id: the lead's id
     :return: ``msg_`` and 40 hexadecimal digits; a change to it would send every lead again
     """
+    return webhook_ids(integration, [lead_id])[0]
+
+
+def webhook_ids(integration: str, lead_ids: Iterable[str]) -> list[str]:
+    """
+    Name many leads' deliveries to one integration, each as `webhook_id` does.
+
+    :param integration: the connection's id
+    :param lead_ids: the leads' ids
+    """
     # The length tells where one ends and the other begins, so that no two pairs read alike.
-    pair = f"{len(integration)}:{integration}{lead_id}".encode()
-    return "msg_" + sha256(pair).hexdigest()[:40]
+    prefix = f"{len(integration)}:{integration}"
+    return ["msg_" + sha256(f"{prefix}{lead_id}".encode()).hexdigest()[:40] for lead_id in lead_ids]
 
 
 def fingerprint(data: bytes) -> str:

@@ -60,6 +60,7 @@ _LONGEST_INTEGER = 1024
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
+_FEW = 2**63 - 1  # whole numbers up to here are written as they are
 _NOT_UTF8 = (
     "must be text in UTF-8: look at the encoding of the database, or of its connection "
     "(bytes that are no text, such as a binary id, need hex or Base64 in the query)"
@@ -224,6 +225,11 @@ def as_identifier(value: object, path: str) -> str | None:
     :param path: as in :func:`as_json`
     :raises InvalidLead: for booleans and structures, control characters, or over 255 characters
     """
+    # Nearly every id is one of these two, and each row of a look-back has one to be read.
+    if type(value) is int and -_FEW <= value <= _FEW:
+        return str(value)
+    if type(value) is str and value.isprintable() and len(value) <= _LONGEST_ID and value.strip():
+        return value
     form = str(value) if type(value) is PaddedText else _text_form(value, path)
     if form is None or (isinstance(form, str) and (not form or form.isspace())):
         return None

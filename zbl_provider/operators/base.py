@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from zbl_provider.dispatch.dispatcher import Dispatcher
-    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.report import Report
-    from zbl_provider.leads.lead import Lead
     from zbl_provider.log.store import DeliveryLog
 
 IfDelivered = Literal["skip", "send"]
@@ -132,7 +131,7 @@ class DispatchOperator(BaseOperator):
         """Return the leads' database and query, if they come from one."""
         return None, None
 
-    def _find(self) -> Iterable[Lead | Unreadable]:
+    def _find(self) -> Iterable[Found]:
         raise NotImplementedError
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:
@@ -141,7 +140,7 @@ class DispatchOperator(BaseOperator):
     def _dispatch(
         self,
         context: Context,
-        find: Callable[[], Iterable[Lead | Unreadable]],
+        find: Callable[[], Iterable[Found]],
         before_the_wait: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from zbl_provider.dispatch.intake import Unreadable
+    from zbl_provider.dispatch.intake import FoundRow, Unreadable
     from zbl_provider.dispatch.report import Report
     from zbl_provider.leads.lead import Lead
     from zbl_provider.log.store import DeliveryLog
@@ -65,7 +65,7 @@ class DispatchLeadsOperator(DispatchOperator):
     def _source(self) -> tuple[str, str]:
         return self.leads_conn_id, self.sql
 
-    def _find(self) -> Iterator[Lead | Unreadable]:
+    def _find(self) -> Iterator[FoundRow]:
         return LeadsQuery.of(self).leads()
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002

@@ -15,9 +15,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from zbl_provider.dispatch.choice import Choice
-from zbl_provider.dispatch.intake import candidate, read
-from zbl_provider.leads.lead import RowReader
-from zbl_provider.leads.payload import webhook_id
+from zbl_provider.dispatch.intake import candidate, find
+from zbl_provider.leads.payload import webhook_ids
 from zbl_provider.log.model import OPEN, Status
 from zbl_provider.log.outbox.decision import Change, Rule
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from zbl_provider.delivery.destination import Destination
+    from zbl_provider.dispatch.intake import FoundRow
     from zbl_provider.log.model import Candidate
     from zbl_provider.log.outbox.decision import Known
     from zbl_provider.log.store import DeliveryLog
@@ -35,6 +35,7 @@ MANY = 1000
 
 _BATCH = 500
 _FIRST_COME = Rule()
+_SETTLED = (Status.DELIVERED, Status.ERROR)
 # So long after it was due a lead is minded by nobody: a deferred task is back within seconds.
 _GRACE = timedelta(seconds=30)
 
@@ -118,10 +119,11 @@ def read_backlog(
         somebody has to see (Contract 4.8)
     :raises ConfigurationError: if the columns cannot be told apart, or none is the id
     """
-    remaining = iter(rows)
+    found = find(rows, field_map)
     with closing(Choice()) as choice:
-        while batch := list(islice(remaining, _BATCH)):
-            yield from _lacking(choice.take(_judged(batch, field_map, destination, log)), log)
+        while batch := list(islice(found, _BATCH)):
+            judged = [candidate(row, destination) for row in _open(batch, destination, log)]
+            yield from _lacking(choice.take(judged), log)
         for kept in choice.rest(_BATCH):
             yield from _lacking(kept, log)
 
@@ -157,30 +159,15 @@ def _lacking(candidates: Sequence[Candidate], log: DeliveryLog) -> Iterator[Back
             yield BacklogLead(f"{judged.webhook_id} {judged.fingerprint}", what)
 
 
-def _judged(
-    batch: Sequence[_Row],
-    field_map: Mapping[str, str] | None,
-    destination: Destination,
-    log: DeliveryLog,
-) -> list[Candidate]:
-    ids = _webhook_ids(batch, field_map, destination.integration)
-    known = log.known([key for key in ids if key])
-    # Nearly every lead of a look-back is delivered: its row need not be read.
-    open_rows = [
-        row for row, key in zip(batch, ids, strict=True) if key is None or _open(known.get(key))
-    ]
-    return [candidate(lead, destination) for lead in read(open_rows, field_map)]
+def _open(
+    batch: Sequence[FoundRow], destination: Destination, log: DeliveryLog
+) -> Iterator[FoundRow]:
+    """
+    Leave out what waits no more, whatever its row holds now.
 
-
-def _webhook_ids(
-    batch: Sequence[_Row], field_map: Mapping[str, str] | None, integration: str
-) -> list[str | None]:
-    columns, _ = batch[0]
-    reader = RowReader(columns, field_map)
-    ids = (reader.lead_id(values) for _, values in batch)
-    return [None if lead_id is None else webhook_id(integration, lead_id) for lead_id in ids]
-
-
-def _open(known: Known | None) -> bool:
-    """Tell whether anything that a row may hold can make its lead wait."""
-    return known is None or known.status not in {Status.DELIVERED, Status.ERROR}
+    That is nearly all that a look-back finds, so it costs no more than reading the ids.
+    """
+    lead_ids = [row.id for row in batch if row.id is not None]
+    keys = dict(zip(lead_ids, webhook_ids(destination.integration, lead_ids), strict=True))
+    rest, _ = log.unsettled(keys.values(), _SETTLED)
+    return (row for row in batch if row.id is None or keys[row.id] in rest)

@@ -166,3 +166,18 @@ def test_overdue_is_what_nobody_minds(setup):
     setup.log.pause("zapier", 401, setup.now)
     assert overdue() == 0
     assert setup.log.overdue("make", late, late) == 0
+
+
+def test_who_needs_only_the_id_is_told_as_known_tells_it(setup, past):
+    """A lead at the statuses asked for, or erased, is settled; the log's rows say which (4.4)."""
+    ids = [one.webhook_id for one in found(*past.values())]
+    known = setup.log.known(ids)
+    for statuses in ((Status.DELIVERED,), (Status.DELIVERED, Status.ERROR)):
+        unsettled, own = setup.log.unsettled(ids, statuses)
+        purged = {key for key, lead in known.items() if lead.id == 0}
+        settled = {key for key, lead in known.items() if lead.status in statuses} - purged
+        assert unsettled == set(ids) - settled
+        assert own == set()
+    run = setup.log.begin(RunKey("dag", "task", "past"), "zapier", 0, setup.now)
+    assert len(setup.log.unsettled(ids, (Status.DELIVERED,), run).own) == 1
+    assert setup.log.unsettled([], (Status.DELIVERED,), run) == (set(), set())

@@ -7,18 +7,21 @@ from zbl_provider.dispatch.feeder import Feed
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import Run, Status
 from zbl_provider.log.outbox.decision import Rule
+from zbl_provider.log.store import DeliveryLog
 
 MIB = 2**20
 DESTINATION = Destination.parse(integration="zapier", host="https://hooks.example/")
 
 
-def test_a_batch_of_large_leads_is_small(monkeypatch):
+def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
     """However large leads are, a write of the log has some megabytes at most, and none is lost."""
     monkeypatch.setattr("zbl_provider.dispatch.feeder._BATCH_SECONDS", 600)
     notes = "x" * (MIB - 10_000)
     leads = [read_lead({"id": number, "notes": notes}) for number in range(30)]
+    log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
+    log.upgrade()
     feed = Feed(
-        log=None,
+        log=log,
         run=Run(1, cleared=False),
         destination=DESTINATION,
         rule=Rule(),
@@ -30,3 +33,4 @@ def test_a_batch_of_large_leads_is_small(monkeypatch):
     found = [one for batch in batches for one in batch]
     assert [one.lead_id for one in found] == [str(number) for number in range(30)]
     assert {one.status for one in found} == {Status.PENDING}
+    log.close()

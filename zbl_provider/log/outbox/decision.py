@@ -81,6 +81,11 @@ class Rule:
     resend_errors: bool = False
     refresh_delivered: bool = False
 
+    @property
+    def passes_over_delivered(self) -> bool:
+        """Whether a delivered lead stays as it is, whatever its row holds now (Contract 4.4)."""
+        return not self.resend_delivered and not self.refresh_delivered
+
     def decide(self, known: Known, candidate: Candidate) -> Decision:
         """Return what to do with a lead that was found again."""
         if known.fingerprint == ERASED:

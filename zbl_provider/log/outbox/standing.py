@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import exists, false, func, select
+import orjson
+from sqlalchemy import BigInteger, Text, bindparam, case, cast, exists, false, func, select
+from sqlalchemy.dialects.postgresql import JSON
 
 from zbl_provider.log.model import ERASED, ERASED_REASON, Status
 from zbl_provider.log.outbox import holds, outage
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
 _SOME = 500  # asked for in one statement
 _MANY = 1000  # counted no further
@@ -42,6 +45,63 @@ def known(connection: Connection, webhook_ids: Collection[str]) -> dict[str, Kno
                 has_payload=False,
             )
     return leads
+
+
+class Unsettled(NamedTuple):
+    """
+    Which of the leads that were asked for need more than a look at their ids.
+
+    :param webhook_ids: those that are not settled as asked, or that the log does not know
+    :param own: of the others, those that are the run's own
+    """
+
+    webhook_ids: set[str]
+    own: set[str]
+
+
+def unsettled(
+    connection: Connection,
+    webhook_ids: Collection[str],
+    statuses: tuple[Status, ...],
+    run_id: int | None = None,
+) -> Unsettled:
+    """
+    Return those leads that do not stand at one of some statuses, and are not erased either.
+
+    :param webhook_ids: some hundreds
+    :param statuses: those at which a lead counts as settled
+    :param run_id: the run whose own leads are told from others; None is a run without any
+    """
+    ids = orjson.dumps(list(webhook_ids)).decode()
+    query = _unsettled(connection.dialect.name, statuses, run_id is not None)
+    rest, own = connection.execute(query, {"ids": ids, "run_id": run_id}).one()
+    return Unsettled(set((rest or "").split()), set((own or "").split()))
+
+
+@cache
+def _unsettled(dialect: str, statuses: tuple[Status, ...], of_run: bool) -> Select[str, str]:
+    """
+    Build the query once: it runs for each few hundred rows of each query that looks back.
+
+    It answers with two texts, since nearly all leads are in neither, and a row for each lead would
+    cost more than to find it.
+    """
+    ids = bindparam("ids", type_=Text)
+    if dialect == "sqlite":
+        given = func.json_each(ids).table_valued("value", name="given")
+    else:
+        elements = func.json_array_elements_text(cast(ids, JSON))
+        given = elements.table_valued("value", name="given").render_derived()
+    webhook_id = cast(given.c.value, Text)
+    is_settled = (delivery.c.webhook_id == webhook_id) & (
+        delivery.c.status.in_(statuses) | (delivery.c.fingerprint == ERASED)
+    )
+    own = _owned_by(bindparam("run_id", type_=BigInteger) if of_run else None)
+    settled = delivery.c.id.is_not(None)
+    return select(
+        func.aggregate_strings(case((~settled, webhook_id)), " "),
+        func.aggregate_strings(case((settled & own, webhook_id)), " "),
+    ).select_from(given.outerjoin(delivery, is_settled))
 
 
 def present(
@@ -106,10 +166,11 @@ def overdue(connection: Connection, integration: str, before: datetime, now: dat
     return connection.scalar(select(func.count()).select_from(late.subquery())) or 0
 
 
-def _owned_by(run_id: int | None) -> ColumnElement[bool]:
+def _owned_by(run_id: int | ColumnElement[int] | None) -> ColumnElement[bool]:
     if run_id is None:
         return false()
-    joined = exists().where(
-        run_delivery.c.run_id == run_id, run_delivery.c.delivery_id == delivery.c.id
-    )
-    return (delivery.c.run_id == run_id) | joined
+    of_run = run_delivery.c.run_id == run_id
+    joined = exists().where(of_run, run_delivery.c.delivery_id == delivery.c.id)
+    # Asked once a statement: most runs have taken on no lead of another run.
+    any_joined = select(run_delivery.c.run_id).where(of_run).limit(1).scalar_subquery()
+    return (delivery.c.run_id == run_id) | (any_joined.is_not(None) & joined)
