@@ -44,7 +44,7 @@ def moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
+            f"{text!r} is not a time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -56,7 +56,7 @@ def whole(text: str) -> int:
     :raises ArgumentTypeError: it is none
     """
     if not text.isdecimal() or not 0 < (value := int(text)) < 2**63:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return value
 
 

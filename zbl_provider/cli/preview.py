@@ -101,7 +101,7 @@ def _query_of_task(args: Namespace) -> LeadsQuery:
     try:
         return LeadsQuery.of(task)
     except AttributeError:
-        raise Stop(f"{args.task_id} has no query of leads: it is no task of this kind.") from None
+        raise Stop(f"{args.task_id} has no query of leads: name a task that has one.") from None
 
 
 def _judged(

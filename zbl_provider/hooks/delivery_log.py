@@ -67,7 +67,7 @@ def _url(conn_id: str) -> URL | str:
     except (AttributeError, NotImplementedError):
         raise DeliveryLogError(
             field=conn_id,
-            problem=f"a connection of type {connection.conn_type} is no SQL database",
+            problem=f"a connection of type {connection.conn_type} is not a SQL database",
             remedy="Name a connection to PostgreSQL or SQLite in [zbl] delivery_log_conn_id",
         ) from None
     # The hook's own connections have these from Extra, its URL has not: without them a connection

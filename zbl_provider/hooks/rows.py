@@ -158,7 +158,7 @@ def database(conn_id: str) -> DbApiHook:
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ConfigurationError(
             field="leads_conn_id",
-            problem=f"the connection {conn_id} is no SQL database",
+            problem=f"the connection {conn_id} is not a SQL database",
             remedy="Name a connection of a database, such as one of type postgres or sqlite",
         )
     return hook

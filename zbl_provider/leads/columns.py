@@ -163,7 +163,7 @@ def _read_target(field: object) -> Target:
         if field.lower() in _TARGETS:
             return _TARGETS[field.lower()]
     raise _refusal(
-        f"{field!r} is no field of a lead",
+        f"{field!r} is not a field of a lead",
         f"Use one of {', '.join(_FIELDS)}, first_name, last_name, verifications.<name> or "
         "custom_fields.<name>",
     )

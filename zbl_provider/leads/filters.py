@@ -77,7 +77,7 @@ class FieldFilter:
         if found is None:
             raise _refusal(
                 "field_filters",
-                f"line {number} is no filter",
+                f"line {number} is not a valid filter",
                 "Write <field> equals <value>, <field> not equals <value>, <field> contains "
                 "<value>, <field> is empty or <field> is not empty, and quote a field that is "
                 "several words",
@@ -227,7 +227,9 @@ def _read_min_score(value: object) -> float | None:
     # A JSON editor may give 70.0, which is the integer it was meant to be.
     number = _SCORES.get(value) if isinstance(value, int | float | str) else None
     if number is None or isinstance(value, bool):
-        raise _refusal("min_score", "it is no integer from 0 to 100", "Write one; 0 turns it off")
+        raise _refusal(
+            "min_score", "it is not an integer from 0 to 100", "Write one; 0 turns it off"
+        )
     return number or None
 
 
@@ -237,7 +239,7 @@ def _lines(field: str, value: object) -> list[str]:
         return []
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list | tuple):
-        raise _refusal(field, "it is no list of text", "Write one entry a line")
+        raise _refusal(field, "it is not a list of texts", "Write one entry a line")
     lines: list[str] = []
     for number, entry in enumerate(entries, start=1):
         text = str(entry) if type(entry) is int else entry

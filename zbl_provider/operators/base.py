@@ -298,6 +298,6 @@ def _one_of(field: str, value: str, *allowed: str) -> str:
         return value
     raise ConfigurationError(
         field=field,
-        problem=f"{value!r} is not a choice",
+        problem=f"{value!r} is not one of the choices",
         remedy=f"Use one of {', '.join(allowed)}",
     )

@@ -57,7 +57,7 @@ class LeadDeliverySensor(DeferrableSensor):
         if if_filtered not in get_args(IfFiltered):
             raise ConfigurationError(
                 field="if_filtered",
-                problem=f"{if_filtered!r} is not a choice",
+                problem=f"{if_filtered!r} is not one of the choices",
                 remedy="Choose fail or accept",
             )
 
@@ -105,7 +105,7 @@ def as_lead_ids(given: object) -> list[str]:
     if None in ids:
         raise ConfigurationError(
             field="lead_ids",
-            problem="it holds what is no id of a lead",
+            problem="it holds a value that is not the id of a lead",
             remedy="Give a list of ids, or a template that ends in | tojson",
         )
     return list(dict.fromkeys(str(lead_id) for lead_id in ids))

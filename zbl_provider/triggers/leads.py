@@ -152,7 +152,7 @@ def _plain(field: str, value: object) -> Any:  # noqa: ANN401  any JSON
     except (TypeError, ValueError, RecursionError):
         raise ConfigurationError(
             field=field,
-            problem="it holds a value that JSON has not",
+            problem="it holds a value that JSON cannot hold",
             remedy="Give it as text, and have the query cast it",
         ) from None
 
@@ -163,6 +163,6 @@ def _seconds(interval: float | timedelta) -> float:
         return seconds
     raise ConfigurationError(
         field="poll_interval",
-        problem=f"{seconds:g} seconds is no interval",
+        problem=f"{seconds:g} seconds is not an interval",
         remedy="Give some seconds, such as 5",
     )

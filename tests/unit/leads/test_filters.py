@@ -128,7 +128,7 @@ def test_a_malformed_filter(line):
     with pytest.raises(FilterError) as error:
         Filters.parse(field_filters=["phone is not empty", "", line])
     assert error.value.field == "field_filters"
-    assert error.value.problem == "line 3 is no filter"
+    assert error.value.problem == "line 3 is not a valid filter"
     assert line not in error.value.remedy
 
 

@@ -103,7 +103,7 @@ def certificate(extra: Mapping[str, object]) -> str | tuple[str, str] | None:
         certificate_file, key_file = value
         if isinstance(certificate_file, str) and isinstance(key_file, str) and all(value):
             return certificate_file, key_file
-    raise _refusal("cert", "is no path and no pair of paths", "Give [certificate, key]")
+    raise _refusal("cert", "is neither a path nor a pair of paths", "Give [certificate, key]")
 
 
 def proxy(extra: Mapping[str, object], host: str) -> str | None:
@@ -118,7 +118,7 @@ def proxy(extra: Mapping[str, object], host: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _refusal(key, "is no URL", "Give it as http://host:port")
+        raise _refusal(key, "is not a valid URL", "Give it as http://host:port")
     return proxy_url(value, key)
 
 
@@ -199,7 +199,7 @@ def _proxy_of(proxies: Mapping[str, object], key: str, host: str) -> object:
     """Choose as requests does; an object that says nothing of HTTPS would go unused."""
     given_ones = {name: found for name in proxies if (found := given(proxies, name)) is not None}
     if not all(map(_PROXIED.match, given_ones)):
-        raise _refusal(key, "has a key that is no scheme", "Give one URL, as http://host:port")
+        raise _refusal(key, "has a key that is not a scheme", "Give one URL, as http://host:port")
     names = (f"https://{host}", "https", f"all://{host}", "all")
     chosen = next((given_ones[name] for name in names if name in given_ones), None)
     if given_ones and chosen is None:

@@ -111,11 +111,13 @@ class _Pairs(list[tuple[object, object]]):
 
 def _header(name: object, value: object) -> tuple[str, str]:
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise _refusal(_shown(name), "is no header name", "Use letters, digits and hyphens")
+        raise _refusal(
+            _shown(name), "is not a valid header name", "Use letters, digits and hyphens"
+        )
     if name.lower() in _OWNED or name.lower().startswith(_OWNED_PREFIX):
         raise _refusal(_shown(name), "is set by the sender itself", "Remove it")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _refusal(_shown(name), "has a value that is no text", "Put it in quotes")
+        raise _refusal(_shown(name), "has a value that is not a text", "Put it in quotes")
     text = str(value)
     if _FORBIDDEN.search(text):
         raise _refusal(

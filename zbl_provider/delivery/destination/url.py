@@ -184,7 +184,7 @@ def read_host(name: str) -> str:
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
         return _ipv4(ascii_name)
     if len(ascii_name) > _MAX_HOST_CHARS or not all(map(_LABEL.fullmatch, labels)):
-        raise _refusal("has a host that is no host name", "Correct the host")
+        raise _refusal("has a host that is not a valid host name", "Correct the host")
     return ascii_name
 
 
@@ -196,14 +196,14 @@ def _to_ascii(name: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
-        raise _refusal("has a host that is no host name", "Correct the host") from None
+        raise _refusal("has a host that is not a valid host name", "Correct the host") from None
 
 
 def _ipv4(name: str) -> str:
     # Written out, so that no reader further on can take "0x7f.1" for a name.
     address = parse_ipv4(name)
     if address is None:
-        raise _refusal("has a host that is no IP address", "Correct the host")
+        raise _refusal("has a host that is not a valid IP address", "Correct the host")
     return str(address)
 
 
@@ -213,7 +213,7 @@ def _ipv6(text: str) -> str:
     except AddressValueError:
         address = None
     if address is None or address.scope_id:
-        raise _refusal("has a host that is no IP address", "Correct the host")
+        raise _refusal("has a host that is not a valid IP address", "Correct the host")
     if address.ipv4_mapped:
         # Python 3.13 writes it with dots; URLs have it in hexadecimal, whoever reads them.
         high, low = divmod(int(address.ipv4_mapped), 1 << 16)

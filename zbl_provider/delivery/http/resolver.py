@@ -61,7 +61,7 @@ def look_up(host: str, port: int) -> list[str]:
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except UnicodeError:  # a label that no name can have
-        raise socket.gaierror(socket.EAI_NONAME, "it is no host name") from None
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a valid host name") from None
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in infos))
 
 
