@@ -123,6 +123,9 @@ _PREVIEWED = (
     _arg("--field-map", help='Columns that are other fields, as JSON: {"mobile": "phone"}'),
     _arg("--limit", help="How many rows at most (10)", type=whole, default=10),
 )
+_FORMAT = _arg(
+    "--output", help="text (the default) or json", choices=("text", "json"), default="text"
+)
 _PERIOD = _arg(
     "--since",
     help="Count leads enrolled, and attempts made, since then (7d)",
@@ -137,9 +140,23 @@ def get_zbl_cli_commands() -> list[CLICommand]:
         GroupCommand(
             name="zbl",
             help="Leads and their deliveries (Zero Bad Leads)",
-            subcommands=(_deliveries(), _integrations(), _log(), _preview()),
+            subcommands=(_deliveries(), _integrations(), _log(), _preview(), _check()),
         )
     ]
+
+
+def _check() -> ActionCommand:
+    return ActionCommand(
+        name="check",
+        help="Look at the set-up, and say what to mend",
+        description=(
+            "Look at the delivery log, keys, networks, the page, permissions, clocks and "
+            "integrations; change and send nothing. A line for each finding, with its remedy. "
+            "Ends with 1 if there is an error."
+        ),
+        func=lazy_load_command("zbl_provider.cli.check.check"),
+        args=(_FORMAT, ARG_VERBOSE),
+    )
 
 
 def _deliveries() -> GroupCommand:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from zbl_provider.log.browse.reader import Reader
 from zbl_provider.log.model import Enrolment
@@ -21,7 +21,6 @@ from zbl_provider.log.upkeep import erasure, retention, rotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
 
     from sqlalchemy import URL
 
@@ -105,6 +104,24 @@ class DeliveryLog:
                 connection.execute(select(1))
 
         self._at_once.call(ask)
+
+    def clock(self) -> datetime:
+        """Return the time of the database's own clock, aware; of an SQLite file this machine's."""
+        with reading(self._engine) as connection:
+            if connection.dialect.name == "sqlite":
+                return datetime.now(UTC)
+            now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+            return now.astimezone(UTC)
+
+    @property
+    def name(self) -> str:
+        """What to call its database before people; no secret."""
+        return name_of(self._engine.url)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is written from now on is encrypted (Contract 6.4)."""
+        return self._seal.encrypts
 
     @property
     def waiting(self) -> bool:

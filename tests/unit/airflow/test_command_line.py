@@ -41,7 +41,7 @@ def test_airflow_has_the_commands():
     [zbl] = definition.get_zbl_cli_commands()
     groups = [entry for entry in zbl.subcommands if isinstance(entry, GroupCommand)]
     assert {group.name: {one.name for one in group.subcommands} for group in groups} == COMMANDS
-    assert {entry.name for entry in zbl.subcommands} == {*COMMANDS, "preview"}
+    assert {entry.name for entry in zbl.subcommands} == {*COMMANDS, "preview", "check"}
     assert "zbl" in cli_parser.ALL_COMMANDS_DICT
 
 

@@ -115,6 +115,26 @@ class Reader:
         return self._seal.open(found.payload, payload_place(found.webhook_id))
 
     @retried
+    def unreadable(self, limit: int = 200) -> int:
+        """Return how many of the newest payloads cannot be read (Contract 7.6)."""
+        newest = (
+            select(delivery.c.webhook_id, delivery.c.payload)
+            .where(delivery.c.payload.is_not(None))
+            .order_by(delivery.c.id.desc())
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(newest).all()
+        return sum(not self._is_readable(row.payload, row.webhook_id) for row in found)
+
+    def _is_readable(self, payload: bytes, webhook_id: str) -> bool:
+        try:
+            self._seal.open(payload, payload_place(webhook_id))
+        except UnreadableError:
+            return False
+        return True
+
+    @retried
     def funnel(self, query: Query) -> dict[Status, int]:
         """Return how many of the leads have which status; absent means none."""
         with reading(self._engine) as connection:

@@ -70,6 +70,11 @@ class Seal:
         self._own: _DataKey | None = None
         self._unwrapped = lru_cache(_KEYS_KEPT)(self._unwrap)
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether there is a key to encrypt with."""
+        return self._cipher is not None
+
     def close(self, data: bytes, place: bytes) -> bytes:
         """
         Return the bytes to store.
