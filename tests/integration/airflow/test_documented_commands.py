@@ -19,6 +19,8 @@ from tests.support.commands import EXAMPLES, ROOT, commands
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(300)  # a new Airflow, and some forty commands
+
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 FILES = [*(ROOT / "dags").glob("*.connections.yaml"), *(ROOT / "docs/destinations").glob("*.yaml")]
 # One process for all of them: each would spend seconds on importing Airflow.
@@ -92,7 +94,7 @@ def typed(tmp_path_factory):
         capture_output=True,
         text=True,
         check=True,
-        timeout=110,
+        timeout=280,
     )
     found = json.loads(done.stderr.strip().splitlines()[-1])
     return Typed(**found, out=done.stdout)
