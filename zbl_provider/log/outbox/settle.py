@@ -89,9 +89,7 @@ def _attempt_row(
         "status_code": outcome.status,
         "kind": outcome.kind,
         "detail": outcome.detail,
-        "excerpt": _sealed(outcome.excerpt, place, seal),
+        "excerpt": seal.close(outcome.excerpt.encode("utf-8", "replace"), place)
+        if outcome.excerpt
+        else None,
     }
-
-
-def _sealed(text: str, place: bytes, seal: Seal) -> bytes | None:
-    return seal.close(text.encode("utf-8", "replace"), place) if text else None
