@@ -93,24 +93,24 @@ class OutcomeWriter:
         """Give up what is not known to be settled, when `run` was ended before its time."""
         rest = [*self._hand]
         while not self._waiting.empty():
-            if (one := self._waiting.get_nowait()) is not None:
-                rest.append(one)
+            if (settlement := self._waiting.get_nowait()) is not None:
+                rest.append(settlement)
         return rest
 
     async def _gather(self) -> list[Settlement]:
         """Take outcomes in hand; there are none once the queue is closed."""
-        if (one := await self._waiting.get()) is None:
+        if (settlement := await self._waiting.get()) is None:
             return []
-        self._hand.append(one)
+        self._hand.append(settlement)
         await self._until_enough(_LONELY_SECONDS)
         if self._waiting.qsize() > _LONELY_GROUP:
             await self._until_enough(_GROUP_SECONDS)
         self._enough.clear()
         while len(self._hand) < _LARGEST_GROUP and not self._waiting.empty():
-            if (one := self._waiting.get_nowait()) is None:
+            if (settlement := self._waiting.get_nowait()) is None:
                 self._waiting.put_nowait(None)  # for the next call, which finds nothing else
                 break
-            self._hand.append(one)
+            self._hand.append(settlement)
         return self._hand
 
     async def _until_enough(self, seconds: float) -> None:

@@ -136,14 +136,16 @@ def read(
     """Return the claimed leads, and of those whose payload cannot be had the reason."""
     claimed: list[Claimed] = []
     unreadable: dict[int, str] = {}
-    for number, webhook_id, lead_id, payload, attempts, _ in rows:
+    for delivery_id, webhook_id, lead_id, payload, attempts, _ in rows:
         try:
             body = _body(payload, webhook_id, seal)
         except UnreadableError as problem:
-            unreadable[number] = f"the payload cannot be read: {problem}"
+            unreadable[delivery_id] = f"the payload cannot be read: {problem}"
         else:
             claimed.append(
-                Claimed(number, webhook_id, lead_id, body, attempts + 1, lease.until, lease.token)
+                Claimed(
+                    delivery_id, webhook_id, lead_id, body, attempts + 1, lease.until, lease.token
+                )
             )
     return claimed, unreadable
 
@@ -151,8 +153,8 @@ def read(
 def release(connection: Connection, claimed: Iterable[Claimed], now: datetime) -> None:
     """Give back what was not sent; what another worker has claimed since stays with that one."""
     rows = [
-        {"row": one.delivery_id, "token": one.claim, "due_at": now, "updated_at": now}
-        for one in sorted(claimed, key=lambda one: one.delivery_id)
+        {"row": lead.delivery_id, "token": lead.claim, "due_at": now, "updated_at": now}
+        for lead in sorted(claimed, key=lambda lead: lead.delivery_id)
     ]
     connection.execute(_RELEASE, rows)
 
@@ -162,8 +164,8 @@ def give_up(connection: Connection, reasons: dict[int, str], token: str, now: da
     connection.execute(
         _GIVE_UP,
         [
-            {"row": number, "token": token, "reason": reason, "updated_at": now}
-            for number, reason in sorted(reasons.items())
+            {"row": delivery_id, "token": token, "reason": reason, "updated_at": now}
+            for delivery_id, reason in sorted(reasons.items())
         ],
     )
 
