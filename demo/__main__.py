@@ -57,7 +57,7 @@ def _demo(folder: Path, *, once: bool) -> int:
     clock = Clock()
     database = folder / "leads.db"
     leads.write(database)
-    clock.say(f"Wrote a leads database (SQLite) with {leads.COUNT} leads.")
+    clock.say(f"Wrote a leads database (SQLite) with {leads.COUNT + len(leads.ODD)} leads.")
     with Receiver(world.answer) as receiver:
         authority = receiver.write_authority(folder / "ca.pem")
         clock.say(f"A receiver listens on {receiver.url}, with a certificate of its own CA.")

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 COUNT = 360
 INVALID = "lead-0007"
+TWO_LISTS = "lead-0361"  # in two lists, so that a join gives it twice, far apart
+TWICE = "lead-0362"  # the very same row twice
+UNDECODABLE = "lead-0364"  # its city is not UTF-8, which SQLite stores and Python cannot read
+ODD = {
+    TWO_LISTS: "in two lists",
+    TWICE: "the same row twice",
+    UNDECODABLE: "city is not UTF-8",
+}
 REFUSED = "lead-0042"  # the receiver answers 500 to this one, always
 
 _PEOPLE = {
@@ -47,7 +55,7 @@ _FIRST = datetime(2026, 2, 23, 14, 30, tzinfo=UTC)
 
 _TABLE = """
 CREATE TABLE leads (
-    id TEXT PRIMARY KEY, first_name TEXT, last_name TEXT, email TEXT, phone TEXT, company TEXT,
+    id TEXT, first_name TEXT, last_name TEXT, email TEXT, phone TEXT, company TEXT,
     score INTEGER, status TEXT, list_id TEXT, list_name TEXT,
     email_valid INTEGER, phone_valid INTEGER, cnpj_valid INTEGER, cnpj_status TEXT,
     ip_risk_score INTEGER, ip_proxy INTEGER, ip_vpn INTEGER,
@@ -64,10 +72,15 @@ def write(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(_TABLE)
         database.executemany(f"INSERT INTO leads VALUES ({marks})", rows)
+        database.execute(
+            "UPDATE leads SET city = CAST(x'53e36f' AS TEXT) WHERE id = ?", (UNDECODABLE,)
+        )
 
 
 def _rows() -> Iterator[dict[str, object]]:
     chance = random.Random(2026)
+    odd = _row(361, random.Random(361)) | {"country": "BR", "score": 90, "status": "qualified"}
+    yield odd | {"id": TWO_LISTS, "list_id": "list-3", "list_name": "Newsletter", "phone": None}
     for number in range(1, COUNT + 1):
         row = _row(number, chance)
         if row["id"] == INVALID:
@@ -75,6 +88,10 @@ def _rows() -> Iterator[dict[str, object]]:
         if row["id"] == REFUSED:
             row |= {"score": 90, "status": "qualified", "job_title": "Engineer"}
         yield row
+    yield odd | {"id": TWO_LISTS, "list_id": "list-1", "list_name": _LISTS[1], "phone": None}
+    yield odd | {"id": TWICE, "list_id": "list-1", "list_name": _LISTS[1], "phone": None}
+    yield odd | {"id": TWICE, "list_id": "list-1", "list_name": _LISTS[1], "phone": None}
+    yield odd | {"id": UNDECODABLE, "country": "US", "phone": None}
 
 
 def _row(number: int, chance: random.Random) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from demo import leads
 from demo.world import INTEGRATIONS, Expected, Integration
 
 if TYPE_CHECKING:
@@ -107,6 +108,18 @@ def table(title: str, entries: Iterable[Entry], received: Sequence[Received]) ->
         numbers = [_coloured(counts[integration.name, status], status) for status in shown]
         arrived = len(set(accepted(integration, received)))
         drawn.add_row(integration.name, *numbers, f"{arrived} leads")
+    return drawn
+
+
+def odd_rows(entries: Iterable[Entry]) -> Table:
+    """Return what became of the leads whose rows are not as they should be."""
+    statuses = {(entry.lead_id, entry.integration): entry.status for entry in entries}
+    drawn = Table(title="Odd rows", title_justify="left", title_style="bold")
+    for head in ("lead", "its row", *(integration.name for integration in INTEGRATIONS)):
+        drawn.add_column(head)
+    for lead_id, what in leads.ODD.items():
+        became = [statuses.get((lead_id, i.name), "not selected") for i in INTEGRATIONS]
+        drawn.add_row(lead_id, what, *became)
     return drawn
 
 

@@ -128,6 +128,7 @@ class Show:
         entries, received = self.log.entries(), self.receiver.received
         console.print()
         console.print(report.table("In the end", entries, received))
+        console.print(report.odd_rows(entries))
         found: list[str] = []
         for integration in world.INTEGRATIONS:
             expected = integration.expected(self.database)

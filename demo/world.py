@@ -44,14 +44,17 @@ class Integration:
 
     def expected(self, database: Path) -> Expected:
         """Ask the leads database, in plain SQL, what must become of each lead."""
-        query = f"SELECT id, status = 'qualified' AND coalesce({self.passes}, 0) FROM leads"
+        # Of rows with the same id the one that passes counts.
+        passes = f"max(status = 'qualified' AND coalesce({self.passes}, 0))"
+        query = f"SELECT id, {passes} FROM leads WHERE {self.found} GROUP BY id"
         with closing(sqlite3.connect(database)) as connection:
-            passed = dict(connection.execute(f"{query} WHERE {self.found}"))
-        special = {leads.INVALID} | ({leads.REFUSED} if self.name == "crm" else set())
+            passed = dict(connection.execute(query))
+        invalid = {leads.INVALID, leads.UNDECODABLE}
+        special = invalid | ({leads.REFUSED} if self.name == "crm" else set())
         return Expected(
             delivered=frozenset(id_ for id_, ok in passed.items() if ok) - special,
             filtered=sum(not ok for ok in passed.values()),
-            invalid=int(leads.INVALID in passed),
+            invalid=len(invalid & passed.keys()),
             error=int(self.name == "crm"),
         )
 
