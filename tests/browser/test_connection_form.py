@@ -12,11 +12,12 @@ from tests.support.receiver import is_signed
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 HEADERS = {"X-Api-Key": "header-is-secret", "X-Tenant": "tenant-is-secret"}
+BODY = {"email": "{{ lead.email }}", "score": "{{ lead.score }}"}
 SECRET = "whsec_" + base64.b64encode(b"a signing secret of 32 bytes ...").decode()
 
 
 def test_a_connection_is_made_tested_and_edited_and_no_secret_is_shown_or_lost(site, page):
-    """Two headers, a filter and a secret survive a second save and are never shown again."""
+    """Headers, filter, secret and body survive a second save; no secret is shown again (2.7)."""
     _fill_in(site, page)
     site.picture(page, "connection-form")
     _save(page)
@@ -46,6 +47,7 @@ def test_a_connection_is_made_tested_and_edited_and_no_secret_is_shown_or_lost(s
         assert request.headers["x-zbl-test"] == "true"
         assert {name: request.headers[name.lower()] for name in HEADERS} == HEADERS
         assert is_signed(request, SECRET)
+        assert json.loads(request.body) == {"email": "john@company.com", "score": 85}
     extra = site.rest.connection("zapier")["extra"]
     assert json.loads(extra)["field_filters"] == ["city is not empty", "phone is not empty"]
     assert not [secret for secret in _secrets() if secret in extra]
@@ -76,15 +78,20 @@ def _fill_in(site, page) -> None:
     page.set_viewport_size({"width": 1000, "height": 800})
     site.picture(page, "connection-url")
     _open_extra(page)
-    editor = dialog.locator(".monaco-editor").first
+    _write_json(page, dialog.locator(".monaco-editor").first, HEADERS)
+    dialog.get_by_text("Custom body", exact=True).scroll_into_view_if_needed()
+    _write_json(page, dialog.locator(".monaco-editor").nth(1), BODY)
+    dialog.locator("[name=element_field_filters]").fill("city is not empty")
+    dialog.locator("[name=element_signing_secret]").fill(SECRET)
+
+
+def _write_json(page, editor, document) -> None:
     editor.click()
     page.keyboard.press("Control+A")
-    page.keyboard.insert_text(json.dumps(HEADERS))
+    page.keyboard.insert_text(json.dumps(document))
     # The editor closes brackets and quotes by itself, as it does for people.
     page.keyboard.press("Control+Shift+End")
     page.keyboard.press("Delete")
-    dialog.locator("[name=element_field_filters]").fill("city is not empty")
-    dialog.locator("[name=element_signing_secret]").fill(SECRET)
 
 
 def _open_extra(page) -> None:
