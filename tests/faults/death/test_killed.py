@@ -95,7 +95,7 @@ def test_a_clear_whose_worker_is_killed_is_acted_on_once(setup, step):
     setup.dispatch_to_the_end("run 1", LEADS)
     kill_at(setup, step, epoch=1)
     setup.answer(lambda _: Reply(500))
-    assert rescue(setup, epoch=1).counts == {Status.ERROR: len(LEADS)}
+    assert rescue(setup, epoch=1, outages=False).counts == {Status.ERROR: len(LEADS)}
     made = setup.rows(
         "SELECT resend, number, count(*) FROM zbl_attempt GROUP BY 1, 2 ORDER BY 1, 2"
     )
