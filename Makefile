@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test soak test-system matrix demo dist release constraints bench clean
+.PHONY: help install check format lint types unit test soak test-system matrix demo docs dist release constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TAB
 
 matrix: $(STAMP) ## The wheel on each version it names: WHAT="airflow-3.11(airflow='3.2.0')", TESTS=tests/unit
 	$(BIN)/nox $(if $(WHAT),--session "$(WHAT)") $(if $(TESTS),-- $(TESTS))
+
+docs: $(STAMP) ## Build the documentation site in build/docs; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
 
 dist: $(STAMP) ## Build wheel and sdist in dist/, and check them as an index would
 	rm -rf dist

@@ -1,0 +1,27 @@
+"""The documentation is a site that builds without a warning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+pytest.importorskip("sphinx", reason="the site is built where the group docs is installed")
+
+
+@pytest.mark.timeout(600)
+def test_the_site_builds_without_a_warning(tmp_path):
+    """Every page is there, with search and API reference; a broken reference would be an error."""
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
+    command += ["-c", ROOT / "docs", "-d", tmp_path / "doctrees", ROOT, site]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = [page.relative_to(ROOT).with_suffix(".html") for page in ROOT.glob("docs/**/*.md")]
+    assert not [page for page in pages if not (site / page).exists()]
+    assert (site / "searchindex.js").exists()
+    assert 'id="zbl_provider.exceptions.ZblError"' in (site / "docs/reference.html").read_text()
+    assert 'url=docs/index.html"' in (site / "index.html").read_text()
