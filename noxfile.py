@@ -18,7 +18,7 @@ _WEB = ("cadwyn==6.2.2", "fastapi==0.136.3", "starlette==0.52.1", "svcs==25.1.0"
 _PINS = {"3.2.0": _WEB, "3.2.2": _WEB}
 _COPIED = ("tests", "dags", "demo", "docs", "pyproject.toml", "CHANGELOG.md", "README.md")
 # They look at this repository, which is not there beside an installed package.
-_OF_THE_REPOSITORY = ("tests/unit/test_wheel.py", "tests/unit/test_contract.py")
+_OF_THE_REPOSITORY = ("tests/unit/docs", "tests/unit/test_contract.py", "tests/unit/test_wheel.py")
 _TESTS = ("tests/unit", "tests/integration/airflow", "tests/integration/dispatch")
 
 

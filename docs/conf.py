@@ -50,7 +50,9 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_extra_path = ["site"]  # what leads from the root to docs/index.html
+html_extra_path = ["site/index.html"]  # leads from the root to docs/index.html
+html_static_path = ["site/_static"]
+html_css_files = ["narrow.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

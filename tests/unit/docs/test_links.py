@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -70,7 +71,7 @@ def anchors(page: Path) -> set[str]:
     tokens = _MARKDOWN.parse(page.read_text())
     headings = (
         "".join(part.content for part in inline.children or () if part.type != "html_inline")
-        for heading, inline in zip(tokens, tokens[1:], strict=False)
+        for heading, inline in pairwise(tokens)
         if heading.type == "heading_open"
     )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -79,7 +80,8 @@ def anchors(page: Path) -> set[str]:
 def toctree() -> list[Path]:
     front = ROOT / "docs" / "index.md"
     lines = re.findall(r"^```{toctree}\n(.*?)^```$", front.read_text(), re.MULTILINE | re.DOTALL)
-    names = [name for block in lines for name in block.split("\n\n", 1)[1].split()]
+    entries = [entry for block in lines for entry in block.split("\n\n", 1)[1].splitlines()]
+    names = [re.sub(r"^.* <(.*)>$", r"\1", entry) for entry in entries]
     return [
         page.resolve().relative_to(ROOT)
         for name in names

@@ -39,13 +39,11 @@ def is_said(message: str) -> bool:
 
 @cache
 def said() -> tuple[str, ...]:
-    """Return all texts of the package, with "…" for what is put into them."""
-    return tuple(
-        text
-        for path in sorted((ROOT / "zbl_provider").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if (text := _text(node))
-    )
+    """Return all texts of the package but docstrings, with "…" for what is put into them."""
+    paths = sorted((ROOT / "zbl_provider").rglob("*.py"))
+    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    return tuple(text for node in nodes if node not in docstrings and (text := _text(node)))
 
 
 def _text(node: ast.AST) -> str | None:
