@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from zbl_provider.exceptions import InvalidLead
+from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads.columns import (
     BOOLEAN_VERIFICATIONS,
     VERIFICATIONS,
@@ -272,13 +272,24 @@ def read_lead(lead: Mapping[str, object]) -> Lead:
         raise InvalidLead("lead", "must be an object with the lead's fields")
     found = lead.get("list")
     row = {name: value for name, value in lead.items() if name != "list"}
+    if not all(isinstance(name, str) and name.strip() for name in row):
+        raise InvalidLead("lead", "must have a text as the name of each field")
     if found is None:
-        return read_row(row)
+        return _read_fields(row)
     if not isinstance(found, Mapping) or not found.keys() <= {"id", "name"}:
         raise InvalidLead("list", "must be an object with id and name")
     if "list_id" in row or "list_name" in row:
         raise InvalidLead("list", "must be given once: as list, or as list_id and list_name")
-    return read_row({**row, "list_id": found.get("id"), "list_name": found.get("name")})
+    return _read_fields({**row, "list_id": found.get("id"), "list_name": found.get("name")})
+
+
+def _read_fields(row: Mapping[str, object]) -> Lead:
+    try:
+        return read_row(row)
+    except ConfigurationError as problem:  # a query's columns are its author's; these are the lead
+        raise InvalidLead(
+            "lead", f"has fields that cannot be told apart: {problem.problem}"
+        ) from None
 
 
 @lru_cache(maxsize=64)

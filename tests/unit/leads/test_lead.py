@@ -174,11 +174,11 @@ def test_field_map_renames():
 @pytest.mark.parametrize(
     ("field_map", "problem"),
     [
-        ({"mail": "emial"}, "'emial' is no field"),
-        ({"mail": "verifications.nope"}, "'verifications.nope' is no field"),
-        ({"mail": "custom_fields."}, "'custom_fields.' is no field"),
-        ({"mail": None}, "is no field"),
-        ({"mail": ["email"]}, "is no field"),
+        ({"mail": "emial"}, "'emial' is not a field"),
+        ({"mail": "verifications.nope"}, "'verifications.nope' is not a field"),
+        ({"mail": "custom_fields."}, "'custom_fields.' is not a field"),
+        ({"mail": None}, "is not a field"),
+        ({"mail": ["email"]}, "is not a field"),
         ({"mail": "email", "MAIL2": "email"}, "both fill email"),
         ({"mail": "list_id", "mail2": "list.id"}, "both fill list_id"),
         ({"gone": "email"}, "no column 'gone'"),
@@ -277,6 +277,10 @@ def test_a_list_may_be_unknown(found, expected):
         ("lead", "lead"),
         (None, "lead"),
         ({}, "lead.id"),
+        ({"id": 1, "": "x"}, "lead"),
+        ({"id": 1, " ": "x"}, "lead"),
+        ({"id": 1, 5: "x"}, "lead"),
+        ({"id": 1, "name": "a", "NAME": "b"}, "lead"),
         ({"id": 1, "list": {"id": True}}, "list.id"),
     ],
 )

@@ -142,4 +142,12 @@ def test_every_call_of_the_log_is_retried():
     """None is forgotten: each method that tasks, not pages, use waits for the database (6.2)."""
     calls = {name for name, made in vars(DeliveryLog).items() if callable(made)}
     retried = {name for name in calls if hasattr(vars(DeliveryLog)[name], "__wrapped__")}
-    assert calls - retried == {"__init__", "upgrade", "ping", "wait_no_more", "close", "resend"}
+    assert calls - retried == {
+        "__init__",
+        "upgrade",
+        "ping",
+        "clock",
+        "wait_no_more",
+        "close",
+        "resend",
+    }
