@@ -263,7 +263,7 @@ def test_an_option_without_meaning_is_told(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT", json.dumps(fields))
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     task = DispatchLeadOperator(task_id="send", lead={"id": "1"})
-    task._dispatcher().log.close()
+    task._dispatcher({}).log.close()
     assert capsys.readouterr().out.count("timeout is not used") == 1
 
 

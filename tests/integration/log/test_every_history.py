@@ -404,13 +404,13 @@ def check(url, examples):
     machine.log.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_history_on_sqlite(tmp_path):
     """No order of enrolling, claiming, settling, dying and clearing breaks the log (6.2)."""
     check(f"sqlite:///{tmp_path / 'log.db'}", examples=50)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_history_on_postgresql(postgres):
     """The same holds on PostgreSQL (6.1)."""
     with empty_database(postgres) as url:
