@@ -149,8 +149,7 @@ class Histories(RuleBasedStateMachine):
             assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
         elif state.down:
             self.check_outage(before.values(), claimed, probe=probe)
-        # A probe of a destination that is down may be a lead that was never tried.
-        assert not retries_only or probe or all(one.attempt > 1 for one in claimed)
+        assert not retries_only or all(one.attempt > 1 for one in claimed)
         own = self.own(self.run_of(name))
         for one in claimed:
             old = before[one.delivery_id]
@@ -405,14 +404,14 @@ def check(url, examples):
     machine.log.close()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 def test_every_history_on_sqlite(tmp_path):
     """No order of enrolling, claiming, settling, dying and clearing breaks the log (6.2)."""
-    check(f"sqlite:///{tmp_path / 'log.db'}", examples=25)
+    check(f"sqlite:///{tmp_path / 'log.db'}", examples=50)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 def test_every_history_on_postgresql(postgres):
     """The same holds on PostgreSQL (6.1)."""
     with empty_database(postgres) as url:
-        check(url, examples=12)
+        check(url, examples=25)

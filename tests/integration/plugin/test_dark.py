@@ -22,8 +22,6 @@ from zbl_provider.plugin.api import deps
 __all__ = ["postgres"]
 
 IN_FLIGHT = 100
-# A busy machine is late by itself; a route that waits for the log takes as long as its limits.
-OWN_SECONDS = 5
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ async def test_a_dark_log_stalls_no_route_of_airflow(site, dark, opened):
     opened(f"postgresql://zbl:zbl@127.0.0.1:{dark}/zbl")
     statuses, seconds, own_seconds = await _crowd(site, IN_FLIGHT)
     assert set(statuses) == {503}
-    assert own_seconds < OWN_SECONDS
+    assert own_seconds < 1
     assert seconds < 15
     # What is known needs no thread.
     statuses, seconds, _ = await _crowd(site, 1)
@@ -108,7 +106,7 @@ async def test_a_frozen_log_is_back_by_itself(site, postgres, opened):
     finally:
         for one in backends:
             os.kill(one, signal.SIGCONT)
-    assert own_seconds < OWN_SECONDS
+    assert own_seconds < 1
     assert seconds < 20
     assert 503 in statuses
     until = time.monotonic() + 20
@@ -136,7 +134,7 @@ async def test_a_locked_log_stalls_no_route_of_airflow(site, postgres, opened):
         statuses, seconds, own_seconds = await _crowd(site, IN_FLIGHT)
     locker.close()
     assert set(statuses) == {503}
-    assert own_seconds < OWN_SECONDS
+    assert own_seconds < 1
     assert seconds < 15
     assert (await _crowd(site, 1))[0] == [200]
 

@@ -71,7 +71,7 @@ def claim(
         return ()
     if state.down and not state.paused:
         # The leads that were tried go on; only when none of them is left another is tried.
-        retries_only = not probing or outage.any_tried(connection, integration)
+        retries_only = retries_only or not probing or outage.any_tried(connection, integration)
         limit = limit if retries_only else 1
     of_it = delivery.c.integration == integration
     order: tuple[ColumnElement[Any], ...] = (delivery.c.due_at, delivery.c.id)
