@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from airflow.cli import cli_parser
 
 from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered, failed, lead
+from tests.support.command_line import call
 from tests.support.databases import log_url, postgres
-from zbl_provider.cli import definition, deliveries, integrations, shell, upkeep
+from zbl_provider.cli import deliveries, integrations, shell, upkeep
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Candidate, RunKey, Status
 from zbl_provider.log.store import DeliveryLog
@@ -70,27 +69,15 @@ def cleared(monkeypatch):
 
 @pytest.fixture
 def zbl(setup, capsys, monkeypatch):
-    """Call a command as Airflow does, without its audit log, which needs a database."""
-    parser = ArgumentParser(prog="airflow")
-    [group] = definition.get_zbl_cli_commands()
-    cli_parser._add_command(parser.add_subparsers(), group)
+    """Call a command as Airflow does; what it says is returned."""
 
-    def call(line, *, code=0, typed=""):
+    def typed_at(line, *, code=0, typed=""):
         words = line.split()
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        function = FUNCTIONS[tuple(words[:2])]
-        while hasattr(function.__wrapped__, "__wrapped__"):
-            function = function.__wrapped__
-        arguments = parser.parse_args(["zbl", *words])
-        if code:
-            with pytest.raises(SystemExit) as end:
-                function(arguments)
-            assert end.value.code == code
-        else:
-            function(arguments)
+        call(FUNCTIONS[tuple(words[:2])], words, code=code)
         return capsys.readouterr()
 
-    return call
+    return typed_at
 
 
 def statuses(setup):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from argparse import ArgumentParser
 from contextlib import closing
 
 import pytest
-from airflow.cli import cli_parser
 from airflow.sdk import DAG
 
-from zbl_provider.cli import definition, preview
+from tests.support.command_line import call
+from zbl_provider.cli import preview
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 
 INTEGRATION = {
@@ -44,24 +43,13 @@ def connections(monkeypatch, tmp_path):
 
 @pytest.fixture
 def zbl(connections, capsys):
-    parser = ArgumentParser(prog="airflow")
-    [group] = definition.get_zbl_cli_commands()
-    cli_parser._add_command(parser.add_subparsers(), group)
-    function = preview.preview
-    while hasattr(function, "__wrapped__") and hasattr(function.__wrapped__, "__wrapped__"):
-        function = function.__wrapped__
+    """Call the command as Airflow does; what it says is returned."""
 
-    def call(*words, code=0):
-        arguments = parser.parse_args(["zbl", "preview", *words])
-        if code:
-            with pytest.raises(SystemExit) as end:
-                function(arguments)
-            assert end.value.code == code
-        else:
-            function(arguments)
+    def typed(*words, code=0):
+        call(preview.preview, ["preview", *words], code=code)
         return capsys.readouterr()
 
-    return call
+    return typed
 
 
 QUERY = ("--sql", "SELECT * FROM leads", "--conn-id", "leads", "--integration", "crm")
