@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 
 from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from zbl_provider.dispatch.intake import read_one
 from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.log.model import Status
@@ -392,14 +394,20 @@ def test_a_clear_says_which_leads_it_cannot_send_again(setup, caplog):
 def test_what_was_claimed_and_not_sent_is_given_back(setup, monkeypatch):
     """A task that breaks keeps nobody waiting for leases of leads that it never sent (4.6, 6.2)."""
 
+    def enrolled():
+        return setup.rows("SELECT count(*) FROM zbl_delivery") == [(100,)]
+
     def broken(*_):
+        # What is claimed as it is enrolled has reached the senders by then.
+        wait_for("all leads in the log", enrolled, seconds=30, pause=0.02)
+        time.sleep(0.2)
         raise OSError("the log went away")
 
     setup.extra = {"max_concurrency": 1}
     setup.answer(lambda _: Reply(after=0.02))
     monkeypatch.setattr(setup.log, "settle", broken)
     with pytest.raises(OSError, match="log went away"):
-        setup.dispatch("run 1", list(range(200)))
+        setup.dispatch("run 1", list(range(100)))
     counts = dict(setup.rows("SELECT status, count(*) FROM zbl_delivery GROUP BY status"))
     assert counts["pending"] > 50
     assert counts["sending"] <= len(setup.sent) + 1
