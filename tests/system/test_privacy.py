@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -78,7 +79,8 @@ def test_no_personal_data_is_left_behind(case):
         "kept-long": "invalid",
         "kept-odd": "invalid",
     }
-    assert len(case.received) == 4
+    sent = {request.lead_id for request in case.received}
+    assert sent == {"kept-delivered", "kept-retried", "kept-refused"}
     assert all(request.headers["authorization"] == f"Basic {BASIC}" for request in case.received)
 
     # The ids may be seen, which shows that the search finds what is there.
@@ -163,8 +165,10 @@ def places(case, text):
     }
     home = case.stage.airflow.home
     for path in home.glob("zbl_delivery_log.db*"):
-        if text.encode() in path.read_bytes().lower():
-            found.add("delivery log")
+        # SQLite's side files go when the last connection is closed.
+        with suppress(FileNotFoundError):
+            if text.encode() in path.read_bytes().lower():
+                found.add("delivery log")
     return found | ({"logs"} if text in logs(case) else set())
 
 

@@ -9,7 +9,7 @@ from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsO
 # On a busy machine Airflow fails a task that was deferred for a second or two: its executor tells
 # of the first part's end when the task is queued again already. So no wait is as short as that, and
 # should it be too short all the same: retries are for such losses (Contract 3.2).
-WAIT = 5
+WAIT = 10
 QUICK = (WAIT, WAIT, WAIT, WAIT)
 AT_ONCE = timedelta(0)
 RETRIED = {"retries": 2, "retry_delay": AT_ONCE}

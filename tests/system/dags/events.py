@@ -15,7 +15,7 @@ for name in ("announced", "unannounced"):
             sql=f"SELECT * FROM {name} ORDER BY id",
             leads_conn_id="leads",
             webhook_conn_id=name,
-            schedule=(5, 5),
+            schedule=(10, 10),
             retries=2,
             retry_delay=timedelta(0),
             outlets=[Asset(name)],
