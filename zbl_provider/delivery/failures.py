@@ -10,7 +10,7 @@ from typing import Final
 
 from zbl_provider.delivery.exchange import Failure, FailureKind
 from zbl_provider.delivery.http.connector import TunnelRefusedError
-from zbl_provider.delivery.http.pool import ShortageError
+from zbl_provider.delivery.http.limits import ShortageError
 from zbl_provider.delivery.http.reply import NotHttpError
 from zbl_provider.exceptions import BlockedAddress
 

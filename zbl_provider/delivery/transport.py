@@ -20,8 +20,8 @@ from zbl_provider.delivery.failures import failure
 from zbl_provider.delivery.hints import hint
 from zbl_provider.delivery.http.connection import StaleConnectionError
 from zbl_provider.delivery.http.connector import Connector, TunnelRefusedError
-from zbl_provider.delivery.http.limits import room_for_connections
-from zbl_provider.delivery.http.pool import Pool, ShortageError
+from zbl_provider.delivery.http.limits import ShortageError, room_for_connections
+from zbl_provider.delivery.http.pool import Pool
 from zbl_provider.delivery.http.reply import NotHttpError
 from zbl_provider.delivery.http.request import RequestWriter
 from zbl_provider.delivery.http.resolver import Resolver, system_resolver

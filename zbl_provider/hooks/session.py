@@ -12,6 +12,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from zbl_provider.delivery.http.resolver import is_unknown, look_up
+from zbl_provider.delivery.http.tls import server_name
 from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class _GuardedAdapter(HTTPAdapter):
 
 def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
     class GuardedConnection(HTTPSConnection):
+        def connect(self) -> None:
+            self.server_hostname = server_name((self._tunnel_host or self.host).strip("[]"))
+            super().connect()
+
         def _new_conn(self) -> socket.socket:
             if self._tunnel_host:
                 _judge_behind_proxy(guard, self._tunnel_host, self._tunnel_port)

@@ -298,6 +298,32 @@ def test_without_any_file_descriptor_nothing_is_sent_and_the_limit_is_named(auth
     assert receiver.requests == []
 
 
+@pytest.mark.parametrize(
+    "settings", ["verify=True, cert=None", "verify=ca, cert=None", "verify=True, cert=pem"]
+)
+def test_without_any_file_descriptor_no_certificate_file_is_blamed(ca_file, tmp_path, settings):
+    """A good file that cannot be opened now is this machine's matter, which may pass (2.6)."""
+    pem = tmp_path / "client.pem"
+    Authority().issue("sender.test").private_key_and_cert_chain_pem.write_to_path(pem)
+    script = f"""
+import resource
+from zbl_provider.delivery.http.limits import ShortageError
+from zbl_provider.delivery.http.tls import tls_context
+ca, pem = {ca_file!r}, {str(pem)!r}
+tls_context({settings})
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+try:
+    tls_context({settings})
+except ShortageError as problem:
+    print(problem.airflow_may_retry, problem)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("True this process may not open more files")
+
+
 async def test_a_refused_connection_is_no_shortage(send):
     """What a destination does is its own doing (Contract 2.6 and 3)."""
     with closed_port() as port:

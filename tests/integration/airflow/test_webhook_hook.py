@@ -157,6 +157,13 @@ def test_the_session_carries_what_the_connection_says(connect, receiver):
     assert request.headers["content-type"] == "application/json"
 
 
+def test_the_session_knows_the_certificate_of_a_mapped_address(connect, receiver):
+    """An IPv4 address in IPv6's clothes matches its certificate, as for leads (2.5)."""
+    hook = connect(host=receiver.url.replace("localhost", "[::ffff:127.0.0.1]"))
+    with hook.get_conn() as session:
+        assert session.post(hook.destination.url).ok
+
+
 def test_the_session_follows_no_redirect_and_speaks_no_plain_http(connect, receiver):
     """Redirects end there, and http:// has no way out (Contract 1.3 and 2.5)."""
     receiver.answer = lambda _: Reply(307, headers={"Location": "/elsewhere"})

@@ -7,6 +7,8 @@ import os
 import socket
 from typing import Final
 
+from zbl_provider.exceptions import ZblError
+
 _SHORTAGES: Final = {
     errno.EMFILE: "this process may not open more files: raise its limit (ulimit -n)",
     errno.ENFILE: "this machine may not open more files: raise its limit (sysctl fs.file-max)",
@@ -18,6 +20,12 @@ _SHORTAGES: Final = {
 }
 # What a process opens beside its connections while it sends: logs, databases, threads' pipes.
 _OTHER_FILES: Final = 16
+
+
+class ShortageError(ZblError):
+    """This machine has reached a limit of its own; the text names it. Nothing was sent."""
+
+    airflow_may_retry = True
 
 
 def shortage(problem: BaseException) -> str | None:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from zbl_provider.delivery.http.limits import shortage
+from zbl_provider.delivery.http.limits import ShortageError, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,6 @@ _SHORTAGE_PAUSE_SECONDS: Final = 0.25
 _SHORTAGE_WORDS_SECONDS: Final = 30.0
 _CLOSING_SECONDS: Final = 1.0
 _SUCCESS: Final = range(200, 300)
-
-
-class ShortageError(Exception):
-    """No connection, since this machine has reached a limit of its own; the text names it."""
 
 
 class Pool:

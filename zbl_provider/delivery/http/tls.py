@@ -10,6 +10,7 @@ from typing import Final
 
 import certifi
 
+from zbl_provider.delivery.http.limits import ShortageError, shortage
 from zbl_provider.exceptions import ConfigurationError
 
 _CERTIFICATE: Final = re.compile(
@@ -28,6 +29,7 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
     :param cert: a PEM file with a client certificate and its key, or the two files
     :returns: a context that verifies certificates unless `verify` says otherwise
     :raises ConfigurationError: if a file cannot be used
+    :raises ShortageError: if this machine may open no further file
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -61,7 +63,11 @@ def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
         context.verify_mode = ssl.CERT_NONE
     elif verify is True:
         context.load_default_certs()
-        context.load_verify_locations(certifi.where())
+        try:
+            context.load_verify_locations(certifi.where())
+        except OSError as problem:
+            _blame_this_machine(problem)
+            raise
     else:
         roots = _CERTIFICATE.findall(_read(verify, "verify"))
         try:
@@ -80,7 +86,8 @@ def _identify(context: ssl.SSLContext, cert: str | tuple[str, str]) -> None:
     try:
         # An empty password, so that nobody is asked for one at a terminal.
         context.load_cert_chain(_path(certificate), _path(key) if key else None, password="")
-    except (ssl.SSLError, OSError, RuntimeError, ValueError):
+    except (ssl.SSLError, OSError, RuntimeError, ValueError) as problem:
+        _blame_this_machine(problem)
         raise _unusable(
             "cert", "holds no certificate with its key", "Name PEM files; the key unencrypted"
         ) from None
@@ -100,9 +107,16 @@ def _read(name: str, field: str) -> bytes:
                 raise _unusable(
                     field, "is larger than 8 MiB", "Name a PEM file with certificates alone"
                 )
-    except (OSError, RuntimeError):  # the latter for the home of a user that there is not
+    except (OSError, RuntimeError) as problem:  # the latter: the home of a user that there is not
+        _blame_this_machine(problem)
         raise _unusable(field, "cannot be read", "Check the path and its permissions") from None
     return content
+
+
+def _blame_this_machine(problem: BaseException) -> None:
+    """Raise what may pass by itself, rather than call a good file unusable (Contract 2.6)."""
+    if words := shortage(problem):
+        raise ShortageError(words) from None
 
 
 def _path(name: str) -> Path:
