@@ -54,7 +54,7 @@ class ConfigurationError(ZblError):
     :param remedy: what to change, as a sentence without its full stop
     """
 
-    def __init__(self, *, field: str, problem: str, remedy: str) -> None:
+    def __init__(self, field: str, problem: str, remedy: str) -> None:
         super().__init__(field, problem, remedy)
         self.field = field
         self.problem = problem
@@ -62,10 +62,6 @@ class ConfigurationError(ZblError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}. {self.remedy}"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments don't survive Exception's own pickling, and tasks cross processes.
-        return (_rebuild, (type(self), self.field, self.problem, self.remedy))
 
 
 class DestinationError(ConfigurationError):
@@ -102,7 +98,7 @@ class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, whic
 
     airflow_may_retry = True
 
-    def __init__(self, *, log: str, problem: str) -> None:
+    def __init__(self, log: str, problem: str) -> None:
         super().__init__(log, problem)
         self.log = log
         self.problem = problem
@@ -112,9 +108,6 @@ class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, whic
             f"the delivery log ({self.log}) cannot be used: {self.problem}. Nothing is sent "
             "without it; what it holds is safe, and goes out when it can be used again"
         )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_unavailable, (self.log, self.problem))
 
 
 class DeliveryLogFault(DeliveryLogUnavailable):
@@ -222,22 +215,17 @@ class IntegrationDown(ZblError):  # noqa: N818 - a state of the integration, as 
         self.next_at = next_at
 
     def __str__(self) -> str:
+        outlook = (
+            "Nothing needs to be done: the leads that were tried go on, the next at "
+            f"{self.next_at:%H:%M:%S} UTC, and all go out when one is delivered."
+            if self.next_at
+            else "Nothing is lost: the next run, or a clear of this task, tries one lead, and "
+            "sends the others when that is delivered."
+        )
         return (
             f"{self.integration} is down since {self.since:%Y-%m-%d %H:%M} UTC: "
             f"{self.answer.rstrip('.')}. {self.waiting} leads of this task wait, and were not "
-            f"tried. {self._outlook}"
-        )
-
-    @property
-    def _outlook(self) -> str:
-        if self.next_at:
-            return (
-                "Nothing needs to be done: the leads that were tried go on, the next at "
-                f"{self.next_at:%H:%M:%S} UTC, and all go out when one is delivered."
-            )
-        return (
-            "Nothing is lost: the next run, or a clear of this task, tries one lead, and sends the "
-            "others when that is delivered."
+            f"tried. {outlook}"
         )
 
 
@@ -291,13 +279,3 @@ class BlockedAddress(ZblError):  # noqa: N818 - the network guard's verdict, nam
             f"the address {self.address} is not public. If this deployment may send to it, "
             "add its network to [zbl] allowed_networks"
         )
-
-
-def _rebuild(
-    kind: type[ConfigurationError], field: str, problem: str, remedy: str
-) -> ConfigurationError:
-    return kind(field=field, problem=problem, remedy=remedy)
-
-
-def _unavailable(log: str, problem: str) -> DeliveryLogUnavailable:
-    return DeliveryLogUnavailable(log=log, problem=problem)

@@ -63,17 +63,11 @@ def failure(error: Exception, seconds: float) -> Failure:
     """
     if isinstance(error, BlockedAddress):
         return Failure(FailureKind.BLOCKED, str(error), seconds)
-    kind = _kind(error)
+    code = error.errno if isinstance(error, OSError) else None
+    other = _OS_ERRORS.get(code or 0, FailureKind.NETWORK)
+    kind = next((kind for known, kind in _KINDS if isinstance(error, known)), other)
     more = _more(error)
     return Failure(kind, f"{_WORDS[kind]}{': ' if more else ''}{more}"[:_DETAIL_CHARS], seconds)
-
-
-def _kind(error: Exception) -> FailureKind:
-    for known, kind in _KINDS:
-        if isinstance(error, known):
-            return kind
-    code = error.errno if isinstance(error, OSError) else None
-    return _OS_ERRORS.get(code or 0, FailureKind.NETWORK)
 
 
 def _more(error: Exception) -> str:

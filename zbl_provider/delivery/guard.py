@@ -84,7 +84,17 @@ class Guard:
         :param text: CIDRs, separated by commas or blanks
         :raises ConfigurationError: if one of them is no network
         """
-        return cls(_network(word) for word in re.split(r"[,\s]+", text or "") if word)
+        networks = []
+        for word in filter(None, re.split(r"[,\s]+", text or "")):
+            try:
+                networks.append(ip_network(word))
+            except ValueError:
+                raise ConfigurationError(
+                    "[zbl] allowed_networks",
+                    f"{word!r} is not a network",
+                    "Write CIDRs such as 10.20.0.0/16, separated by commas",
+                ) from None
+        return cls(networks)
 
     def check(self, address: str) -> None:
         """
@@ -93,7 +103,12 @@ class Guard:
         :param address: an IPv4 or IPv6 address in any spelling that the system's resolver knows
         :raises BlockedAddress: if it is not public and not in an allowed network, or is none at all
         """
-        parsed = _read(address)
+        # A scope ("fe80::1%eth0") names an interface, not another address.
+        bare = address.partition("%")[0]
+        try:
+            parsed = IPv6Address(bare) if ":" in bare else parse_ipv4(bare)
+        except AddressValueError:
+            parsed = None
         if parsed is None or not self._permits(parsed):
             raise BlockedAddress(address)
 
@@ -102,9 +117,9 @@ class Guard:
             return True
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _BLOCKED_V4)
-        wrapped = _unwrap(address)
-        if wrapped is not None:
-            return self._permits(wrapped)
+        for network, shift in _WRAPPED_V4:
+            if address in network:
+                return self._permits(IPv4Address(int(address) >> shift & 0xFFFFFFFF))
         return address in _GLOBAL_V6 and not any(address in network for network in _BLOCKED_V6)
 
 
@@ -120,45 +135,15 @@ def parse_ipv4(host: str) -> IPv4Address | None:
     if len(parts) > _IPV4_PARTS or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     try:
-        *leading, last = (_part(part) for part in parts)
+        *leading, last = (
+            int(part[2:] or "0", 16)
+            if part[:2] in ("0x", "0X")
+            else int(part, 8 if part.startswith("0") else 10)
+            for part in parts
+        )
     except ValueError:  # an octal with an 8 in it
         return None
     if max(leading, default=0) >= _BYTE or last >= _BYTE ** (_IPV4_PARTS - len(leading)):
         return None
     high = sum(octet << (8 * (3 - place)) for place, octet in enumerate(leading))
     return IPv4Address(high + last)
-
-
-def _part(text: str) -> int:
-    if text[:2] in ("0x", "0X"):
-        return int(text[2:] or "0", 16)
-    return int(text, 8 if text.startswith("0") else 10)
-
-
-def _read(address: str) -> IPv4Address | IPv6Address | None:
-    # A scope ("fe80::1%eth0") names an interface, not another address.
-    bare = address.partition("%")[0]
-    if ":" in bare:
-        try:
-            return IPv6Address(bare)
-        except AddressValueError:
-            return None
-    return parse_ipv4(bare)
-
-
-def _unwrap(address: IPv6Address) -> IPv4Address | None:
-    for network, shift in _WRAPPED_V4:
-        if address in network:
-            return IPv4Address(int(address) >> shift & 0xFFFFFFFF)
-    return None
-
-
-def _network(word: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(word)
-    except ValueError:
-        raise ConfigurationError(
-            field="[zbl] allowed_networks",
-            problem=f"{word!r} is not a network",
-            remedy="Write CIDRs such as 10.20.0.0/16, separated by commas",
-        ) from None

@@ -30,17 +30,14 @@ def hint(status: int, location: str | None, body: bytes) -> str | None:
     :returns: what it means and what to change, free of secrets; None if it is not recognised
     """
     if location and HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return _APPS_SCRIPT if _host(location) == _APPS_SCRIPT_HOST else None
+        try:
+            host = urlsplit(location).hostname
+        except ValueError:
+            return None
+        return _APPS_SCRIPT if host == _APPS_SCRIPT_HOST else None
     if status == HTTPStatus.BAD_REQUEST:  # as nginx answers
         if b"No required SSL certificate was sent" in body:
             return _CERTIFICATE_WANTED
         if b"The SSL certificate error" in body:
             return _CERTIFICATE_REFUSED
     return None
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None

@@ -42,6 +42,7 @@ class Outcome:
     excerpt: str = field(repr=False)
 
 
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _REMEDIES: Final = {
     400: "the destination refuses this payload: compare it with what it expects",
     401: "check the login or the secret_headers of the connection",
@@ -67,7 +68,15 @@ def classify(result: Answer | Failure, retry_statuses: frozenset[int] = frozense
     :returns: the outcome; nothing in it depends on a message's text
     """
     if isinstance(result, Failure):
-        return _no_answer(result)
+        return Outcome(
+            verdict=Verdict.ERROR if result.kind is FailureKind.BLOCKED else Verdict.RETRY,
+            status=None,
+            kind=result.kind.value,
+            detail=result.detail,
+            retry_after=None,
+            seconds=result.seconds,
+            excerpt="",
+        )
     verdict = _verdict(result.status, retry_statuses)
     named = verdict is Verdict.RETRY and result.status in retry_statuses
     return Outcome(
@@ -79,19 +88,6 @@ def classify(result: Answer | Failure, retry_statuses: frozenset[int] = frozense
         retry_after=result.retry_after if named else None,
         seconds=result.seconds,
         excerpt=result.excerpt,
-    )
-
-
-def _no_answer(failure: Failure) -> Outcome:
-    blocked = failure.kind is FailureKind.BLOCKED
-    return Outcome(
-        verdict=Verdict.ERROR if blocked else Verdict.RETRY,
-        status=None,
-        kind=failure.kind.value,
-        detail=failure.detail,
-        retry_after=None,
-        seconds=failure.seconds,
-        excerpt="",
     )
 
 
@@ -108,7 +104,7 @@ def _verdict(status: int, retry_statuses: frozenset[int]) -> Verdict:
 @lru_cache(maxsize=256)
 def describe(status: int, verdict: Verdict, hint: str | None = None) -> str:
     """Put an answer into words, with what to change where something can be."""
-    answered = f"answered {status} {_phrase(status)}".rstrip()
+    answered = f"answered {status} {_PHRASES.get(status, '')}".rstrip()
     if verdict is not Verdict.ERROR:
         return answered
     if hint:
@@ -116,10 +112,3 @@ def describe(status: int, verdict: Verdict, hint: str | None = None) -> str:
     if status < HTTPStatus.BAD_REQUEST:
         return f"{answered}: {_REDIRECT}"
     return f"{answered}: {_REMEDIES.get(status, _ANOTHER_4XX)}"
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -42,12 +42,28 @@ class Schedule:
         :param waits: seconds or timedeltas, at most 20 of them, none over seven days
         :raises ScheduleError: if a wait is no number, negative, or over the limits
         """
+        name = "schedule"
         if isinstance(waits, str | bytes) or not hasattr(waits, "__iter__"):
-            raise _refusal("is not a list of waits", "Give seconds or timedeltas, as in (60, 300)")
-        steps = tuple(_seconds(position, wait) for position, wait in enumerate(waits, start=1))
+            raise ScheduleError(
+                name, "is not a list of waits", "Give seconds or timedeltas, as in (60, 300)"
+            )
+        steps: list[float] = []
+        for place, wait in enumerate(waits, start=1):
+            seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise ScheduleError(
+                    name, f"wait {place} is not a number", "Give seconds or a timedelta"
+                )
+            if not math.isfinite(seconds) or seconds < 0:
+                raise ScheduleError(
+                    name, f"wait {place} is negative or endless", "Give 0 or more seconds"
+                )
+            if seconds > MAX_WAIT.total_seconds():
+                raise ScheduleError(name, f"wait {place} is over seven days", "Give a shorter one")
+            steps.append(float(seconds))
         if len(steps) > MAX_STEPS:
-            raise _refusal(f"has {len(steps)} waits", f"Give at most {MAX_STEPS}")
-        return cls(steps)
+            raise ScheduleError(name, f"has {len(steps)} waits", f"Give at most {MAX_STEPS}")
+        return cls(tuple(steps))
 
     @property
     def attempts(self) -> int:
@@ -72,21 +88,6 @@ class Schedule:
 
 Schedule.DEFAULT = Schedule((60.0, 300.0, 900.0, 1800.0))
 Schedule.ONCE = Schedule(())
-
-
-def _seconds(position: int, wait: float | timedelta) -> float:
-    seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise _refusal(f"wait {position} is not a number", "Give seconds or a timedelta")
-    if not math.isfinite(seconds) or seconds < 0:
-        raise _refusal(f"wait {position} is negative or endless", "Give 0 or more seconds")
-    if seconds > MAX_WAIT.total_seconds():
-        raise _refusal(f"wait {position} is over seven days", "Give a shorter one")
-    return float(seconds)
-
-
-def _refusal(problem: str, remedy: str) -> ScheduleError:
-    return ScheduleError(field="schedule", problem=problem, remedy=remedy)
 
 
 def _retry_after_seconds(value: str | None, now: datetime) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import b64decode
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Final
 
 from zbl_provider.exceptions import SigningSecretError
@@ -25,7 +26,29 @@ def parse_secrets(text: str | None) -> tuple[bytes, ...]:
     :returns: the keys, none if no secret is given
     :raises SigningSecretError: if one is not a Standard Webhooks secret; it is not shown
     """
-    return tuple(_key(place, secret) for place, secret in enumerate((text or "").split(), start=1))
+    keys = []
+    for place, secret in enumerate((text or "").split(), start=1):
+        # Some services print their secrets without the padding.
+        encoded = secret.removeprefix(_PREFIX).rstrip("=")
+        try:
+            key = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            key = None
+        if not secret.startswith(_PREFIX):
+            problem = f"does not begin with {_PREFIX}"
+        elif key is None:
+            problem = "is not base64"
+        elif not _MIN_BYTES <= len(key) <= _MAX_BYTES:
+            problem = f"has {len(key)} bytes, not {_MIN_BYTES} to {_MAX_BYTES}"
+        else:
+            keys.append(key)
+            continue
+        raise SigningSecretError(
+            "signing_secret",
+            f"secret {place} {problem}",
+            "Give Standard Webhooks secrets (whsec_ and base64), separated by blanks",
+        )
+    return tuple(keys)
 
 
 class Signer:
@@ -49,40 +72,17 @@ class Signer:
         :param timestamp: when this attempt starts, in seconds since 1970
         :param body: the exact bytes that are sent
         """
-        named = {
+        headers = {
             "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
             "Idempotency-Key": webhook_id,
         }
         if self._keys:
             signed = f"{webhook_id}.{timestamp}.".encode() + body
-            named["webhook-signature"] = " ".join([_signature(key, signed) for key in self._keys])
-        return named
-
-
-def _signature(key: hmac.HMAC, signed: bytes) -> str:
-    mine = key.copy()
-    mine.update(signed)
-    return "v1," + binascii.b2a_base64(mine.digest(), newline=False).decode("ascii")
-
-
-def _key(place: int, secret: str) -> bytes:
-    if not secret.startswith(_PREFIX):
-        raise _refusal(place, f"does not begin with {_PREFIX}")
-    try:
-        # Some services print their secrets without the padding.
-        encoded = secret.removeprefix(_PREFIX).rstrip("=")
-        key = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise _refusal(place, "is not base64") from None
-    if not _MIN_BYTES <= len(key) <= _MAX_BYTES:
-        raise _refusal(place, f"has {len(key)} bytes, not {_MIN_BYTES} to {_MAX_BYTES}")
-    return key
-
-
-def _refusal(place: int, problem: str) -> SigningSecretError:
-    return SigningSecretError(
-        field="signing_secret",
-        problem=f"secret {place} {problem}",
-        remedy="Give Standard Webhooks secrets (whsec_ and base64), separated by blanks",
-    )
+            signatures = []
+            for key in self._keys:
+                mine = key.copy()
+                mine.update(signed)
+                signatures.append("v1," + b2a_base64(mine.digest(), newline=False).decode("ascii"))
+            headers["webhook-signature"] = " ".join(signatures)
+        return headers

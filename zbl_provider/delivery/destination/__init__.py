@@ -11,12 +11,12 @@ from zbl_provider.delivery.destination.headers import Headers, parse_headers
 from zbl_provider.delivery.destination.keys import read_extra
 from zbl_provider.delivery.destination.url import parse_url
 from zbl_provider.delivery.signing import parse_secrets
-from zbl_provider.leads.filters import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from zbl_provider.leads.body import Body
+    from zbl_provider.leads.filters import Filters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Destination:
             headers=parse_headers(given.get("secret_headers"), login, password),
             signing_secrets=parse_secrets(settings.text(given, "signing_secret")),
             active=settings.boolean(given, "active", default=True),
-            filters=_filters(given),
+            filters=settings.filters(given),
             retry_statuses=settings.statuses(given),
             max_concurrency=settings.concurrency(given),
             max_rate=settings.rate(given),
@@ -130,12 +130,3 @@ class Destination:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Destination holds secrets: pass the connection's id instead")
-
-
-def _filters(extra: Mapping[str, object]) -> Filters:
-    lists = settings.given(extra, "lists")
-    return Filters.parse(
-        min_score=settings.given(extra, "min_score"),
-        lists=[lists] if type(lists) is int else lists,  # an id, in a connection URI
-        field_filters=settings.given(extra, "field_filters"),
-    )

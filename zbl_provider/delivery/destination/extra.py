@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from zbl_provider.delivery.destination.url import read_host
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.exceptions import ConfigurationError, DestinationError
+from zbl_provider.leads.filters import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,27 +50,28 @@ def boolean(extra: Mapping[str, object], key: str, *, default: bool) -> bool:
     text = str(value).lower()
     if text in _YES | _NO:
         return text in _YES
-    raise _refusal(key, "is neither true nor false", "Set it to true or false")
+    raise ConfigurationError(key, "is neither true nor false", "Set it to true or false")
 
 
 def concurrency(extra: Mapping[str, object]) -> int:
     """Read `max_concurrency` (Contract 1.2)."""
-    number = _number(extra, "max_concurrency")
-    if number is None:
+    key = "max_concurrency"
+    limit = _number(extra, key)
+    if limit is None:
         return DEFAULT_CONCURRENCY
-    if not number.is_integer() or not 1 <= number <= MAX_CONCURRENCY:
-        raise _refusal(
-            "max_concurrency", "is out of range", f"Give a whole number, 1 to {MAX_CONCURRENCY}"
+    if not limit.is_integer() or not 1 <= limit <= MAX_CONCURRENCY:
+        raise ConfigurationError(
+            key, "is out of range", f"Give a whole number, 1 to {MAX_CONCURRENCY}"
         )
-    return int(number)
+    return int(limit)
 
 
 def rate(extra: Mapping[str, object]) -> float | None:
     """Read `max_rate`, requests per second (Contract 1.2)."""
-    number = _number(extra, "max_rate")
-    if number is not None and number <= 0:
-        raise _refusal("max_rate", "is not above 0", "Leave it empty for no limit")
-    return number
+    limit = _number(extra, "max_rate")
+    if limit is not None and limit <= 0:
+        raise ConfigurationError("max_rate", "is not above 0", "Leave it empty for no limit")
+    return limit
 
 
 def statuses(extra: Mapping[str, object]) -> frozenset[int]:
@@ -82,7 +84,9 @@ def statuses(extra: Mapping[str, object]) -> frozenset[int]:
         words = [words]
     names = {str(status): status for status in RETRYABLE_STATUSES}
     if not isinstance(words, list | tuple) or any(str(word).strip() not in names for word in words):
-        raise _refusal("retry_statuses", "names another status", "Only 408, 425 and 429 can be")
+        raise ConfigurationError(
+            "retry_statuses", "names another status", "Only 408, 425 and 429 can be"
+        )
     return frozenset(names[str(word).strip()] for word in words)
 
 
@@ -103,7 +107,9 @@ def certificate(extra: Mapping[str, object]) -> str | tuple[str, str] | None:
         certificate_file, key_file = value
         if isinstance(certificate_file, str) and isinstance(key_file, str) and all(value):
             return certificate_file, key_file
-    raise _refusal("cert", "is neither a path nor a pair of paths", "Give [certificate, key]")
+    raise ConfigurationError(
+        "cert", "is neither a path nor a pair of paths", "Give [certificate, key]"
+    )
 
 
 def proxy(extra: Mapping[str, object], host: str) -> str | None:
@@ -114,11 +120,22 @@ def proxy(extra: Mapping[str, object], host: str) -> str | None:
     """
     key, value = _either(extra, "proxies", "proxy")
     if isinstance(value, dict):
-        value = _proxy_of(value, key, host)
+        by_scheme = {scheme: url for scheme in value if (url := given(value, scheme)) is not None}
+        if not all(map(_PROXIED.match, by_scheme)):
+            raise ConfigurationError(
+                key, "has a key that is not a scheme", "Give one URL, as http://host:port"
+            )
+        # Chosen as requests does; an object that says nothing of HTTPS would go unused.
+        schemes = (f"https://{host}", "https", f"all://{host}", "all")
+        value = next((by_scheme[scheme] for scheme in schemes if scheme in by_scheme), None)
+        if by_scheme and value is None:
+            raise ConfigurationError(
+                key, "has none for https", 'Give it as {"https": "http://host:port"}'
+            )
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _refusal(key, "is not a valid URL", "Give it as http://host:port")
+        raise ConfigurationError(key, "is not a valid URL", "Give it as http://host:port")
     return proxy_url(value, key)
 
 
@@ -140,7 +157,9 @@ def proxy_url(text: str, field: str) -> str:
         usable = False
     if not usable or re.search(r"[\x00-\x20\x7f]", url):
         # Through it goes TLS from end to end; TLS to the proxy itself would add little.
-        raise _refusal(field, "is not the URL of an HTTP proxy", "Give it as http://host:port")
+        raise ConfigurationError(
+            field, "is not the URL of an HTTP proxy", "Give it as http://host:port"
+        )
     credentials, at, _ = parts.netloc.rpartition("@")
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{credentials}{at}{f'[{host}]' if ':' in host else host}{port}"
@@ -151,7 +170,17 @@ def text(extra: Mapping[str, object], key: str) -> str | None:
     value = given(extra, key)
     if value is None or isinstance(value, str):
         return value
-    raise _refusal(key, "is not a text", "Put it in quotes")
+    raise ConfigurationError(key, "is not a text", "Put it in quotes")
+
+
+def filters(extra: Mapping[str, object]) -> Filters:
+    """Read `min_score`, `lists` and `field_filters` (Contract 5.1)."""
+    lists = given(extra, "lists")
+    return Filters.parse(
+        min_score=given(extra, "min_score"),
+        lists=[lists] if type(lists) is int else lists,  # an id, in a connection URI
+        field_filters=given(extra, "field_filters"),
+    )
 
 
 def body(extra: Mapping[str, object]) -> Body | None:
@@ -174,9 +203,13 @@ def remarks(extra: Mapping[str, object]) -> Iterator[str]:
     :raises ConfigurationError: naming the key
     """
     if not boolean(extra, "check_response", default=True):
-        raise _refusal("check_response", "is false, and only 2xx is an arrival here", "Remove it")
+        raise ConfigurationError(
+            "check_response", "is false, and only 2xx is an arrival here", "Remove it"
+        )
     if boolean(extra, "srv_lookup", default=False):
-        raise _refusal("srv_lookup", "is not supported", "Remove it, and enter the host itself")
+        raise ConfigurationError(
+            "srv_lookup", "is not supported", "Remove it, and enter the host itself"
+        )
     if given(extra, "timeout") is not None:
         yield f"timeout is not used: an attempt has {DEADLINE_SECONDS:.0f} s for all of it"
     if boolean(extra, "allow_redirects", default=False):
@@ -187,24 +220,14 @@ def remarks(extra: Mapping[str, object]) -> Iterator[str]:
         yield "stream is not used: of an answer the beginning is kept"
 
 
-def _either(extra: Mapping[str, object], *names: str) -> tuple[str, object]:
-    """Find the one that is given of two names for one thing, as `HttpHook` has them."""
-    found = [(name, value) for name in names if (value := given(extra, name)) is not None]
-    if len(found) > 1 and found[0][1] != found[1][1]:
-        raise _refusal(names[0], f"and {names[1]} are both given, and differ", f"Remove {names[1]}")
-    return found[0] if found else (names[0], None)
-
-
-def _proxy_of(proxies: Mapping[str, object], key: str, host: str) -> object:
-    """Choose as requests does; an object that says nothing of HTTPS would go unused."""
-    given_ones = {name: found for name in proxies if (found := given(proxies, name)) is not None}
-    if not all(map(_PROXIED.match, given_ones)):
-        raise _refusal(key, "has a key that is not a scheme", "Give one URL, as http://host:port")
-    names = (f"https://{host}", "https", f"all://{host}", "all")
-    chosen = next((given_ones[name] for name in names if name in given_ones), None)
-    if given_ones and chosen is None:
-        raise _refusal(key, "has none for https", 'Give it as {"https": "http://host:port"}')
-    return chosen
+def _either(extra: Mapping[str, object], key: str, other: str) -> tuple[str, object]:
+    """Read the value that has two names, as `HttpHook` has them; they may not differ."""
+    value, other_value = given(extra, key), given(extra, other)
+    if value is None and other_value is not None:
+        return other, other_value
+    if other_value is not None and value != other_value:
+        raise ConfigurationError(key, f"and {other} are both given, and differ", f"Remove {other}")
+    return key, value
 
 
 def _number(extra: Mapping[str, object], key: str) -> float | None:
@@ -212,13 +235,9 @@ def _number(extra: Mapping[str, object], key: str) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
+        result = float(value) if isinstance(value, str | int | float) else math.nan
     except (ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise _refusal(key, "is not a number", "Give a number, or leave it empty")
-    return number
-
-
-def _refusal(field: str, problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(field=field, problem=problem, remedy=remedy)
+        result = math.nan
+    if isinstance(value, bool) or not math.isfinite(result):
+        raise ConfigurationError(key, "is not a number", "Give a number, or leave it empty")
+    return result

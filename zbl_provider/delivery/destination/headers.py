@@ -40,10 +40,21 @@ def parse_headers(secret_headers: object, login: object = None, password: object
     :raises HeaderError: if a header is illegal, twice there, or the sender's; no value is shown
     :raises ConfigurationError: if login and password cannot be used
     """
-    headers = tuple(_header(name, value) for name, value in _pairs(secret_headers))
-    if pair := read_credentials(login, password):
-        headers = (*headers, ("Authorization", _basic(*pair)))
-    return without_duplicates(headers)
+    headers = [_header(name, value) for name, value in _pairs(secret_headers)]
+    if credentials := read_credentials(login, password):
+        if ":" in credentials[0]:
+            raise ConfigurationError(
+                "Login",
+                "has a colon, where Basic authentication begins the password",
+                "Move what follows it to Password, or use secret_headers",
+            )
+        pair = ":".join(credentials)
+        try:
+            octets = pair.encode("latin-1")  # as requests, and so HttpHook, encodes it
+        except UnicodeEncodeError:
+            octets = pair.encode("utf-8", "surrogatepass")
+        headers.append(("Authorization", "Basic " + b64encode(octets).decode("ascii")))
+    return without_duplicates(tuple(headers))
 
 
 def read_credentials(login: object, password: object) -> tuple[str, str] | None:
@@ -56,14 +67,10 @@ def read_credentials(login: object, password: object) -> tuple[str, str] | None:
     """
     for field, value in (("Login", login), ("Password", password)):
         if value is not None and not isinstance(value, str):
-            raise ConfigurationError(
-                field=field, problem="is not a text", remedy="Put it in quotes"
-            )
+            raise ConfigurationError(field, "is not a text", "Put it in quotes")
         if value == "***":
             raise ConfigurationError(
-                field=field,
-                problem="is Airflow's mask in place of a value",
-                remedy="Enter it again",
+                field, "is Airflow's mask in place of a value", "Enter it again"
             )
     if password and not login:
         raise ConfigurationError(
@@ -83,7 +90,9 @@ def without_duplicates(headers: Headers) -> Headers:
     seen: set[str] = set()
     for name, _ in headers:
         if name.lower() in seen:
-            raise _refusal(name, "is given twice", "Keep one of them; Login is Authorization")
+            raise HeaderError(
+                f"header {name}", "is given twice", "Keep one of them; Login is Authorization"
+            )
         seen.add(name.lower())
     return headers
 
@@ -101,7 +110,7 @@ def _pairs(secret_headers: object) -> list[tuple[object, object]]:
     if isinstance(given, _Pairs):
         return list(given)
     if not isinstance(given, Mapping):
-        raise _refusal("secret_headers", "is not an object", 'Write {"Name": "value"}')
+        raise HeaderError("header secret_headers", "is not an object", 'Write {"Name": "value"}')
     return list(given.items())
 
 
@@ -110,46 +119,21 @@ class _Pairs(list[tuple[object, object]]):
 
 
 def _header(name: object, value: object) -> tuple[str, str]:
+    text = name if isinstance(name, str) else ""
+    token = _TOKEN.match(text)
+    # No more is shown than could be a name: whole header lines are pasted there, too.
+    start = token.group()[:_SHOWN_CHARS] if token else ""
+    field = f"header {start}{'' if start == text else '…'}"
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise _refusal(
-            _shown(name), "is not a valid header name", "Use letters, digits and hyphens"
-        )
+        raise HeaderError(field, "is not a valid header name", "Use letters, digits and hyphens")
     if name.lower() in _OWNED or name.lower().startswith(_OWNED_PREFIX):
-        raise _refusal(_shown(name), "is set by the sender itself", "Remove it")
+        raise HeaderError(field, "is set by the sender itself", "Remove it")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _refusal(_shown(name), "has a value that is not a text", "Put it in quotes")
-    text = str(value)
-    if _FORBIDDEN.search(text):
-        raise _refusal(
-            _shown(name),
+        raise HeaderError(field, "has a value that is not a text", "Put it in quotes")
+    if _FORBIDDEN.search(str(value)):
+        raise HeaderError(
+            field,
             "holds a line break, another control character, or one outside Latin-1",
             "Paste the value again without it",
         )
-    return name, text.strip(" \t")
-
-
-def _basic(login: str, password: str) -> str:
-    if ":" in login:
-        raise ConfigurationError(
-            field="Login",
-            problem="has a colon, where Basic authentication begins the password",
-            remedy="Move what follows it to Password, or use secret_headers",
-        )
-    pair = f"{login}:{password}"
-    try:
-        octets = pair.encode("latin-1")  # as requests, and so HttpHook, encodes it
-    except UnicodeEncodeError:
-        octets = pair.encode("utf-8", "surrogatepass")
-    return "Basic " + b64encode(octets).decode("ascii")
-
-
-def _shown(name: object) -> str:
-    """Show no more of a name than could be one: whole header lines are pasted there, too."""
-    text = name if isinstance(name, str) else ""
-    token = _TOKEN.match(text)
-    start = token.group()[:_SHOWN_CHARS] if token else ""
-    return start if start == text else f"{start}…"
-
-
-def _refusal(name: str, problem: str, remedy: str) -> HeaderError:
-    return HeaderError(field=f"header {name}", problem=problem, remedy=remedy)
+    return name, str(value).strip(" \t")

@@ -44,6 +44,12 @@ _OLD_PREFIX: Final = "extra__zbl_webhook__"
 _HEADERS: Final = frozenset({"authorization", "cookie", "accept", "user-agent", "content-type"})
 # Digits are left out: where a name could be a token, it is not shown.
 _SHOWABLE: Final = re.compile(r"[A-Za-z][A-Za-z_. -]{0,39}")
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_KINDS: Final = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+_MASKED: Final[Mapping[str, type[ConfigurationError]]] = {
+    "secret_headers": HeaderError,
+    "signing_secret": SigningSecretError,
+}
 _ALMOST_JSON: Final = re.compile(r"""\s*(\{|\[\s*(["'\[{\]]|-?\d))""")
 _OBJECT: Final = 'Write a JSON object, such as {"min_score": 70}, or leave it empty'
 _GENERIC: Final = (
@@ -63,30 +69,37 @@ def read_extra(extra: str | Mapping[str, object] | None) -> dict[str, Any]:
     given = extra if isinstance(extra, Mapping) else _parse(extra)
     for key, value in given.items():
         if key not in KEYS | HTTP_HOOK_KEYS:
-            _check_unknown(key, value)
+            _check_unknown(str(key), value)
     read = {
         key: _as_json(key, value) for key, value in given.items() if key in KEYS | HTTP_HOOK_KEYS
     }
-    _check_masks(read)
+    for key, value in read.items():
+        if _MASK in _texts(value):  # leads must not go out without what it hides, unnoticed
+            error = _MASKED.get(key, ConfigurationError)
+            raise error(key, "holds Airflow's mask in place of a value", "Enter it again")
     return read
 
 
 def _parse(text: object) -> Mapping[str, object]:
     if text is None or (isinstance(text, str) and not text.strip()):
         return {}
-    if not isinstance(text, str):
-        raise _refusal("Extra", f"is {_kind(text)}, not a JSON object", _OBJECT)
-    try:
-        parsed = _loads(text, "Extra")
-    except (ValueError, RecursionError):
-        raise _refusal("Extra", "is not valid JSON", _OBJECT) from None
-    if isinstance(parsed, dict):
-        return parsed
-    if isinstance(parsed, str) and parsed.lstrip().startswith("{"):
-        raise _refusal(
-            "Extra", "is JSON inside of a JSON text", "Remove the outer quotes and the backslashes"
-        )
-    raise _refusal("Extra", f"is {_kind(parsed)}, not a JSON object", _OBJECT)
+    parsed = text
+    if isinstance(text, str):
+        try:
+            parsed = _loads(text, "Extra")
+        except (ValueError, RecursionError):
+            raise ConfigurationError("Extra", "is not valid JSON", _OBJECT) from None
+        if isinstance(parsed, dict):
+            return parsed
+        if isinstance(parsed, str) and parsed.lstrip().startswith("{"):
+            raise ConfigurationError(
+                "Extra",
+                "is JSON inside of a JSON text",
+                "Remove the outer quotes and the backslashes",
+            )
+    other = "a number" if isinstance(parsed, int | float) else "something"
+    kind = _KINDS.get(type(parsed), other)
+    raise ConfigurationError("Extra", f"is {kind}, not a JSON object", _OBJECT)
 
 
 def _as_json(key: str, value: object) -> object:
@@ -102,10 +115,10 @@ def _as_json(key: str, value: object) -> object:
         parsed = _loads(value, key)
     except (ValueError, RecursionError):
         if _ALMOST_JSON.match(value):
-            raise _refusal(key, "is not valid JSON", "Correct it") from None
+            raise ConfigurationError(key, "is not valid JSON", "Correct it") from None
         return value
     if parsed is None:
-        raise _refusal(key, 'is the text "null"', "Leave the key out")
+        raise ConfigurationError(key, 'is the text "null"', "Leave the key out")
     return parsed
 
 
@@ -116,28 +129,16 @@ def _loads(text: str, field: str) -> object:
         document: dict[str, object] = {}
         for key, value in pairs:
             if key in document:
-                raise _refusal(field, f"has the key {_shown(key)} twice", "Keep one of them")
+                raise ConfigurationError(
+                    field, f"has the key {_shown(key)} twice", "Keep one of them"
+                )
             document[key] = value
         return document
 
-    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
+    def refuse(constant: str) -> object:
+        raise ValueError(constant)
 
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
-
-
-def _check_masks(extra: Mapping[str, object]) -> None:
-    """Refuse Airflow's mask where a value was: leads must not go out without it, unnoticed."""
-    kinds: Mapping[str, type[ConfigurationError]] = {
-        "secret_headers": HeaderError,
-        "signing_secret": SigningSecretError,
-    }
-    for key, value in extra.items():
-        if _MASK in _texts(value):
-            kind = kinds.get(key, ConfigurationError)
-            problem = "holds Airflow's mask in place of a value"
-            raise kind(field=key, problem=problem, remedy="Enter it again")
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -151,7 +152,7 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _check_unknown(key: object, value: object) -> None:
+def _check_unknown(name: str, value: object) -> None:
     """
     Refuse a key that has no meaning here: leads would go out other than its writer meant.
 
@@ -159,42 +160,26 @@ def _check_unknown(key: object, value: object) -> None:
     Airflow takes from a connection URI and puts here. What Airflow's form saves for a field that it
     no longer has is null, and a note has a key of its own.
     """
-    name = str(key)
     if value is None or name == _NOTE:
         return
     if name == "headers":
         raise HeaderError(
-            field="headers",
-            problem="is not read, because Airflow shows what is under it",
-            remedy="Move the headers to secret_headers",
+            "headers",
+            "is not read, because Airflow shows what is under it",
+            "Move the headers to secret_headers",
         )
-    raise _refusal("Extra", f"has the unknown key {_shown(name)}", _remedy(name))
-
-
-def _remedy(name: str) -> str:
-    if name == "__extra__":
-        return "Put its content in its place: __extra__ is for the query of a connection URI"
     plain = name.strip().lower()
-    if plain in _HEADERS or plain.startswith("x-"):
-        return "Move it to secret_headers"
-    by_letters = {_letters(key): key for key in sorted(KEYS)}
-    wanted = _letters(plain.removeprefix(_OLD_PREFIX))
-    close = get_close_matches(wanted, by_letters, n=1, cutoff=0.75)
-    return f"Did you mean {by_letters[close[0]]}?" if close else _GENERIC
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+    by_letters = {_NO_LETTER.sub("", key): key for key in sorted(KEYS)}
+    letters = _NO_LETTER.sub("", plain.removeprefix(_OLD_PREFIX))
+    remedy = _GENERIC
+    if name == "__extra__":
+        remedy = "Put its content in its place: __extra__ is for the query of a connection URI"
+    elif plain in _HEADERS or plain.startswith("x-"):
+        remedy = "Move it to secret_headers"
+    elif close := get_close_matches(letters, by_letters, n=1, cutoff=0.75):
+        remedy = f"Did you mean {by_letters[close[0]]}?"
+    raise ConfigurationError("Extra", f"has the unknown key {_shown(name)}", remedy)
 
 
 def _shown(name: str) -> str:
     return f'"{name}"' if _SHOWABLE.fullmatch(name) else f"of {len(name)} characters (not shown)"
-
-
-def _kind(value: object) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else "something")
-
-
-def _refusal(field: str, problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(field=field, problem=problem, remedy=remedy)

@@ -69,15 +69,13 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Check
     """
     scheme = _text("Schema", schema)
     text = _text(_FIELD, host)
-    if not text:
-        raise _empty(scheme)
     if _FORBIDDEN.search(text):
         raise _refusal("holds a control character or a backslash", "Paste it again without")
     if _INVISIBLE.search(text):
         raise _refusal("holds an invisible character", "Paste the URL as plain text")
     rest = _without_scheme(text, scheme)
     authority, path, query = _split(rest)
-    name, port_number = _host_and_port(authority, _port(port))
+    name, port_number = _host_and_port(authority, port)
     if query and not path:
         # Airflow takes it for a part of the host name, and writes it in small letters.
         raise _refusal("has a query right after the host", "Write a / before the ?")
@@ -92,49 +90,34 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Check
 def _text(field: str, value: object) -> str:
     if value is None or isinstance(value, str):
         return (value or "").strip(" ")
-    raise DestinationError(field=field, problem="is not a text", remedy="Put it in quotes")
-
-
-def _empty(scheme: str) -> DestinationError:
-    if not scheme or scheme.lower() == "https":
-        return _refusal("is empty", "Enter the https:// URL that receives the leads")
-    return _refusal(
-        "is empty, and Schema is not",
-        "Enter the https:// URL. A connection URI begins with zbl-webhook:// (a hyphen, and no "
-        "underscore), and then has the URL percent-encoded: https%3A%2F%2Fhost%2Fpath",
-    )
+    raise DestinationError(field, "is not a text", "Put it in quotes")
 
 
 def _without_scheme(text: str, schema: str) -> str:
     whole = _SCHEME.fullmatch(text)
     scheme, rest = whole.groups() if whole else (schema, text)
+    if not text and scheme.lower() in {"", "https"}:
+        raise _refusal("is empty", "Enter the https:// URL that receives the leads")
+    if not text:
+        raise _refusal(
+            "is empty, and Schema is not",
+            "Enter the https:// URL. A connection URI begins with zbl-webhook:// (a hyphen, and no "
+            "underscore), and then has the URL percent-encoded: https%3A%2F%2Fhost%2Fpath",
+        )
     if scheme.lower().startswith("zbl"):
         raise _refusal(
             "begins with the connection's type",
             "In a connection URI write zbl-webhook:// once, in small letters",
         )
     if schema and schema.lower() not in {"https", "http"}:
-        raise DestinationError(field="Schema", problem="is not https", remedy=_WHOLE)
+        raise DestinationError("Schema", "is not https", _WHOLE)
     if not scheme or (not whole and "://" in text):
         raise _refusal("has no scheme, which would mean http", "Begin it with https://")
     if scheme.lower() != "https":
         raise _refusal("is not an https URL", "Leads are sent over HTTPS only: use https://")
     if schema and schema.lower() != "https":
-        raise DestinationError(
-            field="Schema", problem="contradicts the https:// URL in Host", remedy="Leave it empty"
-        )
+        raise DestinationError("Schema", "contradicts the https:// URL in Host", "Leave it empty")
     return rest
-
-
-def _port(value: object) -> int | None:
-    """Read Port; a file of connections may give its digits as text."""
-    if isinstance(value, str) and re.fullmatch(r" *[0-9]{0,5} *", value):
-        value = int(value.strip() or 0)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DestinationError(field="Port", problem="is not a number", remedy="Correct the port")
-    return value or None
 
 
 def _split(rest: str) -> tuple[str, str, str]:
@@ -149,8 +132,12 @@ def _split(rest: str) -> tuple[str, str, str]:
     return authority, path, query
 
 
-def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
+def _host_and_port(authority: str, port: object) -> tuple[str, int]:
     parts = _AUTHORITY.fullmatch(authority)
+    if isinstance(port, str) and re.fullmatch(r" *[0-9]{0,5} *", port):
+        port = int(port.strip() or 0)  # a file of connections may give its digits as text
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+        raise DestinationError("Port", "is not a number", "Correct the port")
     if not parts:
         raise _refusal(
             "has a host or port that cannot be read",
@@ -159,9 +146,9 @@ def _host_and_port(authority: str, port: int | None) -> tuple[str, int]:
         )
     name, digits = parts.groups()
     written = int(digits) if digits else None
-    if written is not None and port is not None and written != port:
+    if written is not None and port and written != port:
         raise _refusal("names another port than Port does", "Leave Port empty")
-    port_number = _HTTPS_PORT if (given := port if written is None else written) is None else given
+    port_number = written if written is not None else port or _HTTPS_PORT
     if not 1 <= port_number <= _MAX_PORT:
         raise _refusal("has a port outside 1 to 65535", "Correct the port")
     return read_host(name), port_number
@@ -177,34 +164,26 @@ def read_host(name: str) -> str:
     """
     if name.startswith("["):
         return _ipv6(name[1:-1])
-    ascii_name = _to_ascii(name).lower().removesuffix(".")
-    if not ascii_name:
+    if not name.isascii():
+        import idna  # here, since its tables are large and nearly every host is ASCII
+
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            raise _refusal("has a host that is not a valid host name", "Correct the host") from None
+    name = name.lower().removesuffix(".")
+    if not name:
         raise _refusal("has no host", "Write it as https://host/")
-    labels = ascii_name.split(".")
+    labels = name.split(".")
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
-        return _ipv4(ascii_name)
-    if len(ascii_name) > _MAX_HOST_CHARS or not all(map(_LABEL.fullmatch, labels)):
+        # Written out, so that no reader further on can take "0x7f.1" for a name.
+        address = parse_ipv4(name)
+        if address is None:
+            raise _refusal("has a host that is not a valid IP address", "Correct the host")
+        return str(address)
+    if len(name) > _MAX_HOST_CHARS or not all(map(_LABEL.fullmatch, labels)):
         raise _refusal("has a host that is not a valid host name", "Correct the host")
-    return ascii_name
-
-
-def _to_ascii(name: str) -> str:
-    if name.isascii():
-        return name
-    import idna  # here, since its tables are large and nearly every host is ASCII
-
-    try:
-        return idna.encode(name, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        raise _refusal("has a host that is not a valid host name", "Correct the host") from None
-
-
-def _ipv4(name: str) -> str:
-    # Written out, so that no reader further on can take "0x7f.1" for a name.
-    address = parse_ipv4(name)
-    if address is None:
-        raise _refusal("has a host that is not a valid IP address", "Correct the host")
-    return str(address)
+    return name
 
 
 def _ipv6(text: str) -> str:
@@ -222,4 +201,4 @@ def _ipv6(text: str) -> str:
 
 
 def _refusal(problem: str, remedy: str) -> DestinationError:
-    return DestinationError(field=_FIELD, problem=problem, remedy=remedy)
+    return DestinationError(_FIELD, problem, remedy)
