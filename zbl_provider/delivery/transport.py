@@ -73,13 +73,10 @@ class Transport:
         self._clock = clock
         self._excerpts = Excerpts(destination)
         host, port = destination.host, destination.port
-        route = Route(
-            host,
-            port,
-            proxy=_proxy(destination),
-            guard=guard,
-            resolver=resolver or system_resolver,
-        )
+        proxy = destination.proxy
+        if not proxy and destination.trust_env and (url := environment_proxy(destination.url)):
+            proxy = proxy_url(url, "the environment's proxy")
+        route = Route(host, port, proxy=proxy, guard=guard, resolver=resolver or system_resolver)
         context = tls_context(destination.verify, destination.cert)
         connector = Connector(host, port, context, proxy=route.proxy, hop_port=route.port)
         self._pool = Pool(
@@ -135,7 +132,9 @@ class Transport:
                 connection = await self._pool.take(new=new)
             if self._pool.was_short_since(attempt.started):
                 attempt.begin()
-        written = self._written(request, keep=self._pool.keeps)
+        headers = self._signer.headers(request.webhook_id, int(self._clock()), request.body)
+        headers.update(request.extra_headers)
+        written = self._writer.write(headers, request.body, keep=self._pool.keeps)
         try:
             reply = await connection.exchange(written, attempt.left)
         except StaleConnectionError:
@@ -143,11 +142,6 @@ class Transport:
             raise
         self._pool.give_back(connection, reply)
         return reply
-
-    def _written(self, request: Request, *, keep: bool) -> bytes:
-        headers = self._signer.headers(request.webhook_id, int(self._clock()), request.body)
-        headers.update(request.extra_headers)
-        return self._writer.write(headers, request.body, keep=keep)
 
     def _answer(self, reply: Reply, seconds: float) -> Answer:
         coding = reply.field(b"content-encoding")
@@ -199,11 +193,3 @@ def static_headers(destination: Destination) -> list[tuple[str, str]]:
         ("User-Agent", f"zbl_provider/{__version__}"),
     ]
     return [*(pair for pair in ours if pair[0].lower() not in own), *destination.headers]
-
-
-def _proxy(destination: Destination) -> str | None:
-    """Use the connection's proxy, or the environment's if the connection says so (2.5)."""
-    if destination.proxy or not destination.trust_env:
-        return destination.proxy
-    proxy = environment_proxy(destination.url)
-    return proxy_url(proxy, "the environment's proxy") if proxy else None

@@ -301,7 +301,7 @@ async def test_an_address_that_goes_down_is_left_for_another(receive, transport)
 
 async def test_a_second_look_up_keeps_the_connection(receive, transport, monkeypatch):
     """Looking the name up again drops no connection while its address stays (Contract 7.1)."""
-    monkeypatch.setattr("zbl_provider.delivery.http.pool._LOOK_UP_SECONDS", 0.0)
+    monkeypatch.setattr("zbl_provider.delivery.http.addresses._LOOK_UP_SECONDS", 0.0)
     receiver = receive(answer())
     resolver = Resolver(["127.0.0.1"], ["127.0.0.3", "127.0.0.1"])
     async with transport(names(receiver), resolver=resolver) as opened:
@@ -442,7 +442,7 @@ async def test_closing_ends_a_look_up_that_hangs(transport):
 
     async with transport("https://hooks.test/", resolver=hang, deadline=0.1) as opened:
         assert (await opened.send(Request("msg_1", b"{}"))).kind is FailureKind.TIMEOUT
-        looking_up = opened._pool._looking_up
+        looking_up = opened._pool._addresses._task
     await asyncio.sleep(0)
     assert looking_up.done()
 

@@ -154,7 +154,13 @@ class Connection(asyncio.BufferedProtocol):
         elif not self.kept and reply is None and len(self._early) < MAX_BYTES:
             self._early += data
         elif (reply is None or reply.reusable) and data.strip(_LINE_ENDS):
-            self._take_stray(data, reply)
+            if reply:
+                reply.reusable = False
+            self.close()
+            # Some servers say 408 before they close an idle connection: that is no answer, either,
+            # but neither a habit of speaking out of turn.
+            if not data.startswith((b"HTTP/1.1 408", b"HTTP/1.0 408")):
+                self._owner.strayed()
 
     def eof_received(self) -> None:
         """End the answer as its server has ended it."""
@@ -189,28 +195,20 @@ class Connection(asyncio.BufferedProtocol):
             if reply.done:
                 self._settle()
 
-    def _take_stray(self, data: bytes, reply: Reply | None) -> None:
-        if reply:
-            reply.reusable = False
-        self.close()
-        # Some servers say 408 before they close an idle connection: that is no answer, either, but
-        # neither a habit of speaking out of turn.
-        if not data.startswith((b"HTTP/1.1 408", b"HTTP/1.0 408")):
-            self._owner.strayed()
-
     def _end(self, problem: Exception | None) -> None:
-        if self._reply is None or self._reply.done:
+        """Settle an exchange whose connection has ended in the middle."""
+        reply = self._reply
+        if reply is None or reply.done:
             return
-        self._reply.end(in_order=problem is None)
-        self._settle(None if self._reply.status else self._ending(problem))
-
-    def _ending(self, problem: Exception | None) -> Exception:
-        """Name what ended the connection in the middle of an exchange."""
-        if self.kept and not (self._reply and self._reply.begun):
-            return StaleConnectionError()
-        if problem is None or isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return ConnectionResetError(errno.ECONNRESET, "closed")
-        return problem
+        reply.end(in_order=problem is None)
+        if reply.status:
+            self._settle()
+        elif self.kept and not reply.begun:
+            self._settle(StaleConnectionError())
+        elif problem is None or isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            self._settle(ConnectionResetError(errno.ECONNRESET, "closed"))
+        else:
+            self._settle(problem)
 
     def _mind(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """

@@ -38,6 +38,52 @@ class TunnelRefusedError(Exception):
         self.status = status
 
 
+class Tunnel:
+    """
+    A way through a proxy to a server (RFC 9110, section 9.3.6).
+
+    :param host: the server's name or address
+    :param port: its TCP port
+    :param proxy: URL of the HTTP proxy, perhaps with credentials
+    """
+
+    __slots__ = ("_request",)
+
+    def __init__(self, host: str, port: int, proxy: str) -> None:
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+        parts = urlsplit(proxy)
+        if parts.username is not None:
+            credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            lines.append(f"Proxy-Authorization: Basic {b64encode(credentials).decode()}")
+        self._request = "\r\n".join([*lines, "", ""]).encode("ascii")
+
+    async def dig(self, sock: socket.socket) -> None:
+        """
+        Ask the proxy for it.
+
+        :param sock: connected to the proxy
+        :raises TunnelRefusedError: if the proxy refuses
+        """
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, self._request)
+        reply, received = Reply(), 0
+        # Behind the empty line nobody speaks before TLS begins.
+        while not reply.status and received < MAX_BYTES:
+            data = await loop.sock_recv(sock, 4096)
+            received += len(data)
+            try:
+                if data:
+                    reply.feed(data)
+                else:
+                    reply.end(in_order=True)
+                    break
+            except NotHttpError:
+                break
+        if reply.status not in _SUCCESS:
+            raise TunnelRefusedError(reply.status)
+
+
 class Connector:
     """
     Opens connections to one server.
@@ -56,7 +102,7 @@ class Connector:
         self._name = server_name(host)
         self._context = context
         self._hop_port = hop_port
-        self._tunnel = _tunnel(host, port, proxy) if proxy else None
+        self._tunnel = Tunnel(host, port, proxy) if proxy else None
 
     async def open(self, addresses: Sequence[str], seconds: float, *, owner: Owner) -> Connection:
         """
@@ -99,7 +145,15 @@ class Connector:
             made[sock] = info[3]
             return sock
 
-        infos = [self._info(address) for address in addresses]
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        infos: list[Any] = []
+        for address in addresses:
+            (family, kind, protocol, _, sockaddr), *_ = socket.getaddrinfo(
+                address, self._hop_port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP,
+                flags=flags,
+            )  # fmt: skip
+            # The name's place is free: the address as it was judged tells the sockets apart.
+            infos.append((family, kind, protocol, address, sockaddr))
         try:
             sock = await start_connection(
                 infos,
@@ -111,18 +165,10 @@ class Connector:
             raise _read(problem, addresses) from None
         return sock, made[sock]
 
-    def _info(self, address: str) -> Any:  # noqa: ANN401
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        (family, kind, protocol, _, sockaddr), *_ = socket.getaddrinfo(
-            address, self._hop_port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
-        )
-        # The name's place is free: the address as it was judged tells the sockets apart.
-        return family, kind, protocol, address, sockaddr
-
     async def _secure(self, sock: socket.socket, address: str, owner: Owner) -> Connection:
         try:
             if self._tunnel:
-                await _dig(sock, self._tunnel)
+                await self._tunnel.dig(sock)
         except BaseException:
             sock.close()
             raise
@@ -149,34 +195,3 @@ def _read(problem: OSError, addresses: Sequence[str]) -> OSError:
         # Of IPv6 it says that this machine has none; of IPv4, that its ports are used up.
         return OSError(errno.ENETUNREACH, "no IPv6 here")
     return problem
-
-
-def _tunnel(host: str, port: int, proxy: str) -> bytes:
-    """Ask a proxy for a tunnel to the server (RFC 9110, section 9.3.6)."""
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-    parts = urlsplit(proxy)
-    if parts.username is not None:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        lines.append(f"Proxy-Authorization: Basic {b64encode(credentials).decode()}")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
-
-
-async def _dig(sock: socket.socket, request: bytes) -> None:
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(sock, request)
-    reply, seen = Reply(), 0
-    # Behind the empty line nobody speaks before TLS begins.
-    while not reply.status and seen < MAX_BYTES:
-        data = await loop.sock_recv(sock, 4096)
-        seen += len(data)
-        try:
-            if data:
-                reply.feed(data)
-            else:
-                reply.end(in_order=True)
-                break
-        except NotHttpError:
-            break
-    if reply.status not in _SUCCESS:
-        raise TunnelRefusedError(reply.status)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from zbl_provider.delivery.http.limits import ShortageError, shortage
+from zbl_provider.delivery.http.addresses import Addresses
+from zbl_provider.delivery.http.limits import (
+    PAUSE_SECONDS,
+    WAIT_SECONDS,
+    ShortageError,
+    Shortages,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zbl_provider.delivery.http.connection import Connection
     from zbl_provider.delivery.http.connector import Connector
     from zbl_provider.delivery.http.reply import Reply
     from zbl_provider.delivery.http.route import Route
 
-logger = logging.getLogger(__name__)
 
-_LOOK_UP_SECONDS: Final = 60.0
 # Receivers drop idle connections after five seconds and more. Dropping them first spares a lead
 # the race in which both happen at once.
 _IDLE_SECONDS: Final = 4.0
@@ -31,9 +32,7 @@ _MARGIN_SECONDS: Final = 1.0  # of what a server says in `Keep-Alive: timeout=`
 _REST_SECONDS: Final = 0.05
 _STALE_IN_A_ROW: Final = 3
 _FORGET_SECONDS: Final = 60.0  # after which a server that ended kept connections gets a new chance
-_SHORTAGE_SECONDS: Final = 3.0  # how long one request waits for this machine's own limits
-_SHORTAGE_PAUSE_SECONDS: Final = 0.25
-_SHORTAGE_WORDS_SECONDS: Final = 30.0
+
 _CLOSING_SECONDS: Final = 1.0
 _SUCCESS: Final = range(200, 300)
 
@@ -55,7 +54,8 @@ class Pool:
     def __init__(
         self, route: Route, connector: Connector, *, keep_alive: bool, open_seconds: float
     ) -> None:
-        self._route = route
+        self._shortages = Shortages()
+        self._addresses = Addresses(route, self._shortages)
         self._connector = connector
         self._open_seconds = open_seconds
         self._keep_from = 0.0 if keep_alive else math.inf
@@ -66,19 +66,13 @@ class Pool:
         self._opening: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
-        self._addresses: Sequence[str] = ()
-        self._good_address: str | None = None
-        self._look_up_at = 0.0
-        self._looking_up: asyncio.Task[None] | None = None
         self._is_trusted = False
         self._stale = 0
         self._stale_at = 0.0
-        self._short_at = -math.inf
-        self._short_said_at = -math.inf
 
     def was_short_since(self, moment: float) -> bool:
         """Tell whether this machine has kept requests waiting since then."""
-        return self._short_at >= moment
+        return self._shortages.any_since(moment)
 
     @property
     def keeps(self) -> bool:
@@ -95,8 +89,8 @@ class Pool:
         :raises OSError: if none can be opened
         :raises TunnelRefusedError: if the proxy refuses
         """
-        if time.monotonic() >= self._look_up_at:
-            await self._look_up()
+        if not self._addresses.fresh:
+            await self._addresses.look_up()
         if not new and (connection := self._pop_kept()):
             return connection
         waiter = _Waiter(new=new)
@@ -117,7 +111,7 @@ class Pool:
 
         :returns: None where there is none, or the name is to be looked up first
         """
-        return self._pop_kept() if time.monotonic() < self._look_up_at else None
+        return self._pop_kept() if self._addresses.fresh else None
 
     def _pop_kept(self) -> Connection | None:
         now = time.monotonic()
@@ -125,7 +119,7 @@ class Pool:
             connection = self._idle.pop()
             if (
                 connection.keep_until > now
-                and connection.address in self._addresses
+                and connection.address in self._addresses.known
                 and connection.is_quiet()
             ):
                 return connection
@@ -141,8 +135,11 @@ class Pool:
         """
         if connection.kept:
             self._stale = 0
-        self._good_address = connection.address
-        seconds = _seconds_to_keep(reply.keep_alive_seconds)
+        self._addresses.preferred = connection.address
+        seconds = _IDLE_SECONDS
+        if (announced := reply.keep_alive_seconds) is not None:
+            # Before the server closes it: less a margin, and never long.
+            seconds = min(seconds, announced - min(_MARGIN_SECONDS, announced / 2))
         if connection.closed or not seconds or not self.keeps:
             connection.close()
             return
@@ -156,8 +153,7 @@ class Pool:
 
     def failed(self) -> None:
         """Take note that an attempt failed: the name, or what is behind an address, may move."""
-        self._good_address = None
-        self._look_up_at = 0.0
+        self._addresses.doubt()
 
     def ended(self, connection: Connection) -> None:
         """
@@ -195,7 +191,8 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections, and end all that is under way."""
-        for task in (*self._opening, *filter(None, [self._looking_up])):
+        self._addresses.close()
+        for task in self._opening:
             task.cancel()
         for handle in (*self._resting.values(), *filter(None, [self._timer])):
             handle.cancel()
@@ -266,11 +263,12 @@ class Pool:
         problem: Exception | None = None
         try:
             async with asyncio.timeout(self._open_seconds) as limit:
-                if began - self._short_at < _SHORTAGE_PAUSE_SECONDS:
-                    await asyncio.sleep(_SHORTAGE_PAUSE_SECONDS)
-                self.offer(
-                    await self._connector.open(self._in_order(), self._open_seconds, owner=self)
+                if self._shortages.any_since(began - PAUSE_SECONDS):
+                    await asyncio.sleep(PAUSE_SECONDS)
+                connection = await self._connector.open(
+                    self._addresses.in_order(), self._open_seconds, owner=self
                 )
+                self.offer(connection)
         except Exception as raised:  # noqa: BLE001  whoever waits is told, whatever it is
             problem = None if limit.expired() else raised  # they mind their own time
         finally:
@@ -281,49 +279,12 @@ class Pool:
 
     def _tell(self, problem: Exception, began: float) -> None:
         """Tell one who waits; not one who came later, and of whom it says nothing."""
-        words = shortage(problem)
-        if words:
-            self._short_at = time.monotonic()
-            self._warn(words)
+        limit = self._shortages.notice(problem)
         for waiter in list(self._waiting):
-            if words and time.monotonic() - waiter.since >= _SHORTAGE_SECONDS:
-                waiter.fail(ShortageError(words))
-            elif not words and waiter.since <= began and waiter.fail(problem):
+            if limit and time.monotonic() - waiter.since >= WAIT_SECONDS:
+                waiter.fail(ShortageError(limit))
+            elif not limit and waiter.since <= began and waiter.fail(problem):
                 return
-
-    def _warn(self, words: str) -> None:
-        if time.monotonic() - self._short_said_at >= _SHORTAGE_WORDS_SECONDS:
-            self._short_said_at = time.monotonic()
-            logger.warning("Sending waits for this machine itself: %s.", words)
-
-    def _in_order(self) -> Sequence[str]:
-        good = self._good_address
-        if good not in self._addresses or good is None:
-            return self._addresses
-        return [good, *(address for address in self._addresses if address != good)]
-
-    async def _look_up(self) -> None:
-        """Share one look-up among all that wait for it; it outlives those that cannot."""
-        if self._looking_up is None or self._looking_up.done():
-            self._looking_up = asyncio.create_task(self._look_up_once())
-            self._looking_up.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._looking_up)
-
-    async def _look_up_once(self) -> None:
-        until = time.monotonic() + _SHORTAGE_SECONDS
-        while True:
-            try:
-                self._addresses = await self._route.addresses()
-                break
-            except OSError as problem:
-                if (words := shortage(problem)) is None:
-                    raise
-                self._short_at = time.monotonic()
-                self._warn(words)
-                if time.monotonic() > until:
-                    raise ShortageError(words) from problem
-            await asyncio.sleep(_SHORTAGE_PAUSE_SECONDS)
-        self._look_up_at = time.monotonic() + _LOOK_UP_SECONDS
 
 
 class _Waiter:
@@ -357,10 +318,3 @@ class _Waiter:
         done = self.connection.done() and not self.connection.cancelled()
         if done and not self.connection.exception():
             pool.offer(self.connection.result())
-
-
-def _seconds_to_keep(said: float | None) -> float:
-    """Close before the server does: less a margin of what it says, and never long."""
-    if said is None:
-        return _IDLE_SECONDS
-    return min(_IDLE_SECONDS, said - min(_MARGIN_SECONDS, said / 2))

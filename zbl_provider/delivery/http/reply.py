@@ -146,7 +146,11 @@ class Reply:
             a head that lacks its last line end
         """
         if in_order and not self.status:
-            self._take_cut_head()
+            # A status line alone, or half a name, is a head that broke off.
+            line = _STATUS_LINE.match(self._head)
+            lines = re.split(rb"[\r\n]+", self._head[line.end() :].rstrip(b"\r\n")) if line else []
+            if line and len(lines) > 1 and b":" in lines[-1] and self._is_final(int(line[1])):
+                self._take_sloppy(int(line[1]), b"\n".join(map(bytes, lines[1:])), b"")
         elif in_order and self._is_endless:
             self.whole = True
         self.done, self.reusable = True, False
@@ -172,7 +176,8 @@ class Reply:
             head = self._head
             line = _STATUS_LINE.match(head)
             if line is None:
-                self._impossible = not _may_become_status_line(head)
+                start = head.lstrip(b"\r\n")  # of which a status line may still come
+                self._impossible = b"HTTP/1."[: len(start)] != start[:7] or b"\n" in start
                 return
             # Not from the start each time: headers may come byte by byte.
             end = _HEAD_END.search(head, max(line.end(), head.rfind(b"\n", 0, self._searched)))
@@ -182,26 +187,11 @@ class Reply:
             rest = bytes(head[end.end() :])
             if self._is_final(int(line[1])):
                 self._take_sloppy(int(line[1]), bytes(head[line.end() : end.start()]), rest)
-            else:
-                self._begin_anew(rest)
-
-    def _begin_anew(self, rest: bytes) -> None:
-        """Read what follows an answer that only informs with a parser that has seen nothing."""
-        self._parser = self._new_parser()
-        self._sloppy, self._searched = False, 0
-        self._head = bytearray(rest)
-        self._parse(rest)
-
-    def _take_cut_head(self) -> None:
-        """
-        Take a head that the server's close has ended, if nothing but its end is missing.
-
-        A status line alone, or half a name, is a head that broke off.
-        """
-        line = _STATUS_LINE.match(self._head)
-        lines = re.split(rb"[\r\n]+", self._head[line.end() :].rstrip(b"\r\n")) if line else []
-        if line and len(lines) > 1 and b":" in lines[-1] and self._is_final(int(line[1])):
-            self._take_sloppy(int(line[1]), b"\n".join(bytes(line) for line in lines[1:]), b"")
+            else:  # it only informs: what follows it is for a parser that has seen nothing
+                self._parser = self._new_parser()
+                self._sloppy, self._searched = False, 0
+                self._head = bytearray(rest)
+                self._parse(rest)
 
     def _take_sloppy(self, status: int, head: bytes, rest: bytes) -> None:
         self._fields = {
@@ -260,20 +250,12 @@ class Reply:
 
     def on_message_complete(self) -> None:
         """End the answer, if it is the final one."""
-        if self.status and not self.done:
-            self.done = self.complete = True
-            self.whole = self._body_bytes <= EXCERPT_BYTES
-            self.reusable = self._parser.should_keep_alive() and self._end_is_certain
-
-    @property
-    def _end_is_certain(self) -> bool:
-        """Whether nothing of this answer can follow: some servers send a 204 with a body."""
-        if self.status not in _WITHOUT_BODY:
-            return True
-        return _CODING not in self._fields and self._fields.get(_LENGTH, b"0").strip(b"0") == b""
-
-
-def _may_become_status_line(start: bytearray) -> bool:
-    """Tell whether a status line may still come of what has arrived."""
-    line = start.lstrip(b"\r\n")
-    return b"HTTP/1."[: len(line)] == line[:7] and b"\n" not in line
+        if not self.status or self.done:
+            return
+        self.done = self.complete = True
+        self.whole = self._body_bytes <= EXCERPT_BYTES
+        # Some servers send a 204 with a body: of such an answer more may follow.
+        announces_body = _CODING in self._fields or self._fields.get(_LENGTH, b"0").strip(b"0")
+        self.reusable = self._parser.should_keep_alive() and not (
+            self.status in _WITHOUT_BODY and announces_body
+        )

@@ -35,7 +35,10 @@ class Route:
         self, host: str, port: int, *, proxy: str | None, guard: Guard, resolver: Resolver
     ) -> None:
         self._server = (host, port)
-        self._hop = _endpoint(proxy) if proxy else self._server
+        self._hop = self._server
+        if proxy:
+            parts = urlsplit(proxy)
+            self._hop = (parts.hostname or "", parts.port or _PROXY_PORT)
         self._guard = guard
         self._resolver = resolver
         self.proxy = proxy
@@ -50,26 +53,29 @@ class Route:
         :raises OSError: if the name has none, or the look-up failed
         """
         if self.proxy:
-            await self._check_behind_proxy()
+            # The proxy looks the name up itself, and its own rules decide. Where the name means
+            # something here, too, it must not be what the guard refuses. Only a name that surely
+            # does not exist here is left to the proxy: a silent name server must not open the
+            # guard.
+            try:
+                await self._look_up(*self._server)
+            except OSError as problem:
+                if not is_unknown(problem):
+                    raise
         return await self._look_up(*self._hop)
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
-        addresses = [host] if _is_address(host) else await self._resolver(host, port)
+        try:
+            ip_address(host)
+        except ValueError:
+            addresses = await self._resolver(host, port)
+        else:
+            addresses = [host]
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         for address in addresses:
             self._guard.check(address)
         return addresses
-
-    async def _check_behind_proxy(self) -> None:
-        # The proxy looks the name up itself, and its own rules decide. Where the name means
-        # something here, too, it must not be what the guard refuses. Only a name that surely does
-        # not exist here is left to the proxy: a silent name server must not open the guard.
-        try:
-            await self._look_up(*self._server)
-        except OSError as problem:
-            if not is_unknown(problem):
-                raise
 
 
 def environment_proxy(url: str) -> str | None:
@@ -82,16 +88,3 @@ def environment_proxy(url: str) -> str | None:
     from requests.utils import get_environ_proxies, select_proxy
 
     return select_proxy(url, get_environ_proxies(url))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _endpoint(proxy: str) -> tuple[str, int]:
-    parts = urlsplit(proxy)
-    return parts.hostname or "", parts.port or _PROXY_PORT

@@ -41,7 +41,21 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
         # A server may ask for the certificate only when it has seen the path (Apache in a
         # <Location>, IIS): after the handshake in TLS 1.3, by a second one in TLS 1.2.
         context.post_handshake_auth = True
-        _identify(context, cert)
+        certificate, key = (cert, None) if isinstance(cert, str) else cert
+        for name in filter(None, (certificate, key)):
+            _read(name, "cert")
+        try:
+            # An empty password, so that nobody is asked for one at a terminal.
+            context.load_cert_chain(
+                Path(certificate).expanduser(), Path(key).expanduser() if key else None, password=""
+            )
+        except (ssl.SSLError, OSError, RuntimeError, ValueError) as problem:
+            _blame_this_machine(problem)
+            raise ConfigurationError(
+                "cert",
+                "the file it names holds no certificate with its key",
+                "Name PEM files; the key unencrypted",
+            ) from None
     return context
 
 
@@ -76,52 +90,36 @@ def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
         except (ssl.SSLError, ValueError):
             roots = []
         if not roots:
-            raise _unusable("verify", "holds no certificate", "Name a PEM file with the CA")
-
-
-def _identify(context: ssl.SSLContext, cert: str | tuple[str, str]) -> None:
-    certificate, key = (cert, None) if isinstance(cert, str) else cert
-    for name in filter(None, (certificate, key)):
-        _read(name, "cert")
-    try:
-        # An empty password, so that nobody is asked for one at a terminal.
-        context.load_cert_chain(_path(certificate), _path(key) if key else None, password="")
-    except (ssl.SSLError, OSError, RuntimeError, ValueError) as problem:
-        _blame_this_machine(problem)
-        raise _unusable(
-            "cert", "holds no certificate with its key", "Name PEM files; the key unencrypted"
-        ) from None
+            raise ConfigurationError(
+                "verify", "the file it names holds no certificate", "Name a PEM file with the CA"
+            )
 
 
 def _read(name: str, field: str) -> bytes:
     """Read a file, or all files of a directory."""
     content = b""
     try:
-        path = _path(name)
+        path = Path(name).expanduser()
         # Devices and pipes have no end. A path that names nothing raises on opening.
         alone = [path] if path.is_file() or not path.exists() else []
         for file in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else alone:
             with file.open("rb") as opened:
                 content += opened.read(_MAX_BYTES + 1 - len(content)) + b"\n"
             if len(content) > _MAX_BYTES:
-                raise _unusable(
-                    field, "is larger than 8 MiB", "Name a PEM file with certificates alone"
+                raise ConfigurationError(
+                    field,
+                    "the file it names is larger than 8 MiB",
+                    "Name a PEM file with certificates alone",
                 )
     except (OSError, RuntimeError) as problem:  # the latter: the home of a user that there is not
         _blame_this_machine(problem)
-        raise _unusable(field, "cannot be read", "Check the path and its permissions") from None
+        raise ConfigurationError(
+            field, "the file it names cannot be read", "Check the path and its permissions"
+        ) from None
     return content
 
 
 def _blame_this_machine(problem: BaseException) -> None:
     """Raise what may pass by itself, rather than call a good file unusable (Contract 2.6)."""
-    if words := shortage(problem):
-        raise ShortageError(words) from None
-
-
-def _path(name: str) -> Path:
-    return Path(name).expanduser()
-
-
-def _unusable(field: str, problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(field=field, problem=f"the file it names {problem}", remedy=remedy)
+    if limit := shortage(problem):
+        raise ShortageError(limit) from None
