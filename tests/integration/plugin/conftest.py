@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.support.seeding import INTEGRATIONS, seed
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
@@ -33,24 +36,38 @@ class Site:
 
     :param airflow: the whole application of the API server
     :param page: the one that it mounts under /zbl
+    :param user: gives the auth manager's own user of a name
     """
 
     airflow: FastAPI
     page: FastAPI
     log: DeliveryLog
-    signed_in: dict[str, TestClient] = field(default_factory=dict)
+    user: Callable[[str], Any]
 
     def as_(self, name: str | None) -> TestClient:
         """Return a client with the session cookie of a user; None is somebody without a login."""
         from airflow.api_fastapi.app import get_auth_manager
-        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
         from starlette.testclient import TestClient
 
         client = TestClient(self.airflow, base_url=HOST, raise_server_exceptions=False)
         if name is not None:
-            user = SimpleAuthManagerUser(username=name, role=ROLES[name])
-            client.cookies.set("_token", get_auth_manager().generate_jwt(user))
+            client.cookies.set("_token", get_auth_manager().generate_jwt(self.user(name)))
         return client
+
+
+@contextmanager
+def page_of(airflow: FastAPI, log_url: str, user: Callable[[str], Any]) -> Iterator[Site]:
+    """Give the page of an Airflow, on a log with some hundreds of leads."""
+    from zbl_provider.plugin.api.deps import the_log
+    from zbl_provider.plugin.api.query import now
+
+    (page,) = [route.app for route in airflow.routes if getattr(route, "path", "") == "/zbl"]
+    log = DeliveryLog(log_url)
+    seed(log, COUNT, NOW, days=6, dags=DAGS)
+    page.dependency_overrides = {the_log: lambda: log, now: lambda: NOW}
+    yield Site(airflow, page, log, user)
+    page.dependency_overrides = {}
+    log.close()
 
 
 @pytest.fixture(scope="session")
@@ -67,18 +84,15 @@ def airflow() -> FastAPI:
 
 
 @pytest.fixture
-def site(airflow, log_url) -> Site:
-    """Give the page on a log with some hundreds of leads."""
-    from zbl_provider.plugin.api.deps import the_log
-    from zbl_provider.plugin.api.query import now
+def site(airflow, log_url) -> Iterator[Site]:
+    """Give the page under `SimpleAuthManager`."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-    (page,) = [route.app for route in airflow.routes if getattr(route, "path", "") == "/zbl"]
-    log = DeliveryLog(log_url)
-    seed(log, COUNT, NOW, days=6, dags=DAGS)
-    page.dependency_overrides = {the_log: lambda: log, now: lambda: NOW}
-    yield Site(airflow, page, log)
-    page.dependency_overrides = {}
-    log.close()
+    def user(name: str) -> SimpleAuthManagerUser:
+        return SimpleAuthManagerUser(username=name, role=ROLES[name])
+
+    with page_of(airflow, log_url, user) as site:
+        yield site
 
 
 @pytest.fixture
