@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import pytest
@@ -18,6 +21,9 @@ from tests.support.databases import postgres
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.plugin.api import deps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["postgres"]
 
@@ -63,8 +69,14 @@ def opened(monkeypatch):
     deps.ABSENCE.end()
 
 
-async def _crowd(site, count: int) -> tuple[list[int], float, float]:
-    """Return what so many requests are answered, how long they take, and one of Airflow's own."""
+async def _crowd(
+    site, count: int, then: Callable[[], None] = lambda: None
+) -> tuple[list[int], float, float]:
+    """
+    Return what so many requests are answered, how long they take, and one of Airflow's own.
+
+    :param then: called once Airflow's own has been answered
+    """
     cookies = dict(site.as_("vera").cookies)
     transport = httpx.ASGITransport(app=site.airflow, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=HOST, cookies=cookies) as client:
@@ -77,6 +89,7 @@ async def _crowd(site, count: int) -> tuple[list[int], float, float]:
         own = await client.get("/api/v2/dags", timeout=60)
         own_seconds = time.monotonic() - asked
         assert own.status_code == 200
+        then()
         statuses = [answer.status_code for answer in await asyncio.gather(*page)]
         return statuses, time.monotonic() - began, own_seconds
 
@@ -122,6 +135,73 @@ def _backends(url: str) -> list[int]:
         pids = list(connection.scalars(found, {"own": own}))
     log.close()
     return pids
+
+
+class Slow:
+    """
+    Stands before a log's database, and passes each of its answers on after a while.
+
+    :param url: of the database
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = make_url(url)
+        host = parts.host or str(parts.query["host"])
+        self._path = f"{host}/.s.PGSQL.{parts.port or 5432}" if host.startswith("/") else None
+        self._server = (host, parts.port or 5432)
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.seconds = 0.0
+        port = self._listening.getsockname()[1]
+        self.url = parts.set(host="127.0.0.1", port=port, query={}).render_as_string(
+            hide_password=False
+        )
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.close()
+
+    def hurry(self) -> None:
+        """Pass everything on at once from now on."""
+        self.seconds = 0.0
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                if self._path:
+                    database = socket.socket(socket.AF_UNIX)
+                    database.connect(self._path)
+                else:
+                    database = socket.create_connection(self._server)
+                for ends in ((client, database, False), (database, client, True)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, to: socket.socket, slowly: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if slowly:
+                    time.sleep(self.seconds)
+                to.sendall(data)
+        for one in (source, to):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+async def test_a_slow_log_stalls_no_route_of_airflow(site, postgres, opened):
+    """A log that takes a second for an answer costs the page alone, as long as it does (7.5)."""
+    with Slow(postgres) as slow:
+        opened(slow.url)
+        assert (await _crowd(site, 1))[0] == [200]
+        slow.seconds = 1.0
+        statuses, seconds, own_seconds = await _crowd(site, IN_FLIGHT, then=slow.hurry)
+        assert own_seconds < 1
+        assert seconds < 15
+        assert set(statuses) <= {200, 503}
+        assert statuses.count(503) > IN_FLIGHT / 2
+        assert (await _crowd(site, 1))[0] == [200]
 
 
 async def test_a_locked_log_stalls_no_route_of_airflow(site, postgres, opened):
