@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from tests.integration.log.setup import ZAPIER, delivered, failed, lead
 from zbl_provider.log.browse.model import Query, Resent
@@ -124,6 +125,51 @@ def test_who_cannot_clear_takes_the_choice_back(failures):
     assert statuses(failures)["b"] == "pending"
     cleared = failures.run(epoch=1)
     assert failures.log.reopen(cleared, 1, failures.now) == Reopened(2, 0)
+
+
+def chosen(setup, *parts):
+    """Return runs of mapped task instances, each with one lead in error that was chosen."""
+    keys = [RunKey("dag", "task", name, place) for name, place in parts]
+    for key in keys:
+        run = setup.log.begin(key, ZAPIER, 0, setup.now)
+        setup.fail(run, lead(f"{key.run_id} {key.map_index}"))
+    resend(setup, *(f"{key.run_id} {key.map_index}" for key in keys))
+    return keys
+
+
+def test_a_choice_is_taken_back_of_just_those_that_are_named(setup):
+    """Of task instances that are alike in all but one part of their name, each is its own (8.4)."""
+    keys = chosen(setup, *((name, place) for name in ("it's", 'a "b"') for place in (-1, 0, 1)))
+    setup.log.forget_choice([*keys[:2], RunKey("dag", "other", "it's")], setup.now)
+    marked = {(row.run_id, row.map_index): row.chosen for row in setup.rows(tables.run)}
+    assert marked == {(key.run_id, key.map_index): key not in keys[:2] for key in keys}
+    due = {row.lead_id: row.due_at for row in setup.rows()}
+    early = {f"{key.run_id} {key.map_index}" for key in keys[:2]}
+    assert {name for name, at in due.items() if at and at < setup.now} == early
+
+
+@pytest.mark.parametrize("keys", [[], [RunKey("dag", "task", "unknown")]])
+def test_nothing_is_taken_back_of_nobody(failures, keys):
+    """A list without a known task instance changes nothing (Contract 8.4)."""
+    resend(failures, "b")
+    failures.log.forget_choice(keys, failures.now)
+    assert failures.run(epoch=1).chosen
+
+
+def test_many_choices_are_taken_back_by_as_many_statements_as_one(setup):
+    """The page may name ten thousand task instances: they cost no statement each (8.4)."""
+    keys = chosen(setup, *(("run", place) for place in range(30)))
+
+    def statements(some):
+        seen = []
+        note = lambda *given: seen.append(given[2])  # noqa: E731
+        event.listen(setup.log._engine, "before_cursor_execute", note)
+        setup.log.forget_choice(some, setup.now)
+        event.remove(setup.log._engine, "before_cursor_execute", note)
+        return len(seen)
+
+    assert statements(keys[:1]) == statements(keys[1:])
+    assert not any(row.chosen for row in setup.rows(tables.run))
 
 
 def test_a_choice_made_while_the_cleared_task_starts_is_kept(failures):

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, false, func, select, update
+from sqlalchemy import and_, exists, false, func, select, update
 
 from zbl_provider.log.browse.model import Hastened, Query, Resent
 from zbl_provider.log.browse.selection import conditions
 from zbl_provider.log.model import OPEN, WAITING, RunKey, Status
 from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again
-from zbl_provider.log.storage.bulk import among
+from zbl_provider.log.storage.bulk import among, given
 from zbl_provider.log.storage.tables import TROUBLED_SQL, attempt, delivery, run, run_delivery
 
 if TYPE_CHECKING:
@@ -94,24 +94,20 @@ def forget_choice(connection: Connection, keys: Collection[RunKey], now: datetim
     Nobody clears them now, so what they have due is taken along by any task of its integration, as
     if their own had not come for ten minutes (4.11).
     """
-    chosen = {run_id for key in keys for run_id in _numbers(connection, key)}
+    chosen = set(_numbers(connection, keys))
     if chosen:
         _lock(connection, chosen)
         of_them = run.c.id.in_(among(connection, chosen))
         connection.execute(update(run).where(of_them).values(chosen=False))
-        for run_id in sorted(chosen):
-            leave_to_any(connection, run_id, now)
+        leave_to_any(connection, chosen, now)
 
 
-def _numbers(connection: Connection, key: RunKey) -> Sequence[int]:
-    """Return what a task instance is known by: a number for each integration that it had."""
-    known = select(run.c.id).where(
-        run.c.dag_id == key.dag_id,
-        run.c.task_id == key.task_id,
-        run.c.run_id == key.run_id,
-        run.c.map_index == key.map_index,
-    )
-    return connection.scalars(known).all()
+def _numbers(connection: Connection, keys: Collection[RunKey]) -> Sequence[int]:
+    """Return what task instances are known by: a number for each integration that they had."""
+    columns = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+    meant = given(connection, columns, [list(key.as_dict().values()) for key in keys])
+    same = and_(*(column == meant.c[column.name] for column in columns))
+    return connection.scalars(select(run.c.id).join(meant, same)).all()
 
 
 def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:

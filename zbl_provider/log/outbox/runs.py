@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, union_all, update
+from sqlalchemy import func, select, union, union_all, update
 
 from zbl_provider.log.model import (
     FAILED,
@@ -18,12 +18,12 @@ from zbl_provider.log.model import (
     Run,
     Status,
 )
-from zbl_provider.log.storage.bulk import insert_missing, upsert
+from zbl_provider.log.storage.bulk import among, insert_missing, upsert
 from zbl_provider.log.storage.tables import delivery, run, run_delivery
 from zbl_provider.log.storage.tables import integration as integrations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Subquery
@@ -205,18 +205,28 @@ def hasten(
     return connection.scalars(due).all()
 
 
-def leave_to_any(connection: Connection, run_id: int, now: datetime) -> None:
-    """Have what is due of a run be taken along at once by any task of its integration (4.11)."""
-    due = [
-        delivery.c.id.in_(own_ids(run_id)),
+def leave_to_any(connection: Connection, run_ids: Collection[int], now: datetime) -> None:
+    """Have what is due of runs be taken along at once by any task of its integration (4.11)."""
+    due = (
         delivery.c.status.in_(sorted(WAITING)),
         delivery.c.due_at.between(now - ORPHANED, now),
-    ]
-    connection.execute(
-        update(delivery)
-        .where(delivery.c.id.in_(_locked(*due)))
-        .values(due_at=now - ORPHANED, updated_at=now)
     )
+    chosen = among(connection, run_ids)
+    # Found first, and then by number: of all in one statement PostgreSQL makes a bad plan.
+    own = union(
+        select(delivery.c.id).where(delivery.c.run_id.in_(chosen), *due),
+        select(delivery.c.id)
+        .join(run_delivery, run_delivery.c.delivery_id == delivery.c.id)
+        .where(run_delivery.c.run_id.in_(chosen), *due),
+    )
+    leads = connection.scalars(own).all()
+    if leads:
+        still = _locked(delivery.c.id.in_(among(connection, leads)), *due)
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.id.in_(still))
+            .values(due_at=now - ORPHANED, updated_at=now)
+        )
 
 
 def _locked(*chosen: ColumnElement[bool]) -> Select[tuple[int]]:

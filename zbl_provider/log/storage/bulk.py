@@ -14,7 +14,7 @@ from zbl_provider.log.storage import bulk_postgresql, bulk_sqlite
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, Table
 
 _KINDS = {"postgresql": bulk_postgresql, "sqlite": bulk_sqlite}
 
@@ -74,3 +74,28 @@ def among(connection: Connection, values: Iterable[str | int]) -> Select[tuple[A
     return select(
         cast(func.json_array_elements_text(cast(text, JSON)).column_valued("value"), kind)
     )
+
+
+def given(
+    connection: Connection, columns: Sequence[Column[Any]], rows: Iterable[Sequence[str | int]]
+) -> Subquery:
+    """
+    Return values of several columns as a table, to be joined.
+
+    As one JSON text, as of `among`.
+
+    :param connection: tells the database
+    :param columns: the result's columns have their names and types
+    :param rows: a value for each column
+    """
+    text = bindparam(None, orjson.dumps(list(rows)).decode(), type_=Text)
+    if connection.dialect.name == "sqlite":
+        row = func.json_each(text).table_valued("value").c.value
+        cells: list[ColumnElement[Any]] = [
+            func.json_extract(row, f"$[{place}]") for place in range(len(columns))
+        ]
+    else:
+        row = func.json_array_elements(cast(text, JSON)).column_valued("value")
+        cells = [row.op("->>")(place) for place in range(len(columns))]
+    named = zip(cells, columns, strict=True)
+    return select(*(cast(cell, one.type).label(one.name) for cell, one in named)).subquery("given")
