@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test soak test-system matrix demo docs dist release constraints bench clean
+.PHONY: help install check format lint types unit test soak test-system newcomer matrix demo docs dist release constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ unit: $(STAMP)
 HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 
 test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not soak" tests
+	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
@@ -65,6 +65,9 @@ test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TAB
 	$(BIN)/pytest -n 3 -m servers tests/servers
 	$(BIN)/pytest -n 2 -m mariadb tests/mariadb
 	$(BIN)/pytest -s -m machines tests/machines
+
+newcomer: $(STAMP) ## Follow docs/getting-started.md with the wheel, in an empty folder
+	$(BIN)/pytest -m newcomer tests/newcomer
 
 matrix: $(STAMP) ## The wheel on each version it names: WHAT="airflow-3.11(airflow='3.2.0')", TESTS=tests/unit
 	$(BIN)/nox $(if $(WHAT),--session "$(WHAT)") $(if $(TESTS),-- $(TESTS))

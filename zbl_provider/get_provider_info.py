@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 _INTEGRATION = "Zero Bad Leads"
-_VERSION_ADDED = "0.1.0"
+_VERSION_ADDED = "1.0.0"
 
 # An untouched field of the form is saved as `null`, so every type admits it (Contract 1.2).
 _CONN_FIELDS: dict[str, Any] = {

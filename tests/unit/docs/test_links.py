@@ -27,7 +27,7 @@ def test_each_link_leads_somewhere(page):
     [
         ("CONTRIBUTING.md", True),
         ("docs/privacy.md#keys", True),
-        ("#what-is-guaranteed", True),
+        ("#what-holds", True),
         ("docs/no-such-page.md", False),
         ("docs/privacy.md#no-such-heading", False),
         ("#no-such-heading", False),
