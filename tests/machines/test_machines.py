@@ -34,7 +34,7 @@ def leads(cluster):
 
 
 def test_machines_die_and_every_lead_arrives(cluster, leads):
-    """Nothing is lost, and what was not in flight goes out once, whatever dies (6.2, 8.3, 4.6)."""
+    """Nothing is lost; what was not in flight goes out once, whatever dies (6.2, 8.3, 4.6, 8.7)."""
     rest = cluster.airflow.rest
     run_id = rest.trigger("three_destinations")
     wait("both workers send", lambda: len(cluster.delivered()) > LEADS // 4, 120)
@@ -58,7 +58,8 @@ def test_machines_die_and_every_lead_arrives(cluster, leads):
     print(f"{len(twice)} of {len(times)} went out twice, of {len(in_doubt)} in doubt", flush=True)
     assert twice <= in_doubt, "nothing but what was in flight"
     assert max(times.values()) <= 2
-    assert cluster.select("log", FAILED)[0][0] > LEADS // 4, "one destination was down for a while"
+    failed = cluster.select("log", FAILED)[0][0]
+    assert 10 <= failed < LEADS // 20, "one destination was down for a while, and few were tried"
 
 
 def test_the_embedded_log_is_refused(cluster, leads):
