@@ -45,8 +45,25 @@ def told(problem: BaseException, statement: str) -> str:
     :param statement: the SQL it was about; its words may be shown
     :return: class, code, and the first line with everything hidden that might be data
     """
+    names = {name.lower() for name in _NAME.findall(statement)}
+
+    def shown(quoted: re.Match[str]) -> str:
+        text, mark = quoted[0][1:-1], quoted[0][0]
+        # A database puts the names of its schema before a table's: the last part is the query's.
+        last = text.lower().rpartition(".")[2]
+        known = text.lower() in _OWN or last in names
+        return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
+
     line = _message(problem).partition("\n")[0]
-    return f"{_class(problem)}: {_without_values(line, statement)[:_LONGEST].rstrip('. ')}"
+    text = _QUOTED.sub(shown, line)
+    rest = _QUOTED.sub("", line)
+    if _LOOSE_QUOTE.search(rest) and (first := _LOOSE_QUOTE.search(line)):
+        # One without its other half: nobody knows which text is quoted.
+        text = line[: first.start()] + _HIDDEN
+    text = _EMAIL.sub(_HIDDEN, text)
+    text = _UNQUOTED_VALUE.sub(rf"\g<1>{_HIDDEN}", text)
+    text = _LONG_NUMBER.sub(lambda digits: digits[0] if digits[0] in statement else _HIDDEN, text)
+    return f"{_class(problem)}: {text[:_LONGEST].rstrip('. ')}"
 
 
 def told_whole(problem: BaseException, secrets: Iterable[str] = ()) -> str:
@@ -74,9 +91,9 @@ def sqlstate(problem: BaseException) -> str | None:
 
 def _class(problem: BaseException) -> str:
     first = problem.args[0] if len(problem.args) > 1 else None
-    number = next((n for n in (first, getattr(problem, "errno", None)) if type(n) is int), 0)
+    errno = next((n for n in (first, getattr(problem, "errno", None)) if type(n) is int), 0)
     state = sqlstate(problem)
-    codes = [*([str(number)] if number > 0 else []), *([f"SQLSTATE {state}"] if state else [])]
+    codes = [*([str(errno)] if errno > 0 else []), *([f"SQLSTATE {state}"] if state else [])]
     return type(problem).__name__ + (f" ({', '.join(codes)})" if codes else "")
 
 
@@ -89,25 +106,3 @@ def _message(problem: BaseException) -> str:
     if len(args) == 2 and isinstance(args[0], int | str) and isinstance(args[1], str):  # noqa: PLR2004
         return args[1].strip()
     return str(problem).strip()
-
-
-def _without_values(line: str, statement: str) -> str:
-    names = {name.lower() for name in _NAME.findall(statement)}
-
-    def shown(quoted: re.Match[str]) -> str:
-        text, mark = quoted[0][1:-1], quoted[0][0]
-        # A database puts the names of its schema before a table's: the last part is the query's.
-        last = text.lower().rpartition(".")[2]
-        known = text.lower() in _OWN or last in names
-        return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
-
-    without = _QUOTED.sub(shown, line)
-    rest = _QUOTED.sub("", line)
-    if _LOOSE_QUOTE.search(rest) and (first := _LOOSE_QUOTE.search(line)):
-        # One without its other half: nobody knows which text is quoted.
-        without = line[: first.start()] + _HIDDEN
-    without = _EMAIL.sub(_HIDDEN, without)
-    without = _UNQUOTED_VALUE.sub(rf"\g<1>{_HIDDEN}", without)
-    return _LONG_NUMBER.sub(
-        lambda number: number[0] if number[0] in statement else _HIDDEN, without
-    )

@@ -9,10 +9,10 @@ optional.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -33,89 +33,96 @@ _NARROW_OIDS = (1082, 1083, 1266, 1114, 1184, 1186, 114, 3802)
 _ARRAY_OIDS = (1182, 1183, 1270, 1115, 1185, 1187, 199, 3807)
 _RANGE_OIDS = (3904, 3906, 3908, 3910, 3912, 3926)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# LOCAL ends with the transaction: behind a pooler the next client gets the session as it was.
-_POSTGRES_SESSION = (
-    "SET LOCAL TIME ZONE 'UTC'",
-    "SET LOCAL datestyle TO 'ISO'",
-    "SET LOCAL intervalstyle TO 'postgres'",
-)
+_ASCII = frozenset({"SQLASCII", "SQL_ASCII"})  # psycopg2's names for a database without encoding
 
 
-def _same(row: Row) -> Row:
-    return row
-
-
-def _plain_cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
-    return connection.cursor()
-
-
-@dataclass(frozen=True, slots=True)
 class Driver:
     """
-    What is particular about a driver.
+    A driver that is not named here; what is particular about the others overrides this.
 
-    :param session: statements that each new connection runs first
-    :param best_effort: a statement of ``session`` that fails is logged, and reading goes on
-    :param prepare: sets how the values of a connection are read
-    :param cursor: opens a cursor that does not hold the whole result in memory
-    :param abandon: lets go of a result that was not read to its end, before the connection closes
-    :param values: gives what reads the values of a row, from the cursor once it has columns
+    Of connections, cursors and values there are no types: PEP 249 names none, and the drivers are
+    optional.
+
+    :ivar session: statements that each new connection runs first
+    :ivar best_effort: a statement of ``session`` that fails is logged, and reading goes on
     """
 
     session: tuple[str, ...] = ()
     best_effort: bool = True
-    prepare: Callable[[Any], None] = lambda _connection: None
-    cursor: Callable[[Any], Any] = _plain_cursor
-    abandon: Callable[[Any], None] = lambda _connection: None
-    values: Callable[[Any], Callable[[Row], Row]] = lambda _cursor: _same
+
+    def open_session(self, connection: Any) -> None:  # noqa: ANN401
+        """Bring a new connection to UTC, and have it read values leniently."""
+        for statement in self.session:
+            try:
+                with closing(connection.cursor()) as cursor:
+                    cursor.execute(statement)
+            except Exception as problem:
+                if not self.best_effort:
+                    raise
+                logger.warning("The leads' database refused %r (%s).", statement, type(problem))
+        self.prepare(connection)
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Set how the values of a connection are read."""
+
+    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+        """Open a cursor that does not hold the whole result in memory."""
+        return connection.cursor()
+
+    def abandon(self, connection: Any) -> None:  # noqa: ANN401
+        """Let go of a result that was not read to its end, before the connection closes."""
+
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401, ARG002
+        """Give what reads the values of a row, from a cursor that has its columns."""
+        return lambda row: row
 
 
-def driver_of(connection: object) -> Driver:
-    """Find what is particular about a connection's driver."""
-    return _DRIVERS.get(package_of(connection), Driver())
+class PostgreSql(Driver):
+    """What both clients of PostgreSQL share."""
+
+    # LOCAL ends with the transaction: behind a pooler the next client gets the session as it was.
+    session = (
+        "SET LOCAL TIME ZONE 'UTC'",
+        "SET LOCAL datestyle TO 'ISO'",
+        "SET LOCAL intervalstyle TO 'postgres'",
+    )
+    best_effort = False
+
+    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+        """Ask for a server-side cursor: the ordinary one fetches the whole result."""
+        return connection.cursor(name="zbl_leads")
 
 
-def package_of(connection: object) -> str:
-    """Name the package that a connection's class comes from, such as ``psycopg``."""
-    return type(connection).__module__.partition(".")[0]
+class Psycopg(PostgreSql):
+    """psycopg, the third edition."""
 
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Read what Python has no value for as undecodable, and text that has no encoding."""
+        from psycopg.adapt import Loader
+        from psycopg.types.string import TextLoader
 
-def open_session(connection: Any, driver: Driver) -> None:  # noqa: ANN401  PEP 249 names no types
-    """Bring a new connection to UTC, and have it read values leniently."""
-    for statement in driver.session:
-        try:
-            _execute(connection, statement)
-        except Exception as problem:
-            if not driver.best_effort:
-                raise
-            logger.warning("The leads' database refused %r (%s).", statement, type(problem))
-    driver.prepare(connection)
+        class Utf8(Loader):
+            def load(self, data: Any) -> str:  # noqa: ANN401  bytes of several kinds
+                return bytes(data).decode("utf-8", "surrogateescape")
 
+        ascii_only = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
+        text: Any = Utf8 if ascii_only else TextLoader
 
-def _execute(connection: Any, statement: str) -> None:  # noqa: ANN401  PEP 249 names no types
-    cursor = connection.cursor()
-    try:
-        cursor.execute(statement)
-    finally:
-        cursor.close()
+        class Padded(text):  # type: ignore[misc]
+            def load(self, data: Any) -> PaddedText:  # noqa: ANN401  bytes of several kinds
+                return PaddedText(super().load(data))
 
-
-def _prepare_psycopg(connection: Any) -> None:  # noqa: ANN401  psycopg is optional
-    from psycopg.types.string import TextLoader
-
-    ascii_only = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
-    text = _utf8_loader() if ascii_only else TextLoader
-    adapters = connection.adapters
-    for name in _NARROW:
-        oid = adapters.types[name].oid
-        adapters.register_loader(oid, _lenient_loader(adapters.get_loader(oid, 0), name))
-    for name in _RANGES:
-        adapters.register_loader(f"{name}range", text)
-        adapters.register_loader(f"{name}multirange", text)
-    if ascii_only:
-        for oid in _TEXT_OIDS:
-            adapters.register_loader(oid, text)
-    adapters.register_loader("bpchar", _padded_loader(text))
+        adapters = connection.adapters
+        for name in _NARROW:
+            oid = adapters.types[name].oid
+            adapters.register_loader(oid, _lenient_loader(adapters.get_loader(oid, 0), name))
+        for name in _RANGES:
+            adapters.register_loader(f"{name}range", text)
+            adapters.register_loader(f"{name}multirange", text)
+        if ascii_only:
+            for oid in _TEXT_OIDS:
+                adapters.register_loader(oid, text)
+        adapters.register_loader("bpchar", Padded)
 
 
 def _lenient_loader(strict: Any, kind: str) -> Any:  # noqa: ANN401  psycopg is optional
@@ -136,39 +143,38 @@ def _lenient_loader(strict: Any, kind: str) -> Any:  # noqa: ANN401  psycopg is 
     return Lenient
 
 
-def _utf8_loader() -> Any:  # noqa: ANN401  psycopg is optional
-    from psycopg.adapt import Loader
+class Psycopg2(PostgreSql):
+    """psycopg2."""
 
-    class Utf8(Loader):
-        def load(self, data: Any) -> str:  # noqa: ANN401  bytes of several kinds
-            return bytes(data).decode("utf-8", "surrogateescape")
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Read what Python has no value for as undecodable, and text that has no encoding."""
+        extensions = import_module("psycopg2.extensions")
+        for name, oid, array in zip(_NARROW, _NARROW_OIDS, _ARRAY_OIDS, strict=True):
+            cast = partial(_cast_leniently, extensions.string_types.get(oid), name)
+            lenient = extensions.new_type((oid,), f"ZBL_{name}", cast)
+            extensions.register_type(lenient, connection)
+            arrays = extensions.new_array_type((array,), f"ZBL_{name}s", lenient)
+            extensions.register_type(arrays, connection)
+        as_text = extensions.new_type(_RANGE_OIDS, "ZBL_range", lambda text, _cursor: text)
+        extensions.register_type(as_text, connection)
+        if connection.encoding in _ASCII:
+            extensions.register_type(extensions.BYTES, connection)
+        else:
+            padded = extensions.new_type(
+                (1042,),
+                "ZBL_char",
+                lambda text, _cursor: None if text is None else PaddedText(text),
+            )
+            extensions.register_type(padded, connection)
 
-    return Utf8
-
-
-def _padded_loader(text: Any) -> Any:  # noqa: ANN401  psycopg is optional
-    class Padded(text):  # type: ignore[misc]
-        def load(self, data: Any) -> PaddedText:  # noqa: ANN401  bytes of several kinds
-            return PaddedText(super().load(data))
-
-    return Padded
-
-
-def _prepare_psycopg2(connection: Any) -> None:  # noqa: ANN401  psycopg2 is optional
-    extensions = import_module("psycopg2.extensions")
-    for name, oid, array in zip(_NARROW, _NARROW_OIDS, _ARRAY_OIDS, strict=True):
-        cast = partial(_cast_leniently, extensions.string_types.get(oid), name)
-        lenient = extensions.new_type((oid,), f"ZBL_{name}", cast)
-        extensions.register_type(lenient, connection)
-        arrays = extensions.new_array_type((array,), f"ZBL_{name}s", lenient)
-        extensions.register_type(arrays, connection)
-    as_text = extensions.new_type(_RANGE_OIDS, "ZBL_range", lambda text, _cursor: text)
-    extensions.register_type(as_text, connection)
-    if connection.encoding in {"SQLASCII", "SQL_ASCII"}:
-        extensions.register_type(extensions.BYTES, connection)
-    else:
-        padded = extensions.new_type((1042,), "ZBL_char", _padded)
-        extensions.register_type(padded, connection)
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+        """Read text that has no encoding: it comes as bytes, while bytea comes as memoryview."""
+        if cursor.connection.encoding not in _ASCII:
+            return super().values(cursor)
+        return lambda row: [
+            value.decode("utf-8", "surrogateescape") if type(value) is bytes else value
+            for value in row
+        ]
 
 
 def _cast_leniently(cast: Any, kind: str, text: str | None, cursor: Any) -> object:  # noqa: ANN401
@@ -177,157 +183,176 @@ def _cast_leniently(cast: Any, kind: str, text: str | None, cursor: Any) -> obje
     # psycopg2 makes infinity the last moment that Python knows, and 24:00 midnight.
     if text.endswith("infinity") or text.startswith("24:00"):
         return Undecodable(kind, text.encode())
+    if cast is None and not kind.startswith("json"):
+        return text
     try:
-        value: object = _cast(cast, kind)(text, cursor)
+        value: object = json.loads(text) if cast is None else cast(text, cursor)
     except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
         return Undecodable(kind, text.encode())
     return value
 
 
-def _padded(text: str | None, _cursor: object) -> PaddedText | None:
-    return None if text is None else PaddedText(text)
+class Sqlite(Driver):
+    """Python's own sqlite3."""
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Make what is not UTF-8 lone surrogates, which no payload may hold: a row is invalid."""
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
-def _cast(cast: Any, kind: str) -> Any:  # noqa: ANN401  psycopg2 is optional
-    if cast is not None:
-        return cast
-    if kind.startswith("json"):
-        return lambda text, _cursor: import_module("json").loads(text)
-    return lambda text, _cursor: text
+class MySql(Driver):
+    """What the clients of MySQL and MariaDB share."""
+
+    # A server gives up a client that does not read for a minute; a destination may take longer.
+    session = ("SET time_zone = '+00:00'", "SET net_write_timeout = 3600")
+
+    def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401
+        """
+        Have a client read days that there are not.
+
+        :param kinds: the client's module of the numbers of types
+        :param readers: what it reads each type with
+        """
+        for name in ("DATE", "DATETIME", "TIMESTAMP"):
+            kind = getattr(kinds, name)
+            readers[kind] = partial(self.read_time, readers[kind], name)
+
+    @staticmethod
+    def read_time(read: Callable[[Any], object], kind: str, data: Any) -> object:  # noqa: ANN401
+        """
+        Read a date or time, for which the clients have None if there is no such day.
+
+        0000-00-00 is MySQL's own way to say none; 2026-02-00, or 2026-02-31, is a value.
+
+        :param read: what the client reads it with
+        :param kind: the name of its type
+        :param data: text or bytes as they came
+        """
+        value = read(data)
+        if value is not None and not isinstance(value, str):  # PyMySQL gives the text
+            return value
+        text = data.encode() if isinstance(data, str) else bytes(data)
+        return None if text.startswith(b"0000-00-00") else Undecodable(kind, text)
 
 
-def _psycopg2_values(cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401  psycopg2 is optional
-    if cursor.connection.encoding not in {"SQLASCII", "SQL_ASCII"}:
-        return _same
-    # Text comes as bytes there; bytea comes as memoryview.
-    return lambda row: [
-        value.decode("utf-8", "surrogateescape") if type(value) is bytes else value for value in row
-    ]
+class MySqlDb(MySql):
+    """mysqlclient, whose module is MySQLdb."""
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Read days that there are not."""
+        self.read_days(import_module("MySQLdb.constants.FIELD_TYPE"), connection.converter)
+
+    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+        """Open an unbuffered cursor."""
+        return connection.cursor(import_module("MySQLdb.cursors").SSCursor)
 
 
-def _prepare_sqlite(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types
-    # What is not UTF-8 becomes lone surrogates, which no payload may hold: its row is invalid.
-    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+class PyMySql(MySql):
+    """PyMySQL."""
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Read days that there are not."""
+        connection.decoders = dict(connection.decoders)  # its own are those of every connection
+        self.read_days(import_module("pymysql.constants.FIELD_TYPE"), connection.decoders)
+
+    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+        """Open an unbuffered cursor."""
+        return connection.cursor(import_module("pymysql.cursors").SSCursor)
+
+    def abandon(self, connection: Any) -> None:  # noqa: ANN401
+        """Keep a result that is thrown away from being read to its end on a closed socket."""
+        connection._result.unbuffered_active = False  # noqa: SLF001  there is no public way
 
 
-def _prepare_mysqldb(connection: Any) -> None:  # noqa: ANN401  mysqlclient is optional
-    _read_days(import_module("MySQLdb.constants.FIELD_TYPE"), connection.converter)
+class MySqlConnector(MySql):
+    """mysql-connector-python, written in Python; its C extension converts by itself."""
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+        """Read days that there are not."""
+        strict = import_module("mysql.connector.conversion").MySQLConverter
+        in_python = type(connection).__name__ == "MySQLConnection"
+        if not in_python or connection.converter_class is not strict:
+            return
+
+        def lenient(name: str) -> Any:  # noqa: ANN401
+            read = getattr(strict, f"_{name.lower()}_to_python")
+            return staticmethod(lambda value, _column=None: self.read_time(read, name, value))
+
+        methods = {f"_{n.lower()}_to_python": lenient(n) for n in ("DATE", "DATETIME", "TIMESTAMP")}
+        connection.converter_class = type("Lenient", (strict,), methods)
+
+    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+        """Open an unbuffered cursor."""
+        return connection.cursor(buffered=False)
 
 
-def _prepare_pymysql(connection: Any) -> None:  # noqa: ANN401  PyMySQL is optional
-    connection.decoders = dict(connection.decoders)  # its own are those of every connection
-    _read_days(import_module("pymysql.constants.FIELD_TYPE"), connection.decoders)
-
-
-def _read_days(kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401  a module's numbers
-    for name in ("DATE", "DATETIME", "TIMESTAMP"):
-        kind = getattr(kinds, name)
-        readers[kind] = partial(_read_mysql_time, readers[kind], name)
-
-
-def _prepare_mysql_connector(connection: Any) -> None:  # noqa: ANN401  it is optional
-    conversion = import_module("mysql.connector.conversion")
-    strict = conversion.MySQLConverter
-    if type(connection).__name__ != "MySQLConnection" or connection.converter_class is not strict:
-        return  # the C extension converts by itself
-
-    def lenient(name: str) -> Any:  # noqa: ANN401
-        read = getattr(strict, f"_{name.lower()}_to_python")
-        return staticmethod(lambda value, _column=None: _read_mysql_time(read, name, value))
-
-    methods = {f"_{n.lower()}_to_python": lenient(n) for n in ("DATE", "DATETIME", "TIMESTAMP")}
-    connection.converter_class = type("Lenient", (strict,), methods)
-
-
-def _read_mysql_time(read: Callable[[Any], object], kind: str, data: Any) -> object:  # noqa: ANN401
+class InUtc(Driver):
     """
-    Read a date or time of MySQL, for which its clients have None if there is no such day.
+    A driver about which nothing is particular but how its session is brought to UTC.
 
-    0000-00-00 is MySQL's own way to say none; 2026-02-00, or 2026-02-31, is a value.
+    :param statement: does so
     """
-    value = read(data)
-    if value is not None and not isinstance(value, str):  # PyMySQL gives the text
-        return value
-    text = data.encode() if isinstance(data, str) else bytes(data)
-    return None if text.startswith(b"0000-00-00") else Undecodable(kind, text)
+
+    def __init__(self, statement: str) -> None:
+        self.session = (statement,)
 
 
-def _named_cursor(connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
-    """Ask PostgreSQL for a server-side cursor: its ordinary one fetches the whole result."""
-    return connection.cursor(name="zbl_leads")
+class Oracle(Driver):
+    """python-oracledb."""
+
+    session = ("ALTER SESSION SET TIME_ZONE = 'UTC'",)
+
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401, ARG002
+        """Fetch the text or bytes of LOBs, which come as handles."""
+
+        def read(value: Any) -> object:  # noqa: ANN401  whatever a column holds
+            return value.read() if type(value).__name__ == "LOB" else value
+
+        return lambda row: [read(value) for value in row]
 
 
-def _unbuffered(module: str, connection: Any) -> Any:  # noqa: ANN401  PEP 249 names no types
-    return connection.cursor(import_module(module).SSCursor)
+class BigQuery(Driver):
+    """Airflow's own cursor for Google BigQuery."""
+
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+        """Read TIMESTAMP, which comes as seconds since 1970."""
+        kinds = [column[1] for column in cursor.description]
+        if "TIMESTAMP" not in kinds:
+            return super().values(cursor)
+
+        def read(kind: str, value: object) -> object:
+            if kind != "TIMESTAMP" or not isinstance(value, float):
+                return value
+            with suppress(OverflowError, ValueError):
+                return _EPOCH + timedelta(seconds=value)
+            return Undecodable("TIMESTAMP", str(value).encode())
+
+        return lambda row: [read(kind, value) for kind, value in zip(kinds, row, strict=True)]
 
 
-def _abandon_pymysql(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types
-    """Keep a result that is thrown away from being read to its end on a closed socket."""
-    connection._result.unbuffered_active = False  # noqa: SLF001  there is no public way
-
-
-def _read_lobs(_cursor: object) -> Callable[[Row], Row]:
-    """Fetch the text or bytes of Oracle's LOBs, which come as handles."""
-
-    def read(value: Any) -> object:  # noqa: ANN401  whatever a column holds
-        return value.read() if type(value).__name__ == "LOB" else value
-
-    return lambda row: [read(value) for value in row]
-
-
-def _read_epochs(cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401  PEP 249 names no types
-    """Read BigQuery's TIMESTAMP, which Airflow's cursor gives as seconds since 1970."""
-    kinds = [column[1] for column in cursor.description]
-    if "TIMESTAMP" not in kinds:
-        return _same
-    return lambda row: [
-        _from_epoch(value) if kind == "TIMESTAMP" and isinstance(value, float) else value
-        for kind, value in zip(kinds, row, strict=True)
-    ]
-
-
-def _from_epoch(seconds: float) -> object:
-    with suppress(OverflowError, ValueError):
-        return _EPOCH + timedelta(seconds=seconds)
-    return Undecodable("TIMESTAMP", str(seconds).encode())
-
-
-# A server gives up a client that does not read for a minute; a slow destination may take longer.
-_MYSQL_SESSION = ("SET time_zone = '+00:00'", "SET net_write_timeout = 3600")
-
-_DRIVERS: dict[str, Driver] = {
-    "psycopg": Driver(
-        _POSTGRES_SESSION, best_effort=False, prepare=_prepare_psycopg, cursor=_named_cursor
-    ),
-    "psycopg2": Driver(
-        _POSTGRES_SESSION,
-        best_effort=False,
-        prepare=_prepare_psycopg2,
-        cursor=_named_cursor,
-        values=_psycopg2_values,
-    ),
-    "sqlite3": Driver(prepare=_prepare_sqlite),
-    "MySQLdb": Driver(
-        _MYSQL_SESSION,
-        prepare=_prepare_mysqldb,
-        cursor=partial(_unbuffered, "MySQLdb.cursors"),
-    ),
-    "pymysql": Driver(
-        _MYSQL_SESSION,
-        prepare=_prepare_pymysql,
-        cursor=partial(_unbuffered, "pymysql.cursors"),
-        abandon=_abandon_pymysql,
-    ),
-    "mysql": Driver(
-        _MYSQL_SESSION,
-        prepare=_prepare_mysql_connector,
-        cursor=lambda connection: connection.cursor(buffered=False),
-    ),
-    "duckdb": Driver(("SET TimeZone = 'UTC'",)),
-    "_duckdb": Driver(("SET TimeZone = 'UTC'",)),
-    "snowflake": Driver(("ALTER SESSION SET TIMEZONE = 'UTC'",)),
-    "oracledb": Driver(("ALTER SESSION SET TIME_ZONE = 'UTC'",), values=_read_lobs),
-    "redshift_connector": Driver(("SET timezone TO 'UTC'",)),
-    "databricks": Driver(("SET TIME ZONE 'UTC'",)),
-    "airflow": Driver(values=_read_epochs),
+_OTHER = Driver()
+_DRIVERS: Mapping[str, Driver] = {
+    "psycopg": Psycopg(),
+    "psycopg2": Psycopg2(),
+    "sqlite3": Sqlite(),
+    "MySQLdb": MySqlDb(),
+    "pymysql": PyMySql(),
+    "mysql": MySqlConnector(),
+    "duckdb": InUtc("SET TimeZone = 'UTC'"),
+    "_duckdb": InUtc("SET TimeZone = 'UTC'"),
+    "snowflake": InUtc("ALTER SESSION SET TIMEZONE = 'UTC'"),
+    "oracledb": Oracle(),
+    "redshift_connector": InUtc("SET timezone TO 'UTC'"),
+    "databricks": InUtc("SET TIME ZONE 'UTC'"),
+    "airflow": BigQuery(),
 }
+
+
+def driver_of(connection: object) -> Driver:
+    """Find what is particular about a connection's driver."""
+    return _DRIVERS.get(package_of(connection), _OTHER)
+
+
+def package_of(connection: object) -> str:
+    """Name the package that a connection's class comes from, such as ``psycopg``."""
+    return type(connection).__module__.partition(".")[0]

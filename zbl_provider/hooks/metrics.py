@@ -40,25 +40,22 @@ class Metrics:
         if self._broken:
             return
         try:
-            self._tell(settlements)
+            from airflow.sdk.observability.stats import Stats
+
+            statuses = Counter(settlement.status for settlement in settlements)
+            counts = {
+                "zbl.attempts": len(settlements),
+                "zbl.delivered": statuses[Status.DELIVERED],
+                "zbl.errors": statuses[Status.ERROR],
+            }
+            for name, count in counts.items():
+                if count:
+                    Stats.incr(name, count, tags=self._tags)
+            for settlement in settlements[:: len(settlements) // _TIMED + 1]:
+                Stats.timing("zbl.attempt_ms", settlement.outcome.seconds * 1000, tags=self._tags)
         except Exception:
             self._broken = True
             logger.exception("Airflow takes no metrics: this task sends no more of them.")
-
-    def _tell(self, settlements: Sequence[Settlement]) -> None:
-        from airflow.sdk.observability.stats import Stats
-
-        statuses = Counter(settlement.status for settlement in settlements)
-        counts = {
-            "zbl.attempts": len(settlements),
-            "zbl.delivered": statuses[Status.DELIVERED],
-            "zbl.errors": statuses[Status.ERROR],
-        }
-        for name, count in counts.items():
-            if count:
-                Stats.incr(name, count, tags=self._tags)
-        for settlement in settlements[:: len(settlements) // _TIMED + 1]:
-            Stats.timing("zbl.attempt_ms", settlement.outcome.seconds * 1000, tags=self._tags)
 
 
 def outage(change: Change) -> None:

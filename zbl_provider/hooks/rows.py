@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from zbl_provider.driver_errors import told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
-from zbl_provider.hooks.drivers import driver_of, open_session, package_of
+from zbl_provider.hooks.drivers import driver_of, package_of
 from zbl_provider.hooks.statement import check_statement, refuse_change
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from zbl_provider.hooks.drivers import Driver
-
 _ROWS_AT_ONCE = 1000
 _CHANGES_DATA = "0A000"  # what PostgreSQL says of WITH … UPDATE in a cursor
+_POSTGRESQL = frozenset({"psycopg", "psycopg2"})
+_SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})
 _PACKAGES = {
     "postgres": "airflow-provider-zbl[postgres]",
     "sqlite": "airflow-provider-zbl[sqlite]",
@@ -71,7 +71,9 @@ class Rows:
         except (AirflowException, ConfigurationError, ImportError):
             raise
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
-            self._refuse_change(connection, problem)
+            state = getattr(problem, "sqlstate", None) or getattr(problem, "pgcode", None)
+            if state == _CHANGES_DATA and package_of(connection) in _POSTGRESQL:
+                refuse_change("WITH … that changes rows")
             raise LeadsDatabaseError(self._conn_id, told(problem, self._sql)) from None
         finally:
             # The connection alone: a cursor that was not read to its end would either read on
@@ -88,22 +90,18 @@ class Rows:
             raise  # of the connection, not of its data
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
             # No row has been read, so that its text can hold none.
-            secrets = _secrets(self._hook, self._conn_id)
-            raise LeadsDatabaseError(self._conn_id, told_whole(problem, secrets)) from None
+            conn_id = self._conn_id
+            connection = getattr(self._hook, "connection", None) or BaseHook.get_connection(conn_id)
+            extra = connection.extra_dejson
+            keys = [key for key in extra if _SECRET_KEYS & set(key.lower().split("_"))]
+            secrets = [connection.password, *(extra[key] for key in keys)]
+            problem_text = told_whole(problem, [str(secret) for secret in secrets if secret])
+            raise LeadsDatabaseError(conn_id, problem_text) from None
 
     def _fetched(self, connection: Any) -> Iterator[tuple[list[str], Sequence[object]]]:  # noqa: ANN401
         driver = driver_of(connection)
-        open_session(connection, driver)
-        cursor = self._executed(connection, driver)
-        columns = self._columns(cursor)
-        self._check(columns)
-        values = driver.values(cursor)
-        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            for row in rows:
-                yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
-
-    def _executed(self, connection: Any, driver: Driver) -> Any:  # noqa: ANN401
-        check_statement(self._sql, streamed=package_of(connection) in {"psycopg", "psycopg2"})
+        driver.open_session(connection)
+        check_statement(self._sql, streamed=package_of(connection) in _POSTGRESQL)
         cursor = driver.cursor(connection)
         with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
             cursor.arraysize = _ROWS_AT_ONCE
@@ -111,7 +109,12 @@ class Rows:
             cursor.execute(self._sql, self._parameters)
         else:
             cursor.execute(self._sql)
-        return cursor
+        columns = self._columns(cursor)
+        self._check(columns)
+        values = driver.values(cursor)
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            for row in rows:
+                yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
 
     def _columns(self, cursor: Any) -> list[str]:  # noqa: ANN401  PEP 249 names no types
         """Find the first result that has columns; `SET …; SELECT …` has one before it."""
@@ -126,11 +129,6 @@ class Rows:
                     remedy="Write a query: SELECT id, … FROM …",
                 )
         return [column[0] for column in cursor.description]
-
-    def _refuse_change(self, connection: object, problem: Exception) -> None:
-        state = getattr(problem, "sqlstate", None) or getattr(problem, "pgcode", None)
-        if state == _CHANGES_DATA and package_of(connection) in {"psycopg", "psycopg2"}:
-            refuse_change("WITH … that changes rows")
 
 
 def database(conn_id: str) -> DbApiHook:
@@ -174,13 +172,3 @@ def _has_next_result(cursor: Any) -> bool:  # noqa: ANN401  PEP 249 names no typ
         if type(problem).__name__ == "NotSupportedError":  # each driver has a class of its own
             return False
         raise
-
-
-def _secrets(hook: DbApiHook, conn_id: str) -> list[str]:
-    connection = getattr(hook, "connection", None) or BaseHook.get_connection(conn_id)
-    extra = connection.extra_dejson
-    named = [value for key, value in extra.items() if _SECRET_KEYS & set(key.lower().split("_"))]
-    return [str(secret) for secret in (connection.password, *named) if secret]
-
-
-_SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})

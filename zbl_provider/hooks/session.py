@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest, Response, Session
@@ -16,8 +17,6 @@ from zbl_provider.delivery.http.tls import server_name
 from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
 
@@ -83,23 +82,24 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
 
         def _new_conn(self) -> socket.socket:
             if self._tunnel_host:
-                _judge_behind_proxy(guard, self._tunnel_host, self._tunnel_port)
+                try:
+                    _judged(guard, self._tunnel_host, self._tunnel_port)
+                except OSError as problem:
+                    # A name that surely does not exist here is the proxy's business.
+                    if not is_unknown(problem):
+                        raise
             name = self._dns_host
             try:
-                return self._connected(_judged(guard, name, self.port))
+                *others, last = _judged(guard, name, self.port)
+                for self._dns_host in others:
+                    with suppress(NewConnectionError, ConnectTimeoutError):
+                        return super()._new_conn()
+                self._dns_host = last
+                return super()._new_conn()
             except socket.gaierror as problem:
                 raise NameResolutionError(name, self, problem) from problem
             finally:
                 self._dns_host = name  # which the certificate must be for
-
-        def _connected(self, addresses: Sequence[str]) -> socket.socket:
-            *others, self._dns_host = addresses
-            try:
-                return super()._new_conn()
-            except (NewConnectionError, ConnectTimeoutError):
-                if not others:
-                    raise
-                return self._connected(others)
 
     class GuardedPool(HTTPSConnectionPool):
         ConnectionCls = GuardedConnection
@@ -107,18 +107,9 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
     return GuardedPool
 
 
-def _judge_behind_proxy(guard: Guard, host: str, port: int | None) -> None:
-    """Judge the server's own name; one that surely does not exist here is the proxy's business."""
-    try:
-        _judged(guard, host, port)
-    except OSError as problem:
-        if not is_unknown(problem):
-            raise
-
-
 def _judged(guard: Guard, host: str, port: int | None) -> list[str]:
-    """Look a host up, and have every address of it judged; the preferred one comes last."""
+    """Look a host up, and have every address of it judged; the preferred one comes first."""
     addresses = look_up(host.strip("[]"), port or 0)
     for address in addresses:
         guard.check(address)
-    return addresses[::-1]
+    return addresses

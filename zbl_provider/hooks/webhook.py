@@ -28,12 +28,9 @@ from zbl_provider.exceptions import ConfigurationError, ZblError
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from airflow.sdk import Connection
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.exchange import Request
-    from zbl_provider.delivery.transport import Transport
-    from zbl_provider.leads.body import Body
 
 _SHORTEST_MASKED = 5
 # Such as leads, error, /leads, application/json; what could name a secret is not one of them.
@@ -68,7 +65,15 @@ class WebhookHook(HttpHook):
         :raises ConfigurationError: naming the field that cannot work, and what to change
         """
         connection = self.get_connection(self.webhook_conn_id)
-        extra = _extra(connection)
+        try:
+            # As it stands: `extra_dejson` gives {} for what is broken, and logs it.
+            extra = connection.extra
+        except ValueError:
+            raise ConfigurationError(
+                "Extra",
+                "cannot be read, or is not a JSON object, as Airflow says",
+                "Correct it in the connection",
+            ) from None
         login, password = connection.login, connection.password
         destination = Destination.parse(
             integration=self.webhook_conn_id,
@@ -82,9 +87,7 @@ class WebhookHook(HttpHook):
         if self._auth_type:
             credentials = (login, password) if read_credentials(login, password) else ()
             destination = _with_auth(destination, self._auth_type(*credentials))
-        _mask(destination)
-        for key, value in read_extra(extra).items():
-            mask_secret(value, key)  # where the key says that it is a secret
+        _mask(destination, extra)
         return destination
 
     @cached_property
@@ -126,7 +129,20 @@ class WebhookHook(HttpHook):
         from zbl_provider.delivery.transport import Transport
 
         transport = Transport(self.destination, self.guard)
-        return _attempts(transport, self.destination.retry_statuses, request, schedule)
+        retry_statuses = self.destination.retry_statuses
+
+        async def attempts() -> Outcome:
+            async with transport:
+                for attempt in count(1):
+                    outcome = classify(await transport.send(request), retry_statuses)
+                    ended_at = datetime.now(UTC)
+                    due_at = schedule.next_attempt(attempt, outcome, ended_at)
+                    if due_at is None:
+                        break
+                    await asyncio.sleep((due_at - ended_at).total_seconds())
+            return outcome
+
+        return attempts()
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -134,8 +150,19 @@ class WebhookHook(HttpHook):
 
         :return: whether it was delivered, and the status and time, or the reason
         """
+        from zbl_provider.delivery.exchange import Request
+        from zbl_provider.leads import payload
+
+        test_id = f"test-{secrets.token_hex(8)}"
         try:
-            outcome = self.send(_test_request(self.webhook_conn_id, self.destination.body))
+            document = payload.sample(test_id, datetime.now(UTC))
+            body = self.destination.body
+            request = Request(
+                webhook_id=payload.webhook_id(self.webhook_conn_id, test_id),
+                body=payload.encode(body.render(document) if body else document),
+                extra_headers=(("X-ZBL-Test", "true"),),
+            )
+            outcome = self.send(request)
         except ZblError as problem:
             return False, str(problem)
         took = f"{outcome.seconds * 1000:.0f} ms, {self.destination.origin}"
@@ -199,20 +226,6 @@ class WebhookHook(HttpHook):
         return response
 
 
-async def _attempts(
-    transport: Transport, retry_statuses: frozenset[int], request: Request, schedule: Schedule
-) -> Outcome:
-    async with transport:
-        for attempt in count(1):
-            outcome = classify(await transport.send(request), retry_statuses)
-            ended_at = datetime.now(UTC)
-            due_at = schedule.next_attempt(attempt, outcome, ended_at)
-            if due_at is None:
-                break
-            await asyncio.sleep((due_at - ended_at).total_seconds())
-    return outcome
-
-
 def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
     """Add the headers that a `requests` authentication sets."""
     prepared = PreparedRequest()
@@ -223,19 +236,7 @@ def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
     return replace(destination, headers=without_duplicates(destination.headers + headers))
 
 
-def _extra(connection: Connection) -> str | None:
-    """Give Extra as it stands: `extra_dejson` gives {} for what is broken, and logs it."""
-    try:
-        return connection.extra
-    except ValueError:
-        raise ConfigurationError(
-            field="Extra",
-            problem="cannot be read, or is not a JSON object, as Airflow says",
-            remedy="Correct it in the connection",
-        ) from None
-
-
-def _mask(destination: Destination) -> None:
+def _mask(destination: Destination, extra: str | None) -> None:
     """
     Have Airflow mask what must not be shown, should anybody's code log it (Contract 1.5).
 
@@ -245,16 +246,5 @@ def _mask(destination: Destination) -> None:
     for secret in destination.secrets():
         if len(secret) >= _SHORTEST_MASKED and not _EVERYDAY.fullmatch(secret):
             mask_secret(secret)
-
-
-def _test_request(integration: str, body: Body | None) -> Request:
-    from zbl_provider.delivery.exchange import Request
-    from zbl_provider.leads import payload
-
-    test_id = f"test-{secrets.token_hex(8)}"
-    document = payload.sample(test_id, datetime.now(UTC))
-    return Request(
-        webhook_id=payload.webhook_id(integration, test_id),
-        body=payload.encode(body.render(document) if body else document),
-        extra_headers=(("X-ZBL-Test", "true"),),
-    )
+    for key, value in read_extra(extra).items():
+        mask_secret(value, key)  # where the key says that it is a secret

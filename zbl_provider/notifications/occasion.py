@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -75,21 +75,41 @@ def occasion(context: Mapping[str, Any]) -> Occasion:
         return _of_run(context, run, "deadline")
     if "reason" in context or context.get("ti") is None:
         return _of_run(context, run, "dag_run")
-    task = _of_task(context["ti"], run)
+    task_instance = context["ti"]
+    tries, limit = _get(task_instance, "try_number"), _get(task_instance, "max_tries")
+    # What becomes of a task whose worker was lost is told as Airflow itself decides it.
+    goes_on = limit and tries is not None and tries <= limit
+    lost = "up_for_retry" if goes_on else "failed"
+    kind, state, turn = "task", _word(_get(task_instance, "state")) or lost, str(tries)
     if outage := context.get("outage"):
         # One try of a task may tell of several, and each is a notification of its own.
-        turn = f"{task.turn} {outage['integration']} {outage['since']}"
-        return replace(task, kind="integration", state=outage["event"], turn=turn)
-    return task
+        kind, state = "integration", outage["event"]
+        turn = f"{turn} {outage['integration']} {outage['since']}"
+    map_index = _get(task_instance, "map_index")
+    return Occasion(
+        kind=kind,
+        state=state,
+        dag_id=task_instance.dag_id,
+        run_id=task_instance.run_id,
+        task_id=task_instance.task_id,
+        map_index=None if map_index is None or map_index < 0 else map_index,
+        try_number=tries,
+        logical_date=_time(_get(run, "logical_date")),
+        run_after=_time(_get(run, "run_after")),
+        deadline=None,
+        turn=turn,
+    )
 
 
 def _of_run(context: Mapping[str, Any], run: object, kind: str) -> Occasion:
     deadline = context.get("deadline") or {}
+    reason = context.get("reason")
+    told = None if reason is None else "success" if reason == "success" else "failed"
     dag_id = _get(run, "dag_id") or _get(context.get("dag"), "dag_id")
     run_id = _get(run, "run_id") or _get(run, "dag_run_id") or context.get("run_id")
     return Occasion(
         kind=kind,
-        state=_word(_get(run, "state")) or _state_of(context.get("reason")),
+        state=_word(_get(run, "state")) or told,
         dag_id=str(dag_id or ""),
         run_id=str(run_id or ""),
         task_id=None,
@@ -100,33 +120,6 @@ def _of_run(context: Mapping[str, Any], run: object, kind: str) -> Occasion:
         deadline=_time(deadline.get("deadline_time")),
         turn=str(deadline.get("id") or _get(run, "clear_number") or 0),
     )
-
-
-def _of_task(task_instance: Any, run: object) -> Occasion:  # noqa: ANN401  Airflow has several
-    map_index = _get(task_instance, "map_index")
-    return Occasion(
-        kind="task",
-        state=_word(_get(task_instance, "state")) or _state_of_lost(task_instance),
-        dag_id=task_instance.dag_id,
-        run_id=task_instance.run_id,
-        task_id=task_instance.task_id,
-        map_index=None if map_index is None or map_index < 0 else map_index,
-        try_number=_get(task_instance, "try_number"),
-        logical_date=_time(_get(run, "logical_date")),
-        run_after=_time(_get(run, "run_after")),
-        deadline=None,
-        turn=str(_get(task_instance, "try_number")),
-    )
-
-
-def _state_of(reason: object) -> str | None:
-    return None if reason is None else "success" if reason == "success" else "failed"
-
-
-def _state_of_lost(task_instance: object) -> str:
-    """Tell what becomes of a task whose worker was lost, as Airflow itself decides it."""
-    tries, limit = _get(task_instance, "try_number"), _get(task_instance, "max_tries")
-    return "up_for_retry" if limit and tries is not None and tries <= limit else "failed"
 
 
 def _get(thing: object, name: str) -> Any:  # noqa: ANN401

@@ -12,7 +12,7 @@ from airflow.sdk import BaseNotifier
 
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ConfigurationError, NotificationFailed, ScheduleError
-from zbl_provider.notifications.occasion import Occasion, occasion
+from zbl_provider.notifications.occasion import occasion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +69,13 @@ class WebhookNotifier(BaseNotifier):
         self.event = event
         self.message = message
         self.data = data
-        self.schedule = _short(Schedule.parse(schedule))
+        self.schedule = Schedule.parse(schedule)
+        if sum(self.schedule.waits) > _LONGEST_SECONDS:
+            raise ScheduleError(
+                "schedule",
+                f"waits for more than {_LONGEST_SECONDS} seconds in all",
+                "A callback holds up what runs it: give shorter waits",
+            )
         self.auth_type = auth_type
 
     def __call__(self, *args: Any) -> None:
@@ -135,7 +141,13 @@ class WebhookNotifier(BaseNotifier):
             "message": self.message,
             "data": self.data or {},
         }
-        return Request(_webhook_id(self.webhook_conn_id, event, happened), _encode(document))
+        # The same however often it is sent (Contract 2.3).
+        name = json.dumps(
+            (self.webhook_conn_id, event, happened.dag_id, happened.run_id, happened.task_id,
+             happened.map_index, happened.turn)
+        )  # fmt: skip
+        webhook_id = "msg_" + hashlib.sha256(name.encode()).hexdigest()[:40]
+        return Request(webhook_id, _encode(document))
 
     def _conclude(self, outcome: Outcome) -> None:
         from zbl_provider.delivery.outcome import Verdict
@@ -143,13 +155,6 @@ class WebhookNotifier(BaseNotifier):
         if outcome.verdict is not Verdict.DELIVERED:
             raise NotificationFailed(self.webhook_conn_id, outcome.detail)
         self.log.info("Notified %s: status %s.", self.webhook_conn_id, outcome.status)
-
-
-def _webhook_id(integration: str, event: str, happened: Occasion) -> str:
-    """Name a notification, the same however often it is sent (Contract 2.3)."""
-    told = (happened.dag_id, happened.run_id, happened.task_id, happened.map_index, happened.turn)
-    name = json.dumps((integration, event, *told))
-    return "msg_" + hashlib.sha256(name.encode()).hexdigest()[:40]
 
 
 def _encode(document: Mapping[str, object]) -> bytes:
@@ -162,13 +167,3 @@ def _encode(document: Mapping[str, object]) -> bytes:
     raise ConfigurationError(
         field="data", problem="it is not JSON", remedy="Pass texts, numbers, lists and objects"
     )
-
-
-def _short(schedule: Schedule) -> Schedule:
-    if sum(schedule.waits) > _LONGEST_SECONDS:
-        raise ScheduleError(
-            field="schedule",
-            problem=f"waits for more than {_LONGEST_SECONDS} seconds in all",
-            remedy="A callback holds up what runs it: give shorter waits",
-        )
-    return schedule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
@@ -60,11 +60,23 @@ class DeferrableSensor(BaseSensorOperator):
         :return: the summary
         :raises AirflowSensorTimeout: when it is over
         """
+        from airflow.sdk.exceptions import AirflowSensorTimeout
+
         if event:
             self.log.info("The trigger has called: %s.", event)
         poked = self._poke(context)
         if not poked.is_done:
-            self._defer(until)
+            left = datetime.fromisoformat(until) - datetime.now(UTC)
+            if left <= timedelta(0):
+                raise AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:g} seconds.")
+            with failing_for_good():
+                trigger = self._trigger(max(self.poke_interval, _SHORTEST_INTERVAL_SECONDS))
+            self.defer(
+                trigger=trigger,
+                method_name=self.look.__name__,
+                kwargs={"until": until},
+                timeout=left,
+            )
         return poked.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002  Airflow's own signature
@@ -85,18 +97,6 @@ class DeferrableSensor(BaseSensorOperator):
 
     def _trigger(self, seconds: float) -> BaseTrigger:
         raise NotImplementedError
-
-    def _defer(self, until: str) -> NoReturn:
-        from airflow.sdk.exceptions import AirflowSensorTimeout
-
-        left = datetime.fromisoformat(until) - datetime.now(UTC)
-        if left <= timedelta(0):
-            raise AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:g} seconds.")
-        with failing_for_good():
-            trigger = self._trigger(max(self.poke_interval, _SHORTEST_INTERVAL_SECONDS))
-        self.defer(
-            trigger=trigger, method_name=self.look.__name__, kwargs={"until": until}, timeout=left
-        )
 
     def _poke(self, context: Context) -> PokeReturnValue:
         """Poke as `BaseSensorOperator.execute` does, which would sleep afterwards."""

@@ -99,24 +99,16 @@ def as_lead_ids(given: object) -> list[str]:
     from zbl_provider.leads.values import as_identifier
 
     try:
-        ids = [as_identifier(lead_id, "lead_ids") for lead_id in _several(given)]
-    except (InvalidLead, RecursionError):
+        if isinstance(given, str) and given.lstrip().startswith("["):
+            given = json.loads(given)
+        alone = isinstance(given, str) or not isinstance(given, Iterable)
+        ids = [as_identifier(lead_id, "lead_ids") for lead_id in ([given] if alone else given)]
+    except (InvalidLead, RecursionError, ValueError):
         ids = [None]
-    if None in ids:
+    if None in ids or isinstance(given, Mapping):
         raise ConfigurationError(
             field="lead_ids",
             problem="it holds a value that is not the id of a lead",
             remedy="Give a list of ids, or a template that ends in | tojson",
         )
     return list(dict.fromkeys(str(lead_id) for lead_id in ids))
-
-
-def _several(given: object) -> Iterable[object]:
-    if isinstance(given, str) and given.lstrip().startswith("["):
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
-            return [None]
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        return [given]
-    return [None] if isinstance(given, Mapping) else given

@@ -16,9 +16,7 @@ from zbl_provider.triggers.announcing import Announcements
 from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-
-    from zbl_provider.watch.backlog import Backlog
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 
 class _LeadsTrigger(BaseTrigger):
@@ -54,7 +52,15 @@ class _LeadsTrigger(BaseTrigger):
         self.parameters = _plain("parameters", parameters)
         self.field_map = _plain("field_map", field_map)
         self.log_conn_id = log_conn_id
-        self.poll_interval = _seconds(poll_interval)
+        if isinstance(poll_interval, timedelta):
+            poll_interval = poll_interval.total_seconds()
+        self.poll_interval = float(poll_interval)
+        if not self.poll_interval > 0:
+            raise ConfigurationError(
+                "poll_interval",
+                f"{self.poll_interval:g} seconds is not an interval",
+                "Give some seconds, such as 5",
+            )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of this class and its arguments: plain JSON."""
@@ -117,15 +123,14 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
                 if troubles.over():
                     self.log.info("Watching leads for %s again.", self.webhook_conn_id)
                 if announcements.due(backlog.keys, time.monotonic()):
-                    yield _event(self._said(backlog))
+                    yield _event(
+                        {
+                            "integration": self.webhook_conn_id,
+                            "leads": len(backlog.leads),
+                            "overdue": backlog.overdue,
+                        }
+                    )
             await asyncio.sleep(troubles.pause)
-
-    def _said(self, backlog: Backlog) -> dict[str, Any]:
-        return {
-            "integration": self.webhook_conn_id,
-            "leads": len(backlog.leads),
-            "overdue": backlog.overdue,
-        }
 
 
 class LeadsWaitTrigger(_LeadsTrigger):
@@ -133,12 +138,10 @@ class LeadsWaitTrigger(_LeadsTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is one, or until a worker should look why there is no answer."""
-        key = (type(self).__name__, json.dumps(LeadsQuery.of(self).as_dict(), sort_keys=True))
-        poll = Poll.shared(key, self._count, self.poll_interval)
+        query = LeadsQuery.of(self)
+        key = (type(self).__name__, json.dumps(query.as_dict(), sort_keys=True))
+        poll = Poll.shared(key, lambda _: query.count(up_to=1), self.poll_interval)
         yield _event({"found": await until(poll, bool)})
-
-    def _count(self, _wanted: Collection[str]) -> int:
-        return LeadsQuery.of(self).count(up_to=1)
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:
@@ -155,14 +158,3 @@ def _plain(field: str, value: object) -> Any:  # noqa: ANN401  any JSON
             problem="it holds a value that JSON cannot hold",
             remedy="Give it as text, and have the query cast it",
         ) from None
-
-
-def _seconds(interval: float | timedelta) -> float:
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
-    if seconds > 0:
-        return seconds
-    raise ConfigurationError(
-        field="poll_interval",
-        problem=f"{seconds:g} seconds is not an interval",
-        remedy="Give some seconds, such as 5",
-    )

@@ -106,7 +106,8 @@ class Poll(Generic[_Answer]):
             await asyncio.sleep(self._due - time.monotonic())
             if self._asking is last:  # nobody else was up earlier
                 self._asking = asyncio.create_task(self._ask_for_all())
-                self._asking.add_done_callback(_heed)
+                # Taken notice of, should all that waited for the answer be gone.
+                self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(cast("asyncio.Task[_Answer]", self._asking))
 
     async def _ask_for_all(self) -> _Answer:
@@ -118,12 +119,6 @@ class Poll(Generic[_Answer]):
         finally:
             self._due = time.monotonic() + pause
         return answer
-
-
-def _heed(asked: asyncio.Task[Any]) -> None:
-    """Take notice of a problem, should all that waited for the answer be gone."""
-    if not asked.cancelled():
-        asked.exception()
 
 
 async def until(
