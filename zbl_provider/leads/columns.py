@@ -48,6 +48,7 @@ class Column:
     name: str
 
 
+_SETTING = "field_map"
 _FIELDS = (
     "id",
     "email",
@@ -93,12 +94,26 @@ class FieldMap:
             one that two columns would fill
         """
         if field_map is not None and not isinstance(field_map, Mapping):
-            raise _refusal("it is not a mapping", "Give column names and the fields they fill")
+            raise ConfigurationError(
+                _SETTING, "it is not a mapping", "Give column names and the fields they fill"
+            )
         targets: dict[str, Target] = {}
         for column, field in (field_map or {}).items():
             if not isinstance(column, str):
-                raise _refusal("a column's name is not text", "Write each column's name as text")
-            _claim(targets, column, _read_target(field))
+                raise ConfigurationError(
+                    _SETTING, "a column's name is not text", "Write each column's name as text"
+                )
+            prefix, _, rest = field.partition(".") if isinstance(field, str) else ("", "", "")
+            custom = prefix == Kind.CUSTOM.value and rest
+            target = Target(Kind.CUSTOM, rest) if custom else _TARGETS.get(str(field).lower())
+            if target is None or not isinstance(field, str):
+                raise ConfigurationError(
+                    _SETTING,
+                    f"{field!r} is not a field of a lead",
+                    f"Use one of {', '.join(_FIELDS)}, first_name, last_name, "
+                    "verifications.<name> or custom_fields.<name>",
+                )
+            _claim(targets, column, target)
         return cls(targets)
 
     def columns(self, names: Sequence[str]) -> tuple[Column, ...]:
@@ -114,60 +129,36 @@ class FieldMap:
         """
         places: dict[str, Target] = {}
         folded = {column.lower(): target for column, target in self.targets.items()}
-        for number, name in enumerate(names, start=1):
+        for position, name in enumerate(names, start=1):
             if name is None or (isinstance(name, str) and not name.strip()):
                 raise ConfigurationError(
-                    field="sql",
-                    problem=f"column {number} has no name",
-                    remedy="Give it one: SELECT … AS a_name",
+                    "sql", f"column {position} has no name", "Give it one: SELECT … AS a_name"
                 )
             if not isinstance(name, str):
-                raise _refusal("a column's name is not text", "Give each column a name")
-            target = self.targets.get(name) or folded.get(name.lower()) or _own_place(name)
-            _claim(places, name, target)
-        self._check_all_there(names)
+                raise ConfigurationError(
+                    _SETTING, "a column's name is not text", "Give each column a name"
+                )
+            own = None if "." in name else _TARGETS.get(name.lower())
+            mapped = self.targets.get(name) or folded.get(name.lower())
+            _claim(places, name, mapped or own or Target(Kind.CUSTOM, name))
+        if absent := folded.keys() - {name.lower() for name in names}:
+            column = next(column for column in self.targets if column.lower() in absent)
+            raise ConfigurationError(
+                _SETTING,
+                f"there is no column {column!r}",
+                "Select it in the query, or take it out of field_map",
+            )
         return tuple(
             Column(index, target.kind, target.name) for index, target in enumerate(places.values())
         )
-
-    def _check_all_there(self, names: Sequence[str]) -> None:
-        there = {name.lower() for name in names}
-        for column in self.targets:
-            if column.lower() not in there:
-                raise _refusal(
-                    f"there is no column {column!r}",
-                    "Select it in the query, or take it out of field_map",
-                )
 
 
 def _claim(places: dict[str, Target], column: str, target: Target) -> None:
     for other, taken in places.items():
         if taken == target or other == column:
-            raise _refusal(
+            raise ConfigurationError(
+                _SETTING,
                 f"columns {other!r} and {column!r} both fill {target.name}",
                 "Rename one of them in the query, or map it to custom_fields.<another name>",
             )
     places[column] = target
-
-
-def _own_place(name: str) -> Target:
-    place = _TARGETS.get(name.lower())
-    return place if place and "." not in name else Target(Kind.CUSTOM, name)
-
-
-def _read_target(field: object) -> Target:
-    if isinstance(field, str):
-        prefix, _, rest = field.partition(".")
-        if prefix == Kind.CUSTOM.value and rest:
-            return Target(Kind.CUSTOM, rest)
-        if field.lower() in _TARGETS:
-            return _TARGETS[field.lower()]
-    raise _refusal(
-        f"{field!r} is not a field of a lead",
-        f"Use one of {', '.join(_FIELDS)}, first_name, last_name, verifications.<name> or "
-        "custom_fields.<name>",
-    )
-
-
-def _refusal(problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(field="field_map", problem=problem, remedy=remedy)

@@ -87,14 +87,22 @@ def compile_text(text: str, place: str) -> Render:
     :return: raises `InvalidLead`, naming the place, for a lead for which there is no value
     :raises ConfigurationError: naming the place; no text is shown
     """
+    renders: list[Render | str] = []
     try:
-        parts = _parts(_ENVIRONMENT.parse(text), place)
-        renders = [part if isinstance(part, str) else _function(part) for part in parts]
+        for statement in _ENVIRONMENT.parse(text).body:
+            if not isinstance(statement, nodes.Output):
+                raise refusal(place, "has a statement", "Write expressions only: {{ … }}")
+            for node in statement.nodes:
+                if isinstance(node, nodes.TemplateData):
+                    renders.append(node.data)
+                else:
+                    _check(node, place)
+                    renders.append(_function(_Slices().visit(node)))
     except (TemplateError, SyntaxError, ValueError, MemoryError, RecursionError):
         remedy = "Correct what stands between {{ and }}"
         raise refusal(place, "is not a Jinja expression", remedy) from None
     if len(renders) == 1:
-        alone = renders[0]
+        (alone,) = renders
         return lambda lead: _evaluate(alone, lead, place)
     return lambda lead: "".join([_text(_evaluate(part, lead, place)) for part in renders])
 
@@ -102,20 +110,6 @@ def compile_text(text: str, place: str) -> Render:
 def refusal(place: str, problem: str, remedy: str) -> ConfigurationError:
     """Refuse a part of a body by its place."""
     return ConfigurationError(field=place, problem=problem, remedy=remedy)
-
-
-def _parts(template: nodes.Template, place: str) -> list[nodes.Expr | str]:
-    parts: list[nodes.Expr | str] = []
-    for statement in template.body:
-        if not isinstance(statement, nodes.Output):
-            raise refusal(place, "has a statement", "Write expressions only: {{ … }}")
-        for node in statement.nodes:
-            if isinstance(node, nodes.TemplateData):
-                parts.append(node.data)
-            else:
-                _check(node, place)
-                parts.append(_Slices().visit(node))
-    return parts or [""]
 
 
 def _check(node: nodes.Node, place: str) -> None:
@@ -135,17 +129,13 @@ def _check(node: nodes.Node, place: str) -> None:
     ):
         remedy = f"Texts have the methods {', '.join(sorted(_METHODS))}"
         raise refusal(place, "calls something else than a text's method", remedy)
-    _check_member(node, place)
-    for inner in node.iter_child_nodes():
-        _check(inner, place)
-
-
-def _check_member(node: nodes.Node, place: str) -> None:
     if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
         name = _member(node)
         if isinstance(name, str) and name not in known:
             problem = f"uses {_word(name)}, which no lead has there"
             raise refusal(place, problem, f"There are {', '.join(known)}")
+    for inner in node.iter_child_nodes():
+        _check(inner, place)
 
 
 def _members(node: nodes.Node) -> Mapping[str, Any] | None:
@@ -217,16 +207,11 @@ def _json(value: object, lead: Rendering) -> object:
     if isinstance(value, list | tuple):
         return [_json(inner, lead) for inner in value]
     if isinstance(value, dict):
-        return {_key(key, lead): _json(inner, lead) for key, inner in value.items()}
+        if not all(isinstance(_json(key, lead), str) for key in value):
+            raise TypeError
+        return {key: _json(inner, lead) for key, inner in value.items()}
     str(value)  # of what is undefined this is an UndefinedError
     raise TypeError
-
-
-def _key(key: object, lead: Rendering) -> str:
-    if not isinstance(key, str):
-        raise TypeError
-    _json(key, lead)
-    return key
 
 
 def _text(value: object) -> str:
@@ -246,6 +231,30 @@ class _Environment(ImmutableSandboxedEnvironment):
     """Reads data, and no attribute of Python's but a few methods of texts."""
 
     intercepted_binops = _NUMERIC_OPERATORS | {"+"}
+
+    def __init__(self) -> None:
+        # Nothing is worked out ahead of time: what constants cost must be bounded as well.
+        super().__init__(
+            undefined=StrictUndefined, autoescape=False, optimized=False, keep_trailing_newline=True
+        )
+        self.globals.clear()
+        plain = ("abs", "capitalize", "float", "int", "length", "lower", "title", "trim", "upper",
+                 "urlencode")  # fmt: skip
+        bounded: dict[str, Callable[..., Any]] = {
+            "first": lambda value: next(iter(value), None),
+            "last": lambda value: value[-1] if value else None,
+            "join": _join,
+            "replace": _replace,
+            "round": _round,
+            _SLICE: lambda value, *ends: value[slice(*ends)],
+            **{name: self.filters[name] for name in plain},
+        }
+        self.filters = {
+            **{name: _bounded(function) for name, function in bounded.items()},
+            "default": _default,
+            "string": _text,
+            "tojson": _tojson,
+        }
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401  as Jinja has it
         if isinstance(obj, str) and attribute in _METHODS:
@@ -317,39 +326,9 @@ def _default(value: object, other: object = "", boolean: bool = False) -> object
     return other if unknown or (boolean and not value) else value
 
 
-def _filters(jinja: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    own: dict[str, Callable[..., Any]] = {
-        "first": lambda value: next(iter(value), None),
-        "last": lambda value: value[-1] if value else None,
-        "join": _join,
-        "replace": _replace,
-        "round": _round,
-    }
-    plain = ("abs", "capitalize", "float", "int", "length", "lower", "title", "trim", "upper",
-             "urlencode")  # fmt: skip
-    bounded = own | {name: jinja[name] for name in plain}
-    return {
-        **{name: _bounded(function) for name, function in bounded.items()},
-        "default": _default,
-        "string": _text,
-        "tojson": _tojson,
-        _SLICE: _bounded(lambda value, *ends: value[slice(*ends)]),
-    }
-
-
-def _make_environment() -> _Environment:
-    # Nothing is worked out ahead of time: what constants cost must be bounded as well.
-    environment = _Environment(
-        undefined=StrictUndefined, autoescape=False, optimized=False, keep_trailing_newline=True
-    )
-    environment.globals.clear()
-    environment.filters = _filters(environment.filters)
-    return environment
-
-
 def _word(name: str) -> str:
     return name if _WORD.fullmatch(name) else "(not shown)"
 
 
-_ENVIRONMENT: Final = _make_environment()
+_ENVIRONMENT: Final = _Environment()
 _FILTERS: Final = frozenset(_ENVIRONMENT.filters) - {_SLICE}

@@ -120,11 +120,27 @@ class RowReader:
         parts = [place for place in places if place.kind is Kind.NAME_PART]
         custom = (Kind.CUSTOM, Kind.NAME_PART) if "name" in names else (Kind.CUSTOM,)
         self._width = len(columns)
-        self._strict = [_strict_step(place) for place in fields if place.name in _READ_STRICT]
+        self._strict = [
+            _Step(place.index, place.name, _READ_STRICT[place.name], _path_of(place))
+            for place in fields
+            if place.name in _READ_STRICT
+        ]
         self._id = next((step for step in self._strict if step.name == "id"), None)
-        self._fields = [_step(place) for place in fields if place.name in _READ]
-        self._verifications = [_step(place) for place in places if place.kind is Kind.VERIFICATION]
-        self._custom = [_custom_step(place) for place in places if place.kind in custom]
+        self._fields = [
+            _Step(place.index, place.name, _READ[place.name], _path_of(place))
+            for place in fields
+            if place.name in _READ
+        ]
+        self._verifications = [
+            _Step(place.index, place.name, _READ[place.name], _path_of(place))
+            for place in places
+            if place.kind is Kind.VERIFICATION
+        ]
+        self._custom = [
+            _Step(place.index, place.name, as_json, field_path("lead.custom_fields", place.name))
+            for place in places
+            if place.kind in custom
+        ]
         self._objects = {place.name: place.index for place in places if place.kind is Kind.OBJECT}
         self._name_parts = [place.index for place in sorted(parts, key=lambda part: part.name)]
 
@@ -233,7 +249,7 @@ def places_of(columns: Sequence[str], field_map: Mapping[str, str] | None = None
     return {columns[place.index]: _path_of(place, has_name=has_name) for place in places}
 
 
-def _path_of(place: Column, *, has_name: bool) -> str:
+def _path_of(place: Column, *, has_name: bool = True) -> str:
     match place.kind:
         case Kind.FIELD:
             return _PATHS.get(place.name, f"lead.{place.name}")
@@ -270,20 +286,16 @@ def read_lead(lead: Mapping[str, object]) -> Lead:
     """
     if not isinstance(lead, Mapping):
         raise InvalidLead("lead", "must be an object with the lead's fields")
-    found = lead.get("list")
+    origin = lead.get("list")
     row = {name: value for name, value in lead.items() if name != "list"}
     if not all(isinstance(name, str) and name.strip() for name in row):
         raise InvalidLead("lead", "must have a text as the name of each field")
-    if found is None:
-        return _read_fields(row)
-    if not isinstance(found, Mapping) or not found.keys() <= {"id", "name"}:
-        raise InvalidLead("list", "must be an object with id and name")
-    if "list_id" in row or "list_name" in row:
-        raise InvalidLead("list", "must be given once: as list, or as list_id and list_name")
-    return _read_fields({**row, "list_id": found.get("id"), "list_name": found.get("name")})
-
-
-def _read_fields(row: Mapping[str, object]) -> Lead:
+    if origin is not None:
+        if not isinstance(origin, Mapping) or not origin.keys() <= {"id", "name"}:
+            raise InvalidLead("list", "must be an object with id and name")
+        if "list_id" in row or "list_name" in row:
+            raise InvalidLead("list", "must be given once: as list, or as list_id and list_name")
+        row |= {"list_id": origin.get("id"), "list_name": origin.get("name")}
     try:
         return read_row(row)
     except ConfigurationError as problem:  # a query's columns are its author's; these are the lead
@@ -295,17 +307,3 @@ def _read_fields(row: Mapping[str, object]) -> Lead:
 @lru_cache(maxsize=64)
 def _reader(columns: tuple[str, ...], field_map: Iterable[tuple[str, str]]) -> RowReader:
     return RowReader(columns, dict(field_map))
-
-
-def _strict_step(place: Column) -> _Step[str | None]:
-    path = _PATHS.get(place.name, f"lead.{place.name}")
-    return _Step(place.index, place.name, _READ_STRICT[place.name], path)
-
-
-def _step(place: Column) -> _Step[JSON]:
-    path = _PATHS.get(place.name, f"lead.{place.name}")
-    return _Step(place.index, place.name, _READ[place.name], path)
-
-
-def _custom_step(place: Column) -> _Step[JSON]:
-    return _Step(place.index, place.name, as_json, field_path("lead.custom_fields", place.name))

@@ -27,6 +27,7 @@ def document(lead: Lead) -> dict[str, object]:
     :param lead: the lead
     :return: the document; its custom fields and verifications are the lead's own, not copies
     """
+    listed = lead.list_id is not None or lead.list_name is not None
     return {
         "event": "lead.qualified",
         "lead": {
@@ -42,7 +43,7 @@ def document(lead: Lead) -> dict[str, object]:
             "created_at": lead.created_at,
             "qualified_at": lead.qualified_at,
         },
-        "list": _list(lead),
+        "list": {"id": lead.list_id, "name": lead.list_name} if listed else None,
     }
 
 
@@ -139,9 +140,3 @@ class _AnyField(dict[str, JSON]):
 
     def __missing__(self, name: str) -> JSON:
         return f"Test {name}"
-
-
-def _list(lead: Lead) -> dict[str, JSON] | None:
-    if lead.list_id is None and lead.list_name is None:
-        return None
-    return {"id": lead.list_id, "name": lead.list_name}

@@ -59,25 +59,16 @@ def violation(document: Mapping[str, object]) -> InvalidLead | None:
             return None
     except ValueError:  # what is no JSON; the reference says what it is
         pass
-    return _explain(document)
-
-
-def _explain(document: Mapping[str, object]) -> InvalidLead | None:
     from jsonschema.exceptions import best_match
 
     error = best_match(_reference().iter_errors(document))
     if error is not None:
         return InvalidLead(_path(error.absolute_path), _rule(error))
-    return None if _is_json(document) else InvalidLead("lead", _NO_JSON)
-
-
-def _is_json(document: Mapping[str, object]) -> bool:
-    """Tell whether all can be written; of what it may not judge `jsonschema` asks nothing."""
-    try:
+    try:  # whether all can be written: of what it may not judge `jsonschema` asks nothing
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+        return InvalidLead("lead", _NO_JSON)
+    return None
 
 
 def check_size(body: bytes) -> InvalidLead | None:
@@ -128,11 +119,9 @@ def _rule(error: ValidationError) -> str:
     around: Any = _schema()
     for key in outer:
         around = around[key]
-    return _phrase(str(keyword), around[keyword], around.get("description", ""))
-
-
-def _phrase(keyword: str, limit: object, description: str) -> str:
+    limit = around[keyword]
     if keyword == "type":
         types = limit if isinstance(limit, list) else [limit]
         return "must be " + " or ".join(_WORDS[str(name)] for name in types)
-    return _PHRASES.get(keyword, description).format(limit)
+    phrase: str = _PHRASES.get(str(keyword), around.get("description", ""))
+    return phrase.format(limit)

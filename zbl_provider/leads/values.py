@@ -31,12 +31,12 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import (
     IPv4Address,
@@ -85,6 +85,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # What DuckDB and psycopg2 make of infinity.
 _INFINITE = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 _OUTER_YEARS = (9999, 1)
+_WRITTEN = (
+    UUID,
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
 
 class PaddedText(str):
@@ -200,19 +209,15 @@ def as_email(value: object, path: str) -> JSON:
 
 def _text_form(value: object, path: str) -> JSON:
     if isinstance(value, bytes | bytearray | memoryview):
-        return _decode(bytes(value), path)
+        try:
+            return bytes(value).decode()
+        except UnicodeDecodeError:
+            pass
+        raise InvalidLead(path, _NOT_UTF8)
     form = value if type(value) is str else as_json(_exact(value), path)
     if isinstance(form, int | float) and not isinstance(form, bool):
         return str(form)
     return form
-
-
-def _decode(data: bytes, path: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        pass
-    raise InvalidLead(path, _NOT_UTF8)
 
 
 def as_identifier(value: object, path: str) -> str | None:
@@ -299,7 +304,9 @@ def as_time(value: object, path: str) -> str | None:
     if isinstance(value, str):
         if _READY_TIME.fullmatch(value) and _from_iso(value):
             return value
-        value = _parse_time(value)
+        if not _TIME.fullmatch(value):
+            value = value.strip().upper().removesuffix("UTC").rstrip()
+        value = _from_iso(value) if _TIME.fullmatch(value) else None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     text = _utc_text(value) if isinstance(value, datetime) else None
@@ -332,105 +339,59 @@ def lone_surrogate(form: object, path: str) -> str | None:
     return None
 
 
-@singledispatch
-def _form(value: object, path: str) -> JSON:
+def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  the table's rows
+    """Give what is no plain value its form: a subclass of a type has the form of that type."""
+    match value:
+        case PaddedText():
+            return value.rstrip(" ")
+        case str():
+            return str.__str__(value)  # not str(value): the text of an enum's member is its name
+        case int() | float() | Decimal():
+            return _number_form(value, path)
+        case dict():
+            return {_name(key, path): as_json(item, path) for key, item in value.items()}
+        case list() | tuple():
+            return [as_json(item, path) for item in value]
+        case datetime():
+            return as_time(value, path)
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            seconds = value.total_seconds()
+            return int(seconds) if seconds.is_integer() else seconds
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode("ascii")
+        case Undecodable():
+            rule = f"must be a value that its driver can read, of the type {value.kind}"
+            raise InvalidLead(path, rule)
+        case Enum():
+            return as_json(value.value, path)
+        case AbstractSet():
+            return sorted((as_json(item, path) for item in value), key=repr)
+        case Mapping():
+            return {_name(key, path): as_json(item, path) for key, item in value.items()}
+    if isinstance(value, _WRITTEN):
+        return str(value)
     raise InvalidLead(path, f"must have a JSON form, which the type {type(value).__name__} has not")
 
 
-@_form.register
-def _(value: str, _path: str) -> JSON:
-    # Not str(value): the text of an enum's member is its name.
-    return str.__str__(value)
-
-
-@_form.register
-def _(value: PaddedText, _path: str) -> JSON:
-    return value.rstrip(" ")
-
-
-@_form.register
-def _(value: int, path: str) -> JSON:
-    if _SMALLEST <= value <= _LARGEST:
-        return int(value)
-    # Python refuses to write out thousands of digits, for the time that this takes.
-    if value.bit_length() > _LONGEST_INTEGER:
-        raise InvalidLead(path, f"must be a number of at most {_LONGEST_INTEGER} bits")
-    return str(int(value))
-
-
-@_form.register
-def _(value: float, path: str) -> JSON:
-    if not math.isfinite(value):
+def _number_form(value: float | Decimal, path: str) -> JSON:
+    if isinstance(value, int):
+        if _SMALLEST <= value <= _LARGEST:
+            return int(value)
+        # Python refuses to write out thousands of digits, for the time that this takes.
+        if value.bit_length() > _LONGEST_INTEGER:
+            raise InvalidLead(path, f"must be a number of at most {_LONGEST_INTEGER} bits")
+        return str(int(value))
+    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    if not finite:
         raise InvalidLead(path, "must be a finite number")
-    return float(value)
-
-
-@_form.register
-def _(value: Decimal, path: str) -> JSON:
-    if not value.is_finite():
-        raise InvalidLead(path, "must be a finite number")
+    if isinstance(value, float):
+        return float(value)
     if value.adjusted() < _SAFE_DIGITS and value == value.to_integral_value():
         return int(value)
-    number = float(value)
-    return number if Decimal(repr(number)) == value else str(value)
-
-
-@_form.register
-def _(value: datetime, path: str) -> JSON:
-    return as_time(value, path)
-
-
-@_form.register
-def _(value: date | time, _path: str) -> JSON:
-    return value.isoformat()
-
-
-@_form.register
-def _(value: timedelta, _path: str) -> JSON:
-    seconds = value.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
-
-
-@_form.register(UUID)
-@_form.register(IPv4Address)
-@_form.register(IPv4Interface)
-@_form.register(IPv4Network)
-@_form.register(IPv6Address)
-@_form.register(IPv6Interface)
-@_form.register(IPv6Network)
-def _(value: object, _path: str) -> JSON:
-    return str(value)
-
-
-@_form.register
-def _(value: bytes | bytearray | memoryview, _path: str) -> JSON:
-    return base64.b64encode(value).decode("ascii")
-
-
-@_form.register
-def _(value: Undecodable, path: str) -> JSON:
-    raise InvalidLead(path, f"must be a value that its driver can read, of the type {value.kind}")
-
-
-@_form.register
-def _(value: Enum, path: str) -> JSON:
-    return as_json(value.value, path)
-
-
-@_form.register(list)
-@_form.register(tuple)
-def _(value: Iterable[object], path: str) -> JSON:
-    return [as_json(item, path) for item in value]
-
-
-@_form.register(AbstractSet)
-def _(value: Iterable[object], path: str) -> JSON:
-    return sorted((as_json(item, path) for item in value), key=repr)
-
-
-@_form.register(Mapping)
-def _(value: Mapping[object, object], path: str) -> JSON:
-    return {_name(key, path): as_json(item, path) for key, item in value.items()}
+    double = float(value)
+    return double if Decimal(repr(double)) == value else str(value)
 
 
 def _name(key: object, path: str) -> str:
@@ -458,14 +419,6 @@ def _parse(text: str | bytes | bytearray) -> object:
         except (ValueError, RecursionError):
             return text
     return parsed
-
-
-def _parse_time(text: str) -> datetime | None:
-    if not _TIME.fullmatch(text):
-        text = text.strip().upper().removesuffix("UTC").rstrip()
-        if not _TIME.fullmatch(text):
-            return None
-    return _from_iso(text)
 
 
 def _from_iso(text: str) -> datetime | None:

@@ -101,8 +101,8 @@ def as_lead_ids(given: object) -> list[str]:
     try:
         if isinstance(given, str) and given.lstrip().startswith("["):
             given = json.loads(given)
-        alone = isinstance(given, str) or not isinstance(given, Iterable)
-        ids = [as_identifier(lead_id, "lead_ids") for lead_id in ([given] if alone else given)]
+        values = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        ids = [as_identifier(lead_id, "lead_ids") for lead_id in values]
     except (InvalidLead, RecursionError, ValueError):
         ids = [None]
     if None in ids or isinstance(given, Mapping):
