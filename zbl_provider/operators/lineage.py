@@ -21,6 +21,8 @@ def lineage(
     """
     Name the inputs and the output; of the destination scheme and host alone (Contract 1.5).
 
+    The inputs are the query's tables, where the database's own hook knows how to name them.
+
     :param webhook_conn_id: connection of the integration
     :param leads_conn_id: connection of the leads' database, if they come from one
     :param sql: the query; it is read for names of tables, and not passed on
@@ -30,22 +32,17 @@ def lineage(
     from openlineage.client.event_v2 import Dataset
 
     origin = WebhookHook(webhook_conn_id).destination.origin
-    return OperatorLineage(
-        inputs=_tables(leads_conn_id, sql) if leads_conn_id and sql else [],
-        outputs=[Dataset(namespace=origin, name=webhook_conn_id)],
-    )
+    tables: list[Dataset] = []
+    if leads_conn_id and sql:
+        try:
+            tables = _tables(leads_conn_id, sql)
+        except Exception as problem:  # noqa: BLE001  lineage must not depend on each hook's manners
+            kind = type(problem).__name__
+            logger.warning("OpenLineage learns no tables of %s: %s.", leads_conn_id, kind)
+    return OperatorLineage(inputs=tables, outputs=[Dataset(namespace=origin, name=webhook_conn_id)])
 
 
 def _tables(conn_id: str, sql: str) -> list[Dataset]:
-    """Return the query's tables, where the database's own hook knows how to name them."""
-    try:
-        return _read_tables(conn_id, sql)
-    except Exception as problem:  # noqa: BLE001  lineage must not depend on each hook's manners
-        logger.warning("OpenLineage learns no tables of %s: %s.", conn_id, type(problem).__name__)
-        return []
-
-
-def _read_tables(conn_id: str, sql: str) -> list[Dataset]:
     from airflow.providers.openlineage.sqlparser import SQLParser
 
     hook = database(conn_id)

@@ -23,8 +23,6 @@ from zbl_provider.log.model import Status
 from zbl_provider.log.storage.tables import attempt, delivery, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy import ColumnElement, Connection, Select
 
     from zbl_provider.log.browse.model import Query
@@ -57,15 +55,25 @@ def activity(
     """Return the attempts of the query's period, by stretches of time."""
     until = query.until or now
     since = query.since or until - _WEEK
-    width = _width(since, until, buckets)
+    seconds = (until - since).total_seconds()
+    width = next((width for width in _WIDTHS if seconds <= width * buckets), _WIDTHS[-1])
     # An attempt that began now is in: without an end given, there is none.
-    where = _attempts(connection, replace(query, since=since))
-    stretches = _stretches(connection, where, width)
+    meant = select().where(*_attempts(connection, replace(query, since=since)))
+    stretches = _count(connection, _seconds(connection) // width, meant)
     first, last = int(since.timestamp()) // width, int(until.timestamp()) // width
-    return tuple(
-        _bucket(number, width, stretches.get(number, _Answers()))
-        for number in range(first, last + 1)
-    )
+    collected = []
+    for stretch in range(first, last + 1):
+        answers = stretches.get(stretch, _Answers())
+        bucket = Bucket(
+            start=datetime.fromtimestamp(stretch * width, UTC),
+            width=timedelta(seconds=width),
+            delivered=answers.delivered,
+            failed=answers.failed,
+            p50_ms=answers.percentile(50),
+            p95_ms=answers.percentile(95),
+        )
+        collected.append(bucket)
+    return tuple(collected)
 
 
 def integrations(connection: Connection, since: datetime) -> list[Totals]:
@@ -78,7 +86,13 @@ def integrations(connection: Connection, since: datetime) -> list[Totals]:
         .group_by(delivery.c.integration, delivery.c.status)
     ):
         counts.setdefault(name, {})[Status(status)] = count
-    answers = _by_integration(connection, since)
+    first = first_since(connection, attempt.c.id, attempt.c.started_at, since - CLOCKS_DIFFER)
+    meant = (
+        select()
+        .join_from(attempt, run, run.c.id == attempt.c.run_id)
+        .where(attempt.c.id >= first, attempt.c.started_at >= since)
+    )
+    answers = _count(connection, run.c.integration, meant)
     return [
         Totals(
             integration=name,
@@ -138,22 +152,6 @@ def _attempts(connection: Connection, query: Query) -> list[ColumnElement[bool]]
     return collected
 
 
-def _stretches(
-    connection: Connection, where: Iterable[ColumnElement[bool]], width: int
-) -> dict[int, _Answers]:
-    return _count(connection, _seconds(connection) // width, select().where(*where))
-
-
-def _by_integration(connection: Connection, since: datetime) -> dict[str, _Answers]:
-    first = first_since(connection, attempt.c.id, attempt.c.started_at, since - CLOCKS_DIFFER)
-    meant = (
-        select()
-        .join_from(attempt, run, run.c.id == attempt.c.run_id)
-        .where(attempt.c.id >= first, attempt.c.started_at >= since)
-    )
-    return _count(connection, run.c.integration, meant)
-
-
 def _count(
     connection: Connection, key: ColumnElement[Any], meant: Select[*tuple[Any, ...]]
 ) -> dict[Any, _Answers]:
@@ -182,19 +180,3 @@ def _seconds(connection: Connection) -> ColumnElement[int]:
     if connection.dialect.name == "sqlite":
         return cast(epoch, Integer)
     return cast(func.floor(epoch), BigInteger)
-
-
-def _width(since: datetime, until: datetime, buckets: int) -> int:
-    seconds = (until - since).total_seconds()
-    return next((width for width in _WIDTHS if seconds <= width * buckets), _WIDTHS[-1])
-
-
-def _bucket(number: int, width: int, answers: _Answers) -> Bucket:
-    return Bucket(
-        start=datetime.fromtimestamp(number * width, UTC),
-        width=timedelta(seconds=width),
-        delivered=answers.delivered,
-        failed=answers.failed,
-        p50_ms=answers.percentile(50),
-        p95_ms=answers.percentile(95),
-    )

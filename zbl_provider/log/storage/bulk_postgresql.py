@@ -8,7 +8,7 @@ would be twice as long.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,77 +33,81 @@ from zbl_provider.log.storage.text import storable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Insert, Table, TableValuedAlias, Update
+    from sqlalchemy import ColumnElement, Connection, Insert, Table, Update
 
 _GIVEN, _BYTES = "given", "bytes"
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that all have the same columns."""
-    connection.execute(_insert(table, tuple(rows[0])), _parameters(table, rows))
+    batch = _batch(table, tuple(rows[0]))
+    connection.execute(batch.insert, batch.parameters(rows))
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Write new values over the rows that have these ids."""
-    connection.execute(_update(table, tuple(rows[0])), _parameters(table, rows))
+    batch = _batch(table, tuple(rows[0]))
+    connection.execute(batch.update, batch.parameters(rows))
 
 
-def _parameters(table: Table, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    words = [name for name in rows[0] if isinstance(table.c[name].type, Words)]
-    binary = [name for name in rows[0] if _is_binary(table, name)]
-    joined = Joined()
-    texts = []
-    for row in rows:
-        text = row.copy()
-        for name in words:
-            text[name] = storable(text[name])
-        for name in binary:
-            text[_start(name)], text[_size(name)] = joined.add(text.pop(name))
-        texts.append(text)
-    return {_GIVEN: orjson.dumps(texts).decode(), _BYTES: bytes(joined.bytes)}
+class Batch:
+    """
+    Rows of one table that have the same columns: two statements for however many there are.
+
+    :param table: the table
+    :param names: the columns' names, in the order of each row's keys
+    """
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self._table = table
+        self._words = [name for name in names if isinstance(table.c[name].type, Words)]
+        # Of bytes a row has where they begin, and how many they are.
+        self._binary = {
+            name: (f"{name}_start", f"{name}_size")
+            for name in names
+            if isinstance(table.c[name].type, LargeBinary)
+        }
+        columns: list[Any] = []
+        for name in names:
+            if place := self._binary.get(name):
+                columns += [column(part, Integer) for part in place]
+            else:
+                columns.append(column(name, table.c[name].type))
+        rows = func.json_to_recordset(cast(bindparam(_GIVEN, type_=Text), JSON))
+        self._given = rows.table_valued(*columns, name=_GIVEN).render_derived(with_types=True)
+        joined = cast(bindparam(_BYTES, type_=LargeBinary), LargeBinary)
+        self._values: dict[str, ColumnElement[Any]] = {
+            name: func.substr(joined, *(self._given.c[part] for part in self._binary[name]))
+            if name in self._binary
+            else self._given.c[name]
+            for name in names
+        }
+
+    @cached_property
+    def insert(self) -> Insert:
+        """The statement that inserts them."""
+        return insert(self._table).from_select([*self._values], select(*self._values.values()))
+
+    @cached_property
+    def update(self) -> Update:
+        """The statement that writes them over the rows of the same ids."""
+        changes = {name: value for name, value in self._values.items() if name != "id"}
+        return update(self._table).where(self._table.c.id == self._given.c.id).values(changes)
+
+    def parameters(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return what either statement binds for some rows."""
+        joined = Joined()
+        texts = []
+        for row in rows:
+            text = row.copy()
+            for name in self._words:
+                text[name] = storable(text[name])
+            for name, (start, size) in self._binary.items():
+                text[start], text[size] = joined.add(text.pop(name))
+            texts.append(text)
+        return {_GIVEN: orjson.dumps(texts).decode(), _BYTES: bytes(joined.bytes)}
 
 
 @cache
-def _insert(table: Table, names: tuple[str, ...]) -> Insert:
-    given = _given(table, names)
-    return insert(table).from_select(names, select(*(_value(table, given, name) for name in names)))
-
-
-@cache
-def _update(table: Table, names: tuple[str, ...]) -> Update:
-    given = _given(table, names)
-    return (
-        update(table)
-        .where(table.c.id == given.c.id)
-        .values({name: _value(table, given, name) for name in names if name != "id"})
-    )
-
-
-def _given(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
-    columns: list[Any] = []
-    for name in names:
-        if _is_binary(table, name):
-            columns += [column(_start(name), Integer), column(_size(name), Integer)]
-        else:
-            columns.append(column(name, table.c[name].type))
-    rows = func.json_to_recordset(cast(bindparam(_GIVEN, type_=Text), JSON))
-    return rows.table_valued(*columns, name=_GIVEN).render_derived(with_types=True)
-
-
-def _value(table: Table, given: TableValuedAlias, name: str) -> ColumnElement[Any]:
-    if not _is_binary(table, name):
-        return given.c[name]
-    joined = cast(bindparam(_BYTES, type_=LargeBinary), LargeBinary)
-    return func.substr(joined, given.c[_start(name)], given.c[_size(name)])
-
-
-def _is_binary(table: Table, name: str) -> bool:
-    return isinstance(table.c[name].type, LargeBinary)
-
-
-def _start(name: str) -> str:
-    return f"{name}_start"
-
-
-def _size(name: str) -> str:
-    return f"{name}_size"
+def _batch(table: Table, names: tuple[str, ...]) -> Batch:
+    return Batch(table, names)

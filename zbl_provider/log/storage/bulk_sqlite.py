@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from zbl_provider.log.storage.blob import Joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -28,77 +28,69 @@ _SQLITE = sqlite.dialect()
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that all have the same columns; at least two."""
-    names = tuple(rows[0])
-    connection.exec_driver_sql(_insert(table, names), _parameters(table, names, rows))
+    batch = _batch(table, tuple(rows[0]))
+    connection.exec_driver_sql(batch.insert, batch.parameters(rows))
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Write new values over the rows that have these ids."""
-    names = tuple(rows[0])
-    connection.exec_driver_sql(_update(table, names), _parameters(table, names, rows))
+    batch = _batch(table, tuple(rows[0]))
+    connection.exec_driver_sql(batch.update, batch.parameters(rows))
 
 
-# In the texts are names of our own tables and columns alone, and none needs quotes (Contract 7.4).
+class Batch:
+    """
+    Rows of one table that have the same columns: two statements for however many there are.
 
+    In their texts are names of our own tables and columns alone, and none needs quotes (Contract
+    7.4).
 
-@cache
-def _insert(table: Table, names: tuple[str, ...]) -> str:
-    return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608
-        f"SELECT {', '.join(_taken_apart(table, names))} FROM json_each(?1)"
-    )
+    :param table: the table
+    :param names: the columns' names, in the order of each row's keys
+    :ivar insert: the statement that inserts them
+    :ivar update: the statement that writes them over the rows of the same ids
+    """
 
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        types = [table.c[name].type for name in names]
+        self._names = names
+        self._binary = [isinstance(kind, LargeBinary) for kind in types]
+        self._forms = [
+            kind.dialect_impl(_SQLITE).bind_processor(_SQLITE)  # as SQLite stores them
+            for kind in types
+        ]
+        values: list[str] = []
+        place = 0
+        for binary in self._binary:
+            cells = [f"json_extract(value, '$[{place + n}]')" for n in range(1 + binary)]
+            # Of bytes there are two cells: where they begin, and how many they are.
+            values.append(f"substr(?2, {', '.join(cells)})" if binary else cells[0])
+            place += len(cells)
+        given = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
+        changes = ", ".join(f"{name} = given.{name}" for name in names if name != "id")
+        self.insert = (
+            f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608
+            f"SELECT {', '.join(values)} FROM json_each(?1)"
+        )
+        self.update = (
+            f"UPDATE {table.name} SET {changes} "  # noqa: S608
+            f"FROM (SELECT {given} FROM json_each(?1)) AS given WHERE {table.name}.id = given.id"
+        )
 
-@cache
-def _update(table: Table, names: tuple[str, ...]) -> str:
-    values = zip(names, _taken_apart(table, names), strict=True)
-    given = ", ".join(f"{value} AS {name}" for name, value in values)
-    changes = ", ".join(f"{name} = given.{name}" for name in names if name != "id")
-    return (
-        f"UPDATE {table.name} SET {changes} "  # noqa: S608
-        f"FROM (SELECT {given} FROM json_each(?1)) AS given WHERE {table.name}.id = given.id"
-    )
-
-
-def _taken_apart(table: Table, names: tuple[str, ...]) -> Iterable[str]:
-    """Give the SQL of each value of a row; of bytes there are two, their start and their length."""
-    place = 0
-    for name in names:
-        if _is_binary(table, name):
-            yield f"substr(?2, {_cell(place)}, {_cell(place + 1)})"
-            place += 2
-        else:
-            yield _cell(place)
-            place += 1
-
-
-def _cell(place: int) -> str:
-    return f"json_extract(value, '$[{place}]')"
-
-
-def _parameters(
-    table: Table, names: tuple[str, ...], rows: Sequence[dict[str, Any]]
-) -> tuple[Any, ...]:
-    """Give the values the form in which SQLite stores them, a column at a time."""
-    joined = Joined()
-    columns: list[Iterable[Any]] = []
-    for name, values in zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True):
-        if _is_binary(table, name):
-            columns += zip(*map(joined.add, values), strict=True)
-        elif form := _stored(table, name):
-            columns.append(map(form, values))
-        else:
-            columns.append(values)
-    text = orjson.dumps(list(zip(*columns, strict=True))).decode()
-    binary = any(_is_binary(table, name) for name in names)
-    return (text, bytes(joined.bytes)) if binary else (text,)
+    def parameters(self, rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+        """Return what either statement binds for some rows; they are formed a column at a time."""
+        joined = Joined()
+        columns: list[Iterable[Any]] = []
+        by_column = zip(*map(itemgetter(*self._names), rows), strict=True)
+        for values, binary, form in zip(by_column, self._binary, self._forms, strict=True):
+            if binary:
+                columns += zip(*map(joined.add, values), strict=True)
+            else:
+                columns.append(map(form, values) if form else values)
+        text = orjson.dumps(list(zip(*columns, strict=True))).decode()
+        return (text, bytes(joined.bytes)) if any(self._binary) else (text,)
 
 
 @cache
-def _is_binary(table: Table, name: str) -> bool:
-    return isinstance(table.c[name].type, LargeBinary)
-
-
-@cache
-def _stored(table: Table, name: str) -> Callable[[Any], Any] | None:
-    return table.c[name].type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
+def _batch(table: Table, names: tuple[str, ...]) -> Batch:
+    return Batch(table, names)

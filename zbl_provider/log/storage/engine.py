@@ -6,7 +6,6 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, func, make_url, select
@@ -65,31 +64,34 @@ def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
     :raises DeliveryLogError: another kind of database, or its driver is missing (Contract 6.1)
     """
     url = _supported(url)
+    is_sqlite = url.drivername == "sqlite"
+    # When to give a connection up, as far as the URL itself does not say.
+    timeouts = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    pool: dict[str, int] = {}
+    if limits:
+        timeouts["connect_timeout"] = limits.connect_seconds
+        pool = {
+            "pool_size": limits.connections,
+            "max_overflow": 0,
+            "pool_timeout": limits.connect_seconds,
+        }
     try:
         # Parameters are personal data: no exception may show them.
         engine = create_engine(
             url,
             hide_parameters=True,
-            pool_pre_ping=url.drivername != "sqlite",
-            connect_args=_timeouts(url, limits),
-            **_pool(limits),
+            pool_pre_ping=not is_sqlite,
+            connect_args={} if is_sqlite else timeouts,
+            **pool,
         )
     except ModuleNotFoundError as missing:
         raise DeliveryLogError(
-            field=FIELD,
-            problem=f"the package {missing.name} is not installed",
-            remedy="Install airflow-provider-zbl[postgres]",
+            FIELD,
+            f"the package {missing.name} is not installed",
+            "Install airflow-provider-zbl[postgres]",
         ) from missing
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "do_connect", _create_private)
-        event.listen(engine, "connect", partial(_prepare_sqlite, limits))
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    if limits:
-        event.listen(engine, "do_connect", partial(_connect_limited, limits))
-    settings = _settings(url, limits)
-    if settings:
-        event.listen(engine, "connect", partial(_prepare_postgres, settings))
+    listen = _listen_to_sqlite if is_sqlite else _listen_to_postgresql
+    listen(engine, limits)
     return engine
 
 
@@ -134,90 +136,63 @@ def _supported(url: str | URL) -> URL:
     return url.set(drivername="sqlite")
 
 
-def _timeouts(url: URL, limits: Limits | None) -> dict[str, int]:
-    """Return when to give a connection up, as far as the URL itself does not say."""
-    if url.drivername == "sqlite":
-        return {}
-    given = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
-    return given | ({"connect_timeout": limits.connect_seconds} if limits else {})
+def _unsupported(problem: str) -> DeliveryLogError:
+    return DeliveryLogError(FIELD, problem, "Name a connection to PostgreSQL or to an SQLite file")
 
 
-def _pool(limits: Limits | None) -> dict[str, int]:
-    if limits is None:
-        return {}
-    return {
-        "pool_size": limits.connections,
-        "max_overflow": 0,
-        "pool_timeout": limits.connect_seconds,
-    }
-
-
-def _settings(url: URL, limits: Limits | None) -> dict[str, str]:
-    """Return what each session of PostgreSQL is to be told."""
-    settings = {} if _IDLE in str(url.query.get("options")) else {_IDLE: _IDLE_LIMIT}
+def _listen_to_postgresql(engine: Engine, limits: Limits | None) -> None:
+    """Bound what a connection waits for, and tell each session its limits."""
+    settings = {} if _IDLE in str(engine.url.query.get("options")) else {_IDLE: _IDLE_LIMIT}
     if limits:
         settings["lock_timeout"] = f"{limits.lock_seconds}s"
         settings["statement_timeout"] = f"{limits.statement_seconds}s"
-    return settings
+        statement_seconds = limits.statement_seconds
+
+        @event.listens_for(engine, "do_connect")
+        def connect_limited(
+            _dialect: Dialect, _: ConnectionPoolEntry, arguments: list[str], options: dict[str, Any]
+        ) -> object:
+            from zbl_provider.log.storage.limited import connect
+
+            return connect(statement_seconds + 1, *arguments, **options)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # By statement: poolers refuse them among the options of a connection.
+        cursor = connection.cursor()
+        for name, value in settings.items():
+            cursor.execute(f"SET {name} = '{value}'")
+        cursor.close()
+        connection.commit()
 
 
-def _unsupported(problem: str) -> DeliveryLogError:
-    return DeliveryLogError(
-        field=FIELD, problem=problem, remedy="Name a connection to PostgreSQL or to an SQLite file"
-    )
-
-
-def _connect_limited(
-    limits: Limits,
-    _dialect: Dialect,
-    _: ConnectionPoolEntry,
-    arguments: list[str],
-    options: dict[str, object],
-) -> DBAPIConnection:
-    from zbl_provider.log.storage.limited import connect
-
-    made: Any = connect(limits.statement_seconds + 1, *arguments, **options)
-    limited: DBAPIConnection = made
-    return limited
-
-
-def _prepare_postgres(
-    settings: dict[str, str], connection: DBAPIConnection, _: ConnectionPoolEntry
-) -> None:
-    # By statement: poolers refuse them among the options of a connection.
-    cursor = connection.cursor()
-    for name, value in settings.items():
-        cursor.execute(f"SET {name} = '{value}'")
-    cursor.close()
-    connection.commit()
-
-
-def _create_private(
-    _dialect: Dialect, _: ConnectionPoolEntry, arguments: list[str], options: dict[str, object]
-) -> None:
-    # SQLite would create it as readable as the umask allows; its journals take after the file.
-    if not options.get("uri"):
-        # Never one that is there: to close any descriptor of a file takes from the whole process
-        # the locks that its other connections hold on it, and SQLite relies on them.
-        new = os.O_CREAT | os.O_EXCL | os.O_RDWR
-        with suppress(OSError):  # SQLite tells it better
-            os.close(os.open(arguments[0], new, stat.S_IRUSR | stat.S_IWUSR))
-
-
-def _prepare_sqlite(
-    limits: Limits | None, connection: DBAPIConnection, _: ConnectionPoolEntry
-) -> None:
-    # The driver is to begin no transaction by itself: _begin_sqlite does.
-    connection.isolation_level = None
-    cursor = connection.cursor()
+def _listen_to_sqlite(engine: Engine, limits: Limits | None) -> None:
+    """Make the file a private one, and say at the start of a transaction whether it writes."""
     busy_ms = limits.lock_seconds * 1000 if limits else _BUSY_TIMEOUT_MS
-    cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
 
+    @event.listens_for(engine, "do_connect")
+    def create_private(
+        _dialect: Dialect, _: ConnectionPoolEntry, arguments: list[str], options: dict[str, object]
+    ) -> None:
+        # SQLite would create it as readable as the umask allows; its journals take after the file.
+        if not options.get("uri"):
+            # Never one that is there: to close any descriptor of a file takes from the whole
+            # process the locks that its other connections hold on it, and SQLite relies on them.
+            new = os.O_CREAT | os.O_EXCL | os.O_RDWR
+            with suppress(OSError):  # SQLite tells it better
+                os.close(os.open(arguments[0], new, stat.S_IRUSR | stat.S_IWUSR))
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later may find that another one has written between,
-    # and then no waiting helps: who is going to write says so at once.
-    reads = connection.get_execution_options().get("zbl_reading", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    @event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver is to begin no transaction by itself
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later may find that another one has written
+        # between, and then no waiting helps: who is going to write says so at once.
+        reads = connection.get_execution_options().get("zbl_reading", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -25,21 +25,22 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Drive one exchange with the server."""
-        return super().wait(self._limited(gen), *args, **kwargs)
 
-    def _limited(self, exchange: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        until = time.monotonic() + self.limit_seconds
-        try:
-            wanted = next(exchange)
-            while True:
-                ready = yield wanted
-                if ready == _NOTHING_YET and time.monotonic() > until:
-                    # Whatever arrives later must not be taken for the answer to another statement.
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError("the server does not answer")
-                wanted = exchange.send(ready)
-        except StopIteration as ended:
-            return ended.value
+        def limited() -> Generator[Any, Any, Any]:
+            until = time.monotonic() + self.limit_seconds
+            try:
+                wanted = next(gen)
+                while True:
+                    ready = yield wanted
+                    if ready == _NOTHING_YET and time.monotonic() > until:
+                        # What arrives later must not be taken for the answer to another statement.
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError("the server does not answer")
+                    wanted = gen.send(ready)
+            except StopIteration as ended:
+                return ended.value
+
+        return super().wait(limited(), *args, **kwargs)
 
 
 def connect(limit_seconds: float, *arguments: Any, **options: Any) -> LimitedConnection:

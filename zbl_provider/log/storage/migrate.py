@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,14 @@ def upgrade(engine: Engine) -> None:
     :raises DeliveryLogError: it is Airflow's own, too old, or written by a newer provider
     """
     with reading(engine) as connection:
-        _refuse_airflow(connection)
+        inspector = inspect(connection)
+        for schema in inspector.get_schema_names():
+            if set(inspector.get_table_names(schema)) >= _AIRFLOW_TABLES:
+                raise DeliveryLogError(
+                    FIELD,
+                    "this is Airflow's metadata database",
+                    "Name a database of its own for the delivery log",
+                )
         if _version(connection) == HEAD:
             return
     if engine.dialect.name == "sqlite":
@@ -45,17 +53,6 @@ def upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         take_turns(connection, VERSION_TABLE)
         _migrate(connection)
-
-
-def _refuse_airflow(connection: Connection) -> None:
-    inspector = inspect(connection)
-    for schema in inspector.get_schema_names():
-        if set(inspector.get_table_names(schema)) >= _AIRFLOW_TABLES:
-            raise DeliveryLogError(
-                field=FIELD,
-                problem="this is Airflow's metadata database",
-                remedy="Name a database of its own for the delivery log",
-            )
 
 
 def _version(connection: Connection) -> str | None:
@@ -95,18 +92,13 @@ def _prepare_file(engine: Engine) -> None:
         )
     for _ in range(_WAL_TRIES):
         try:
-            return _switch_to_wal(engine)
+            # Not within a transaction, which SQLAlchemy's own connections always begin.
+            with closing(engine.raw_connection()) as connection:
+                connection.cursor().execute(_WAL)
         except sqlite3.OperationalError as error:
             # Of two that switch at once one is told "locked" without SQLite waiting for the other.
             locked = error
             time.sleep(_WAL_PAUSE_SECONDS)
+        else:
+            return
     raise OperationalError(_WAL, None, locked)
-
-
-def _switch_to_wal(engine: Engine) -> None:
-    # Not within a transaction, which SQLAlchemy's own connections always begin.
-    connection = engine.raw_connection()
-    try:
-        connection.cursor().execute(_WAL)
-    finally:
-        connection.close()
