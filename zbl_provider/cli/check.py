@@ -53,13 +53,13 @@ class Finding:
 @command(recorded=False)
 def check(args: Namespace) -> None:
     """Look at log, keys, networks, page, permissions, clocks and integrations; change nothing."""
-    found = list(findings())
+    everything = list(findings())
     if args.output == "json":
-        shell.show([asdict(one) for one in found], "json")
+        shell.show([asdict(finding) for finding in everything], "json")
     else:
-        for one in found:
-            say(str(one))
-    errors = sum(one.level == _ERROR for one in found)
+        for finding in everything:
+            say(str(finding))
+    errors = sum(finding.level == _ERROR for finding in everything)
     if errors:
         raise Stop(f"{plural(errors, 'error')} to mend.")
 
@@ -97,7 +97,7 @@ def _networks() -> Finding:
     except ZblError as problem:
         return Finding(_ERROR, part, str(problem).rstrip("."))
     networks = [ip_network(word) for word in text.replace(",", " ").split()]
-    if wide := [str(one) for one in networks if one.prefixlen < _WIDE]:
+    if wide := [str(network) for network in networks if network.prefixlen < _WIDE]:
         return Finding(
             _WARNING,
             part,
@@ -110,9 +110,8 @@ def _networks() -> Finding:
 
 
 def _page() -> Finding:
-    if not any(
-        one.value.startswith("zbl_provider.") for one in entry_points(group="airflow.plugins")
-    ):
+    plugins = entry_points(group="airflow.plugins")
+    if not any(plugin.value.startswith("zbl_provider.") for plugin in plugins):
         return Finding(
             _ERROR,
             "page",

@@ -133,6 +133,138 @@ _PERIOD = _arg(
     default="7d",
 )
 
+_CHECK = ActionCommand(
+    name="check",
+    help="Look at the set-up, and say what to mend",
+    description=(
+        "Look at the delivery log, keys, networks, the page, permissions, clocks and "
+        "integrations; change and send nothing. A line for each finding, with its remedy. "
+        "Ends with 1 if there is an error."
+    ),
+    func=lazy_load_command("zbl_provider.cli.check.check"),
+    args=(_FORMAT, ARG_VERBOSE),
+)
+_DELIVERIES = GroupCommand(
+    name="deliveries",
+    help="What became of each lead",
+    subcommands=(
+        ActionCommand(
+            name="list",
+            help="List leads, the newest first",
+            func=lazy_load_command("zbl_provider.cli.deliveries.list_deliveries"),
+            args=(_STATUS, *_FILTERS, _LIMIT, _BEFORE, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="show",
+            help="Show one lead with its attempts",
+            func=lazy_load_command("zbl_provider.cli.deliveries.show"),
+            args=(_NUMBER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="resend",
+            help="Send leads again",
+            description=(
+                "Give leads a new set of attempts, and clear the tasks that own them, so that "
+                "they are sent at once. Name leads by number, or those in error by filters."
+            ),
+            func=lazy_load_command("zbl_provider.cli.deliveries.resend"),
+            args=(_NUMBERS, _ALL, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="send-now",
+            help="Send leads that wait for their next attempt",
+            description=(
+                "Have leads that are pending or retrying be due at once, and clear the tasks "
+                "that wait for them. Attempts that were made count. Name leads by number, or "
+                "those that wait by filters."
+            ),
+            func=lazy_load_command("zbl_provider.cli.deliveries.send_now"),
+            args=(_NUMBERS_WAITING, _ALL_WAITING, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="purge",
+            help="Remove personal data and rows whose time is over",
+            description=(
+                "Do at once, and to the end, what each task does in small steps: clear what "
+                "[zbl] payload_retention_days and log_retention_days no longer keep."
+            ),
+            func=lazy_load_command("zbl_provider.cli.deliveries.purge"),
+            args=(ARG_YES, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="erase",
+            help="Forget a person on request, at all integrations",
+            func=lazy_load_command("zbl_provider.cli.deliveries.erase"),
+            args=(_LEAD, ARG_YES, ARG_VERBOSE),
+        ),
+    ),
+)
+_INTEGRATIONS = GroupCommand(
+    name="integrations",
+    help="Where leads are sent",
+    subcommands=(
+        ActionCommand(
+            name="list",
+            help="List integrations: held or not, their leads by status, their answer times",
+            func=lazy_load_command("zbl_provider.cli.integrations.list_integrations"),
+            args=(_PERIOD, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="show",
+            help="Say what is understood of a connection, without a secret; send nothing",
+            func=lazy_load_command("zbl_provider.cli.integrations.show_integration"),
+            args=(_INTEGRATION, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="test",
+            help="Send one test lead, as the connection's Test button does",
+            func=lazy_load_command("zbl_provider.cli.integrations.test"),
+            args=(_INTEGRATION, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="hold",
+            help="Record an integration's leads, and send none, until it is resumed",
+            func=lazy_load_command("zbl_provider.cli.integrations.hold"),
+            args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="resume",
+            help="Let an integration's next run send what was held",
+            func=lazy_load_command("zbl_provider.cli.integrations.resume"),
+            args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
+        ),
+    ),
+)
+_LOG = GroupCommand(
+    name="log",
+    help="The delivery log's database",
+    subcommands=(
+        ActionCommand(
+            name="upgrade",
+            help="Create its tables, or bring them to this version; each task does so, too",
+            func=lazy_load_command("zbl_provider.cli.upkeep.upgrade"),
+            args=(ARG_VERBOSE,),
+        ),
+        ActionCommand(
+            name="rotate-keys",
+            help="Encrypt what rests in it with Airflow's present Fernet key",
+            func=lazy_load_command("zbl_provider.cli.upkeep.rotate_keys"),
+            args=(ARG_YES, ARG_VERBOSE),
+        ),
+    ),
+)
+_PREVIEW = ActionCommand(
+    name="preview",
+    help="Show what a query would send, row by row; send and record nothing",
+    description=(
+        "Show each row's payload, or why it is filtered or invalid, and where each column "
+        "goes. Give --sql with --conn-id and --integration, or --dag-id and --task-id. What "
+        "is shown is personal data."
+    ),
+    func=lazy_load_command("zbl_provider.cli.preview.preview"),
+    args=(*_PREVIEWED, ARG_OUTPUT, ARG_VERBOSE),
+)
+
 
 def get_zbl_cli_commands() -> list[CLICommand]:
     """Return the commands of the provider; Airflow adds them to its own."""
@@ -140,155 +272,6 @@ def get_zbl_cli_commands() -> list[CLICommand]:
         GroupCommand(
             name="zbl",
             help="Leads and their deliveries (Zero Bad Leads)",
-            subcommands=(_deliveries(), _integrations(), _log(), _preview(), _check()),
+            subcommands=(_DELIVERIES, _INTEGRATIONS, _LOG, _PREVIEW, _CHECK),
         )
     ]
-
-
-def _check() -> ActionCommand:
-    return ActionCommand(
-        name="check",
-        help="Look at the set-up, and say what to mend",
-        description=(
-            "Look at the delivery log, keys, networks, the page, permissions, clocks and "
-            "integrations; change and send nothing. A line for each finding, with its remedy. "
-            "Ends with 1 if there is an error."
-        ),
-        func=lazy_load_command("zbl_provider.cli.check.check"),
-        args=(_FORMAT, ARG_VERBOSE),
-    )
-
-
-def _deliveries() -> GroupCommand:
-    module = "zbl_provider.cli.deliveries"
-    return GroupCommand(
-        name="deliveries",
-        help="What became of each lead",
-        subcommands=(
-            ActionCommand(
-                name="list",
-                help="List leads, the newest first",
-                func=lazy_load_command(f"{module}.list_deliveries"),
-                args=(_STATUS, *_FILTERS, _LIMIT, _BEFORE, ARG_OUTPUT, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="show",
-                help="Show one lead with its attempts",
-                func=lazy_load_command(f"{module}.show"),
-                args=(_NUMBER, ARG_OUTPUT, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="resend",
-                help="Send leads again",
-                description=(
-                    "Give leads a new set of attempts, and clear the tasks that own them, so that "
-                    "they are sent at once. Name leads by number, or those in error by filters."
-                ),
-                func=lazy_load_command(f"{module}.resend"),
-                args=(_NUMBERS, _ALL, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="send-now",
-                help="Send leads that wait for their next attempt",
-                description=(
-                    "Have leads that are pending or retrying be due at once, and clear the tasks "
-                    "that wait for them. Attempts that were made count. Name leads by number, or "
-                    "those that wait by filters."
-                ),
-                func=lazy_load_command(f"{module}.send_now"),
-                args=(_NUMBERS_WAITING, _ALL_WAITING, *_FILTERS, _NO_CLEAR, ARG_YES, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="purge",
-                help="Remove personal data and rows whose time is over",
-                description=(
-                    "Do at once, and to the end, what each task does in small steps: clear what "
-                    "[zbl] payload_retention_days and log_retention_days no longer keep."
-                ),
-                func=lazy_load_command(f"{module}.purge"),
-                args=(ARG_YES, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="erase",
-                help="Forget a person on request, at all integrations",
-                func=lazy_load_command(f"{module}.erase"),
-                args=(_LEAD, ARG_YES, ARG_VERBOSE),
-            ),
-        ),
-    )
-
-
-def _integrations() -> GroupCommand:
-    module = "zbl_provider.cli.integrations"
-    return GroupCommand(
-        name="integrations",
-        help="Where leads are sent",
-        subcommands=(
-            ActionCommand(
-                name="list",
-                help="List integrations: held or not, their leads by status, their answer times",
-                func=lazy_load_command(f"{module}.list_integrations"),
-                args=(_PERIOD, ARG_OUTPUT, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="show",
-                help="Say what is understood of a connection, without a secret; send nothing",
-                func=lazy_load_command(f"{module}.show_integration"),
-                args=(_INTEGRATION, ARG_OUTPUT, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="test",
-                help="Send one test lead, as the connection's Test button does",
-                func=lazy_load_command(f"{module}.test"),
-                args=(_INTEGRATION, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="hold",
-                help="Record an integration's leads, and send none, until it is resumed",
-                func=lazy_load_command(f"{module}.hold"),
-                args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
-            ),
-            ActionCommand(
-                name="resume",
-                help="Let an integration's next run send what was held",
-                func=lazy_load_command(f"{module}.resume"),
-                args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
-            ),
-        ),
-    )
-
-
-def _log() -> GroupCommand:
-    module = "zbl_provider.cli.upkeep"
-    return GroupCommand(
-        name="log",
-        help="The delivery log's database",
-        subcommands=(
-            ActionCommand(
-                name="upgrade",
-                help="Create its tables, or bring them to this version; each task does so, too",
-                func=lazy_load_command(f"{module}.upgrade"),
-                args=(ARG_VERBOSE,),
-            ),
-            ActionCommand(
-                name="rotate-keys",
-                help="Encrypt what rests in it with Airflow's present Fernet key",
-                func=lazy_load_command(f"{module}.rotate_keys"),
-                args=(ARG_YES, ARG_VERBOSE),
-            ),
-        ),
-    )
-
-
-def _preview() -> ActionCommand:
-    return ActionCommand(
-        name="preview",
-        help="Show what a query would send, row by row; send and record nothing",
-        description=(
-            "Show each row's payload, or why it is filtered or invalid, and where each column "
-            "goes. Give --sql with --conn-id and --integration, or --dag-id and --task-id. What "
-            "is shown is personal data."
-        ),
-        func=lazy_load_command("zbl_provider.cli.preview.preview"),
-        args=(*_PREVIEWED, ARG_OUTPUT, ARG_VERBOSE),
-    )

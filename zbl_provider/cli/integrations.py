@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from zbl_provider.delivery.destination import Destination
-    from zbl_provider.leads.filters import Filters
     from zbl_provider.log.browse.model import Totals
     from zbl_provider.log.store import DeliveryLog
 
@@ -78,14 +77,18 @@ def understood(destination: Destination) -> dict[str, object]:
     """
     parts = urlsplit(destination.url)
     proxy = urlsplit(destination.proxy or "")
+    filters = destination.filters
+    lines = (f"{line.field} {line.operator} {line.value}".strip() for line in filters.fields)
     return {
         "origin": destination.origin,
-        "path": _characters(parts.path),
-        "query": _characters(parts.query),
+        "path": plural(len(parts.path), "character"),
+        "query": plural(len(parts.query), "character"),
         "headers": ", ".join(name for name, _ in destination.headers),
         "signing_secret": plural(len(destination.signing_secrets), "secret"),
         "active": destination.active,
-        **_filters(destination.filters),
+        "min_score": filters.min_score,
+        "lists": ", ".join(filters.lists),
+        "field_filters": "; ".join(lines),
         "retry_statuses": ", ".join(map(str, sorted(destination.retry_statuses))),
         "max_concurrency": destination.max_concurrency,
         "max_rate": destination.max_rate,
@@ -98,22 +101,6 @@ def understood(destination: Destination) -> dict[str, object]:
         "proxy": f"{proxy.hostname}:{proxy.port or 80}" if proxy.hostname else None,
         "trust_env": destination.trust_env,
         "remarks": "; ".join(destination.remarks),
-    }
-
-
-def _characters(text: str) -> str:
-    return plural(len(text), "character")
-
-
-def _filters(filters: Filters) -> dict[str, object]:
-    lines = (
-        f"{condition.field} {condition.operator} {condition.value}".strip()
-        for condition in filters.fields
-    )
-    return {
-        "min_score": filters.min_score,
-        "lists": ", ".join(filters.lists),
-        "field_filters": "; ".join(lines),
     }
 
 

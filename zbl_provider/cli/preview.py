@@ -29,12 +29,16 @@ _OUTCOMES = {Status.PENDING: "sent", Status.FILTERED: "filtered", Status.INVALID
 def preview(args: Namespace) -> None:
     """Show what a query's rows would become, and send and record nothing (Contract 8.9)."""
     from zbl_provider.hooks.webhook import WebhookHook
+    from zbl_provider.leads.lead import places_of
 
     query = _query(args)
     destination = WebhookHook(query.webhook_conn_id).destination
     columns: list[str] = []
     leads = list(islice(_judged(query, destination, columns), args.limit))
-    places = _places(columns, query)
+    places = [
+        {"column": name, "goes_to": place}
+        for name, place in places_of(columns, query.field_map).items()
+    ]
     if args.output == "json":
         AirflowConsole().print_as_json({"columns": places, "rows": leads})
     elif args.output == "yaml":
@@ -59,9 +63,10 @@ def _query(args: Namespace) -> LeadsQuery:
     else:
         if not (args.sql and args.conn_id and args.integration):
             raise Stop("Give --sql, --conn-id and --integration, or a Dag's task.", WRONG_USE)
-        query = LeadsQuery(
-            sql=_text(args.sql), leads_conn_id=args.conn_id, webhook_conn_id=args.integration
-        )
+        sql = args.sql
+        if sql.endswith(".sql"):
+            sql = Path(sql).read_text(encoding="utf-8")
+        query = LeadsQuery(sql=sql, leads_conn_id=args.conn_id, webhook_conn_id=args.integration)
     given = {
         "leads_conn_id": args.conn_id,
         "webhook_conn_id": args.integration,
@@ -69,10 +74,6 @@ def _query(args: Namespace) -> LeadsQuery:
         "field_map": _json("field-map", args.field_map),
     }
     return replace(query, **{name: value for name, value in given.items() if value})
-
-
-def _text(sql: str) -> str:
-    return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
 
 
 def _json(flag: str, text: str | None) -> Any:  # noqa: ANN401  whatever JSON holds
@@ -130,13 +131,6 @@ def _judged(
                 "reason": reason,
                 "payload": json.loads(judged.body) if judged.body else None,
             }
-
-
-def _places(columns: Sequence[str], query: LeadsQuery) -> list[dict[str, str]]:
-    from zbl_provider.leads.lead import places_of
-
-    places = places_of(columns, query.field_map)
-    return [{"column": name, "goes_to": place} for name, place in places.items()]
 
 
 def _summary(leads: Sequence[dict[str, Any]], integration: str) -> str:

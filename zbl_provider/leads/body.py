@@ -80,7 +80,7 @@ def _compile(value: object, place: str, depth: int) -> Render:
         return lambda lead: {key: render(lead) for key, render in members}
     if isinstance(value, list | tuple):
         items = [
-            _compile(inner, f"{place}[{number}]", depth + 1) for number, inner in enumerate(value)
+            _compile(inner, f"{place}[{index}]", depth + 1) for index, inner in enumerate(value)
         ]
         return lambda lead: [render(lead) for render in items]
     if isinstance(value, str) and any(mark in value for mark in _MARKS):

@@ -119,9 +119,9 @@ def read_backlog(
         somebody has to see (Contract 4.8)
     :raises ConfigurationError: if the columns cannot be told apart, or none is the id
     """
-    found = find(rows, field_map)
+    leads = find(rows, field_map)
     with closing(Choice()) as choice:
-        while batch := list(islice(found, _BATCH)):
+        while batch := list(islice(leads, _BATCH)):
             judged = [candidate(row, destination) for row in _open(batch, destination, log)]
             yield from _lacking(choice.take(judged), log)
         for kept in choice.rest(_BATCH):

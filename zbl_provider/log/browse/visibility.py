@@ -25,13 +25,13 @@ def known(connection: Connection, integration: str | None = None) -> frozenset[s
     first = select(func.min(run.c.dag_id).label("dag_id")).cte("dags", recursive=True)
     following = select(func.min(run.c.dag_id)).where(run.c.dag_id > first.c.dag_id)
     dags = first.union_all(select(following.scalar_subquery()).where(first.c.dag_id.is_not(None)))
-    found = select(dags.c.dag_id).where(dags.c.dag_id.is_not(None))
+    dag_ids = select(dags.c.dag_id).where(dags.c.dag_id.is_not(None))
     if integration is not None:
         sent = select(literal(1)).where(
             run.c.dag_id == dags.c.dag_id, run.c.integration == integration
         )
-        found = found.where(exists(sent))
-    return frozenset(connection.scalars(found))
+        dag_ids = dag_ids.where(exists(sent))
+    return frozenset(connection.scalars(dag_ids))
 
 
 def of(connection: Connection, delivery_ids: Collection[int]) -> frozenset[str]:

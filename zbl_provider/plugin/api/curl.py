@@ -28,10 +28,8 @@ def command(destination: Destination, webhook_id: str, payload: str) -> str:
     ]
     if destination.signing_secrets:
         lines.append('-H "webhook-signature: $ZBL_SIGNATURE"')
-    lines += [f'-H {quote(f"{name}: ")}"${_variable(name)}"' for name, _ in destination.headers]
+    for name, _ in destination.headers:
+        variable = f"ZBL_HEADER_{_NO_WORD.sub('_', name.upper())}"
+        lines.append(f'-H {quote(f"{name}: ")}"${variable}"')
     lines.append(f"--data-raw {quote(payload)}")
     return " \\\n  ".join(lines)
-
-
-def _variable(header: str) -> str:
-    return f"ZBL_HEADER_{_NO_WORD.sub('_', header.upper())}"

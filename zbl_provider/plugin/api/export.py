@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zbl_provider.plugin.api.serialize import row
 
@@ -50,7 +50,9 @@ def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
     before: int | None = None
     while True:
         page = pages(before)
-        yield _text(_cells(row(lead, ())) for lead in page.rows)
+        leads = [row(lead, ()) for lead in page.rows]
+        flat = [lead | lead["run"] for lead in leads]
+        yield _text([harmless(cells[name]) for name in COLUMNS] for cells in flat)
         before = page.next
         if before is None:
             return
@@ -69,11 +71,6 @@ def harmless(value: object) -> object:
 
 def _is_formula(cell: str) -> bool:
     return cell.lstrip(' "').startswith(_FORMULA)
-
-
-def _cells(shown: dict[str, Any]) -> list[object]:
-    flat = shown | shown["run"]
-    return [harmless(flat[name]) for name in COLUMNS]
 
 
 def _text(rows: Iterable[Iterable[object]]) -> str:

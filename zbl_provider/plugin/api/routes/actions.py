@@ -37,12 +37,12 @@ def resend(chosen: Chosen, dags: Editor, user: GetUserDep, log: Log, now: Now) -
     meant = _meant(chosen, dags, log)
     query = in_error(meant) if isinstance(meant, Query) else None
     record(user, "resend", **_recorded(chosen))
-    found = log.resend(meant if query is None else query, now)
+    resent = log.resend(meant if query is None else query, now)
     return {
-        "count": found.count,
+        "count": resent.count,
         "left": 0 if query is None else log.resendable(query),
-        "unsendable": found.unsendable,
-        "runs": [key.as_dict() for key in found.runs],
+        "unsendable": resent.unsendable,
+        "runs": [key.as_dict() for key in resent.runs],
     }
 
 
@@ -53,11 +53,11 @@ def send_now(
     """Have leads that wait be due now, and name the task instances to clear (Contract 3.5)."""
     meant = _meant(chosen, dags, log)
     record(user, "send_now", **_recorded(chosen))
-    found = log.send_now(meant, now, after=chosen.after)
+    hastened = log.send_now(meant, now, after=chosen.after)
     return {
-        "count": found.count,
-        "after": found.after,
-        "runs": [key.as_dict() for key in found.runs],
+        "count": hastened.count,
+        "after": hastened.after,
+        "runs": [key.as_dict() for key in hastened.runs],
     }
 
 
@@ -68,26 +68,27 @@ def payload(delivery_id: Number, dags: Editor, user: GetUserDep, log: Log) -> di
 
     A change in that it leaves a record: who has looked is in Airflow's audit log.
     """
-    found = log.reader.delivery(delivery_id)
-    if found is None or found.row.run.dag_id not in dags:
+    detail = log.reader.delivery(delivery_id)
+    if detail is None or detail.row.run.dag_id not in dags:
         raise HTTPException(404, "There is no such lead of a Dag that you may edit.")
     # By its number: its own id would outlive its erasure.
-    record(user, "payload", of=found.row.run, lead=delivery_id, integration=found.row.integration)
+    row = detail.row
+    record(user, "payload", of=row.run, lead=delivery_id, integration=row.integration)
     try:
         body = log.reader.payload(delivery_id)
     except UnreadableError as problem:
         raise HTTPException(409, f"It cannot be read: {problem}") from None
     if body is None:
         raise HTTPException(410, "The log no longer has what was sent of this lead, or never had.")
-    return {"payload": body.decode("utf-8", "replace")} | _request(found.row, body)
+    return {"payload": body.decode("utf-8", "replace")} | _request(row, body)
 
 
 @routes.post("/forget")
 def forget(cleared: NotCleared, dags: Editor, log: Log, now: Now) -> dict[str, int]:
     """Take back that tasks were to send chosen leads alone: Airflow did not clear them."""
-    if not {one.dag_id for one in cleared.runs} <= dags:
+    if not {run.dag_id for run in cleared.runs} <= dags:
         raise HTTPException(403, "You may not edit the Dags of all of these tasks.")
-    log.forget_choice([RunKey(**dict(one)) for one in cleared.runs], now)
+    log.forget_choice([RunKey(**dict(run)) for run in cleared.runs], now)
     return {"count": len(cleared.runs)}
 
 
@@ -144,15 +145,12 @@ def _meant(chosen: Chosen, dags: Dags, log: DeliveryLog) -> Query | Collection[i
         raise HTTPException(422, "Name ids or a filter.")
     if chosen.filter is not None:
         return chosen.filter.query(dags)
-    return _allowed(chosen.ids or [], dags, log)
+    ids = chosen.ids or []
+    if not log.reader.dags_of(ids) <= dags:
+        raise HTTPException(403, "You may not edit the Dags of all of these leads.")
+    return ids
 
 
 def _recorded(chosen: Chosen) -> dict[str, Any]:
     """Return what was chosen, without the id of a person's lead: it would outlive an erasure."""
     return chosen.model_dump(mode="json", exclude_none=True, exclude={"filter": {"lead_id"}})
-
-
-def _allowed(ids: list[int], dags: Dags, log: DeliveryLog) -> Collection[int]:
-    if not log.reader.dags_of(ids) <= dags:
-        raise HTTPException(403, "You may not edit the Dags of all of these leads.")
-    return ids

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter
 
@@ -24,35 +23,33 @@ _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 @routes.get("/integrations")
 def integrations(query: Asked, dags: Readable, user: GetUserDep, log: Log) -> list[dict[str, Any]]:
     """Return each integration that Dags the user may read have sent to."""
-    states = {one.name: one for one in log.integrations()}
+    states = {state.name: state for state in log.integrations()}
     editable = permitted(user, log.reader.dags(), "PUT")
-    return [
-        _shown(states.get(one.integration, Integration(one.integration)), one)
-        | _rights(log, one.integration, editable, user)
-        for one in _totals(log, query.since or _EVER, dags)
-    ]
+    shown = []
+    for totals in _totals(log, query.since or _EVER, dags):
+        name = totals.integration
+        may_change = bool(editable) and log.reader.dags(integration=name) <= editable
+        may_test = may_change and not untestable(user, name)
+        rights = {"may_change": may_change, "may_test": may_test}
+        shown.append(_shown(states.get(name, Integration(name)), totals) | rights)
+    return shown
 
 
 def _totals(log: DeliveryLog, since: datetime, dags: Dags | None) -> list[Totals]:
-    found = log.reader.integrations(since)
+    integrations = log.reader.integrations(since)
     if dags is None:
-        return found
+        return integrations
     # The figures of all Dags together are not for those who may see some of them.
     return [
         Totals(
-            integration=one.integration,
-            counts=log.reader.funnel(Query(integration=one.integration, since=since, dags=dags)),
+            integration=name,
+            counts=log.reader.funnel(Query(integration=name, since=since, dags=dags)),
             p50_ms=None,
             p95_ms=None,
         )
-        for one in found
-        if log.reader.dags(integration=one.integration) & dags
+        for name in (totals.integration for totals in integrations)
+        if log.reader.dags(integration=name) & dags
     ]
-
-
-def _rights(log: DeliveryLog, name: str, editable: Dags, user: BaseUser) -> dict[str, bool]:
-    may_change = bool(editable) and log.reader.dags(integration=name) <= editable
-    return {"may_change": may_change, "may_test": may_change and not untestable(user, name)}
 
 
 def _shown(state: Integration, totals: Totals) -> dict[str, Any]:
