@@ -17,6 +17,7 @@ from zbl_provider.log.store import DeliveryLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
@@ -70,6 +71,13 @@ def page_of(airflow: FastAPI, log_url: str, user: Callable[[str], Any]) -> Itera
     log.close()
 
 
+def simple_user(name: str) -> SimpleAuthManagerUser:
+    """Return a user of `SimpleAuthManager`."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    return SimpleAuthManagerUser(username=name, role=ROLES[name])
+
+
 @pytest.fixture(scope="session")
 def airflow() -> FastAPI:
     """Give the application of the API server."""
@@ -86,12 +94,7 @@ def airflow() -> FastAPI:
 @pytest.fixture
 def site(airflow, log_url) -> Iterator[Site]:
     """Give the page under `SimpleAuthManager`."""
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-
-    def user(name: str) -> SimpleAuthManagerUser:
-        return SimpleAuthManagerUser(username=name, role=ROLES[name])
-
-    with page_of(airflow, log_url, user) as site:
+    with page_of(airflow, log_url, simple_user) as site:
         yield site
 
 

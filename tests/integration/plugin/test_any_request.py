@@ -55,8 +55,11 @@ PARAMETERS = st.dictionaries(
     TEXTS | NUMBERS.map(str) | INSTANTS | st.sampled_from(["error", "delivered"]),
     max_size=4,
 )
-# A path with a line break is no path of this page: Airflow answers it.
-SEGMENTS = TEXTS.filter(lambda text: "\n" not in text).map(lambda text: quote(text, safe=""))
+# A path with a line break is no path of this page, and neither is what a client makes of dots:
+# Airflow answers it.
+SEGMENTS = TEXTS.filter(lambda text: "\n" not in text and text not in {".", ".."}).map(
+    lambda text: quote(text, safe="")
+)
 READ = (
     st.sampled_from(
         ["deliveries", "deliveries.csv", "funnel", "activity", "resendable", "integrations", "nil"]

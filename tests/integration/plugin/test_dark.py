@@ -16,7 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url, text
 
-from tests.integration.plugin.conftest import HOST, Site
+from tests.integration.plugin.conftest import HOST, Site, simple_user
 from tests.support.databases import postgres
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.store import DeliveryLog
@@ -35,7 +35,7 @@ def site(airflow) -> Site:
     """Give the page without a log of the test's own: it opens the one that is set."""
     (page,) = [route.app for route in airflow.routes if getattr(route, "path", "") == "/zbl"]
     page.dependency_overrides = {}
-    return Site(airflow, page, log=None)
+    return Site(airflow, page, log=None, user=simple_user)
 
 
 @pytest.fixture
