@@ -371,7 +371,7 @@ def test_a_viewer_is_offered_nothing_that_airflow_would_refuse(site, page):
     _tile(view, "Error").click()
     expect(_rows(view).first.locator(".badge")).to_have_text("Error")
     _rows(view).first.locator(".link").click()
-    expect(view.get_by_role("dialog")).to_contain_text("You may not edit this lead's Dag")
+    expect(view.get_by_role("dialog")).to_contain_text("You may not clear this lead's task")
     view.get_by_role("dialog").get_by_role("button", name="Close").click()
     view.get_by_role("tab", name="Integrations").click()
     view.get_by_role("article").first.wait_for()

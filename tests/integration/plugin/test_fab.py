@@ -12,6 +12,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from tests.integration.plugin.conftest import DAGS, HOST, Site, page_of
+from tests.support.fab import MANAGER, add_users
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin import address
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
     from fastapi import FastAPI
 
-MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 READ, EDIT = "can_read", "can_edit"
 RUNS, INSTANCES = "DAG Runs", "Task Instances"
 ONE_DAG = [(READ, f"DAG:{DAGS['crm']}"), (READ, RUNS), (READ, INSTANCES)]
@@ -67,14 +67,7 @@ def under_fab() -> tuple[FastAPI, FabAuthManager]:
         initdb()
         airflow = create_app(apps="core")
         manager = get_auth_manager()
-    with manager.flask_app.app_context():
-        security = manager.security_manager
-        for name, rights in OWN_ROLES.items():
-            role = security.add_role(name)
-            for right in rights:
-                security.add_permission_to_role(role, security.create_permission(*right))
-        for name, role in USERS.items():
-            security.add_user(name, name, "", f"{name}@example.com", security.find_role(role))
+    add_users(manager, OWN_ROLES, USERS)
     return airflow, manager
 
 
@@ -192,6 +185,27 @@ def test_only_leads_of_dags_that_may_be_edited_are_resent(fab):
     assert fab.log.reader.delivery(make).row.status is Status.ERROR
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "body", "right"),
+    [
+        ("rita", "/zbl/api/deliveries", None, "may not read the task instances of any Dag"),
+        ("dora", "/zbl/api/resend", {"filter": {}}, "may not edit the task instances of any Dag"),
+        (
+            "emma",
+            "/zbl/api/integrations/make/hold",
+            {},
+            "may not edit the task instances of every Dag that sends to make",
+        ),
+        ("uwe", "/zbl/api/integrations/crm/test", {}, "may not test the connection crm"),
+    ],
+)
+def test_a_refusal_names_the_right_that_is_missing(fab, name, path, body, right):
+    """Who reads or edits Dags is told which right it is that he or she lacks (Contract 8.10)."""
+    answer = fab.as_(name).request("GET" if body is None else "POST", path, json=body)
+    assert answer.status_code == 403
+    assert right in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("act", ["hold", "resume"])
 def test_an_integration_is_held_by_those_who_may_edit_all_dags_that_send_to_it(fab, act):
     """One Dag's editor holds what that Dag alone sends to (Contract 7.2, 8.10)."""
@@ -240,6 +254,21 @@ def test_a_tasks_link_never_leads_to_a_page_that_the_ui_does_not_show(fab, name)
     assert urlsplit(target).path == expected
     assert "dag=sends_to_crm" in target
     assert shown or user.get(target).status_code == 200
+
+
+def test_the_right_to_plugins_outlives_a_restart(under_fab):
+    """What people are told to give to Viewer, a start of Airflow does not take away (8.10)."""
+    _, manager = under_fab
+    with manager.flask_app.app_context():
+        security = manager.security_manager
+        viewer, plugins = security.find_role("Viewer"), security.get_permission(READ, "Plugins")
+        assert plugins not in viewer.permissions
+        security.add_permission_to_role(viewer, plugins)
+        try:
+            security.sync_roles()
+            assert plugins in security.find_role("Viewer").permissions
+        finally:
+            security.remove_permission_from_role(security.find_role("Viewer"), plugins)
 
 
 def test_the_audit_log_and_the_page_name_who_did_it(fab):

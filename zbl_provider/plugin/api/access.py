@@ -36,7 +36,8 @@ Dags = frozenset[str]
 Name = Annotated[str, Field(max_length=1000), AfterValidator(storable)]
 """Of an integration, in a path."""
 
-_NO_DAG = "You may edit none of the Dags that have sent leads."
+_NOTHING_SEEN = "You may not read the task instances of any Dag that has sent leads."
+_NO_DAG = "You may not edit the task instances of any Dag that has sent leads."
 
 
 def permitted(user: BaseUser, dags: Dags, method: Literal["GET", "PUT"]) -> Dags:
@@ -72,12 +73,12 @@ def readable(user: GetUserDep, log: Log) -> Dags | None:
     """
     Return the Dags whose leads are shown; None is all that the log knows.
 
-    :raises HTTPException: 403 if the user may read none of them
+    :raises HTTPException: 403 if the user may read the task instances of none of them
     """
     known = log.reader.dags()
     readable = permitted(user, known, "GET")
     if known and not readable:
-        raise HTTPException(403, "You may read none of the Dags that have sent leads.")
+        raise HTTPException(403, _NOTHING_SEEN)
     return None if readable == known else readable
 
 
@@ -106,12 +107,14 @@ def keeper(name: Name, user: GetUserDep, log: Log) -> str:
     Return the integration's connection id, for a user who may change what happens to it.
 
     :param name: of the path
-    :raises HTTPException: 403 if there is a Dag sending to it that the user may not edit, 404 if
-        no Dag ever sent to it
+    :raises HTTPException: 403 if the user may not edit the task instances of each Dag that sends to
+        it, 404 if no Dag ever sent to it
     """
     dags = log.reader.dags(integration=name)
     if permitted(user, dags, "PUT") != dags:
-        raise HTTPException(403, f"You may not edit every Dag that sends to {name}.")
+        raise HTTPException(
+            403, f"You may not edit the task instances of every Dag that sends to {name}."
+        )
     if not dags:
         if not editable(user, log):
             raise HTTPException(403, _NO_DAG)

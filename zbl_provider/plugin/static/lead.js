@@ -91,7 +91,7 @@ function facts(lead) {
 }
 
 function buttons(lead, into, changed) {
-  if (!lead.may_resend) return h("p", { class: "quiet" }, t("You may not edit this lead's Dag, so you can't resend it, or see its data."));
+  if (!lead.may_resend) return h("p", { class: "quiet" }, t("You may not clear this lead's task, so you can't resend it, or see its data."));
   if (!lead.sendable) return h("p", { class: "quiet" }, t("The log does not have its data, so it can't be sent or shown."));
   const after = async (done) => {
     if (!(await done)) return;

@@ -118,7 +118,7 @@ function checkbox(row) {
 const unselectable = (row) =>
   row.may_resend
     ? t("{status}: it can be neither resent nor sent now", { status: STATUSES[row.status] })
-    : t("You may not edit this lead's Dag");
+    : t("You may not clear this lead's task");
 
 function selectAll(event) {
   for (const { row } of drawn.values()) {

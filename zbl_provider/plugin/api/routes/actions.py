@@ -87,7 +87,7 @@ def payload(delivery_id: Number, dags: Editor, user: GetUserDep, log: Log) -> di
 def forget(cleared: NotCleared, dags: Editor, log: Log, now: Now) -> dict[str, int]:
     """Take back that tasks were to send chosen leads alone: Airflow did not clear them."""
     if not {run.dag_id for run in cleared.runs} <= dags:
-        raise HTTPException(403, "You may not edit the Dags of all of these tasks.")
+        raise HTTPException(403, "You may not edit all of these task instances.")
     log.forget_choice([RunKey(**dict(run)) for run in cleared.runs], now)
     return {"count": len(cleared.runs)}
 
@@ -147,7 +147,7 @@ def _meant(chosen: Chosen, dags: Dags, log: DeliveryLog) -> Query | Collection[i
         return chosen.filter.query(dags)
     ids = chosen.ids or []
     if not log.reader.dags_of(ids) <= dags:
-        raise HTTPException(403, "You may not edit the Dags of all of these leads.")
+        raise HTTPException(403, "You may not edit the task instances of all of these leads.")
     return ids
 
 
