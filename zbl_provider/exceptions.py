@@ -202,26 +202,47 @@ class IntegrationDown(ZblError):  # noqa: N818 - a state of the integration, as 
     :param answer: its last answer, in words
     :param waiting: how many leads of the task wait, none of them tried
     :param next_at: when a lead that was tried is tried again, aware; None when none is left
+    :param probe_at: when this task tries one that was not, aware; None when the next run does
     """
 
     def __init__(
-        self, integration: str, since: datetime, answer: str, waiting: int, next_at: datetime | None
+        self,
+        integration: str,
+        since: datetime,
+        answer: str,
+        waiting: int,
+        next_at: datetime | None,
+        probe_at: datetime | None = None,
     ) -> None:
-        super().__init__(integration, since, answer, waiting, next_at)
+        super().__init__(integration, since, answer, waiting, next_at, probe_at)
         self.integration = integration
         self.since = since
         self.answer = answer
         self.waiting = waiting
         self.next_at = next_at
+        self.probe_at = probe_at
+
+    @property
+    def ends_the_task(self) -> bool:
+        """Whether the task has nothing left that could end the outage."""
+        return self.next_at is None and self.probe_at is None
 
     def __str__(self) -> str:
-        outlook = (
-            "Nothing needs to be done: the leads that were tried go on, the next at "
-            f"{self.next_at:%H:%M:%S} UTC, and all go out when one is delivered."
-            if self.next_at
-            else "Nothing is lost: the next run, or a clear of this task, tries one lead, and "
-            "sends the others when that is delivered."
-        )
+        if self.next_at:
+            outlook = (
+                "Nothing needs to be done: the leads that were tried go on, the next at "
+                f"{self.next_at:%H:%M:%S} UTC, and all go out when one is delivered."
+            )
+        elif self.probe_at:
+            outlook = (
+                f"Nothing needs to be done: one lead is tried at {self.probe_at:%H:%M:%S} UTC, and "
+                "all go out when it is delivered."
+            )
+        else:
+            outlook = (
+                "Nothing is lost: the next run, or a clear of this task, tries one lead, and "
+                "sends the others when that is delivered."
+            )
         return (
             f"{self.integration} is down since {self.since:%Y-%m-%d %H:%M} UTC: "
             f"{self.answer.rstrip('.')}. {self.waiting} leads of this task wait, and were not "

@@ -102,7 +102,8 @@ class Breaker:
         self._clock = clock
         self._integration = self._read()
         if self._integration.down and not outages:
-            log.end_outage(destination.integration)
+            log.lift_outage(destination.integration)
+            self._integration = self._read()
         self._refusals = 0
         self._refused: int | None = None  # with this status
         self._answer: str | None = None
@@ -168,22 +169,25 @@ class Breaker:
         :param number: which attempt of its lead it was, from 1
         """
         news = self.outage.attempted(outcome, number, self._clock())
+        is_delivered = outcome.verdict is Verdict.DELIVERED
         if news is News.DOWN:
             self._decide(ChangeKind.DOWN, outcome)
-        elif news is News.BACK:
+        elif news is News.BACK or (is_delivered and self._awaits_delivery):
             self._decide(ChangeKind.BACK, outcome)
+            self._integration = replace(self._integration, resumed=False)
         if self.open:
             return
-        if outcome.verdict is Verdict.DELIVERED:
-            self._refusals = 0
-            if self._half_open:
-                self._half_open = False
-                if news is None:
-                    self._decide(ChangeKind.BACK, outcome)
+        if is_delivered:
+            self._refusals, self._half_open = 0, False
         elif self._half_open:
             self._answer, self.probe_due_at, self.open = outcome.detail, due_at, True
         elif outcome.verdict is Verdict.ERROR:
             self._refuse(outcome)
+
+    @property
+    def _awaits_delivery(self) -> bool:
+        """Whether a delivery ends a pause, or is the first since a person ended one (8.7)."""
+        return self._integration.resumed or (self._half_open and not self.open)
 
     def _refuse(self, outcome: Outcome) -> None:
         if outcome.status not in CONFIGURATION_ERRORS:
@@ -230,7 +234,7 @@ class Breaker:
             if is_first:
                 logger.warning("%d leads in a row: %s. %s is down.", IN_A_ROW, change.answer, name)
         else:
-            is_first = [log.unpause(name), log.end_outage(name)] != [False, False]
+            is_first = log.back(name)
             logger.info("%s has taken a lead: it is back.", name)
         return is_first, self._read()
 

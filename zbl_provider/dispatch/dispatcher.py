@@ -122,6 +122,7 @@ class Dispatcher:
         task_try: TaskTry | None = None,
         *,
         resumed: bool = False,
+        may_probe: bool = False,
     ) -> Report:
         """
         Enrol what was found, send all that is due, and say what is left.
@@ -132,6 +133,7 @@ class Dispatcher:
         :param task_try: Airflow's try of the task; shows all other clears (Contract 4.10)
         :param resumed: it goes on after a wait: of a destination that is down it tries no lead that
             was not tried (Contract 8.7)
+        :param may_probe: it does all the same, since that is what it waited for
         :return: where the run stands
         """
         run = self.log.begin(key, self.destination.integration, epoch, self.clock(), task_try)
@@ -149,13 +151,13 @@ class Dispatcher:
             self.destination,
             self.clock,
             outages=self.policy.outages,
-            may_probe=run.cleared or not resumed,
+            may_probe=run.cleared or not resumed or may_probe,
         )
         if not breaker.open:
             self._send(run, breaker, feed)
         else:
             feed.finish()
-        return self._report(run, feed, breaker)
+        return self._report(run, feed, breaker, may_wait=not resumed)
 
     def _send(self, run: Run, breaker: Breaker, feed: Feed) -> None:
         self._draining = self._drain(run, breaker)
@@ -237,16 +239,18 @@ class Dispatcher:
                 reopened.unsendable,
             )
 
-    def _report(self, run: Run, feed: Feed, breaker: Breaker) -> Report:
+    def _report(self, run: Run, feed: Feed, breaker: Breaker, *, may_wait: bool) -> Report:
         counts = self.log.counts(run)
         paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
         refused = paused and breaker.open
-        down = None if paused or breaker.held else self._down(counts, breaker)
+        may_wait = may_wait and self.policy.wait_for_retries
+        down = None if paused or breaker.held else self._down(counts, breaker, may_wait=may_wait)
         if refused:
             due_at = breaker.probe_due_at
         elif down:
             recheck = _SINGLE_DOWN_RECHECK if self.policy.only_own else _DOWN_RECHECK
-            due_at = down.next_at and max(down.next_at, self.clock() + recheck)
+            recheck_at = down.next_at and max(down.next_at, self.clock() + recheck)
+            due_at = recheck_at or down.probe_at
         else:
             due_at = self._due_at(run, counts, breaker)
         return Report(
@@ -262,16 +266,29 @@ class Dispatcher:
             failed=tuple(self.log.first_failed(run)),
         )
 
-    def _down(self, counts: Mapping[Status, int], breaker: Breaker) -> IntegrationDown | None:
-        """Return why leads of the run are not tried, if their destination is down (8.7)."""
+    def _down(
+        self, counts: Mapping[Status, int], breaker: Breaker, *, may_wait: bool
+    ) -> IntegrationDown | None:
+        """
+        Return why leads of the run are not tried, if their destination is down (8.7).
+
+        Another run may have tried it a moment ago. Then this one waits for its turn, once: else
+        runs that follow each other at once would have one lead after another end in error.
+        """
         waiting = counts.get(Status.PENDING, 0)
         if not (breaker.down and waiting):
             return None
         outage = self.log.outage(self.destination.integration, self.clock())
         if outage is None:  # somebody has ended it since
             return None
+        has_its_turn = may_wait and breaker.outage.probing and outage.next_at is None
         return IntegrationDown(
-            self.destination.integration, outage.since, outage.reason, waiting, outage.next_at
+            self.destination.integration,
+            outage.since,
+            outage.reason,
+            waiting,
+            outage.next_at,
+            outage.probe_at if has_its_turn else None,
         )
 
     def _due_at(self, run: Run, counts: Mapping[Status, int], breaker: Breaker) -> datetime | None:

@@ -59,7 +59,7 @@ class Report:
         """
         failed = {status: self.counts.get(status, 0) for status in (Status.ERROR, Status.INVALID)}
         reasons = [str(self.paused)] if self.paused else []
-        if self.down and self.down.next_at is None:
+        if self.down and self.down.ends_the_task:
             reasons.append(str(self.down))
         if FAILED & self.counts.keys():
             total = sum(self.counts.values())

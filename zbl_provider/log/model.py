@@ -36,6 +36,10 @@ WAITING = frozenset({Status.PENDING, Status.RETRYING})
 ORPHANED = timedelta(minutes=10)
 """So long after it was due a lead's own task does not come, and any other takes it (4.11)."""
 
+PROBE_PAUSE = timedelta(minutes=1)
+"""At least so long after one lead was tried in vain a destination that is down is left alone, once
+no lead is left that was tried (8.7)."""
+
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""
 
@@ -268,6 +272,8 @@ class Integration:
     :param failing_since: when the first of them failed, aware; of one that is down, since when
     :param down_at: when it was found to be down, aware
     :param down_reason: its last answer then, in words
+    :param probed_at: when, while it is down, a lead was last tried for the first time, aware
+    :param resumed: a person has ended its pause or outage, and no lead was delivered since
     """
 
     name: str
@@ -279,6 +285,8 @@ class Integration:
     failing_since: datetime | None = None
     down_at: datetime | None = None
     down_reason: str | None = None
+    probed_at: datetime | None = None
+    resumed: bool = False
 
     @property
     def held(self) -> bool:
@@ -306,12 +314,14 @@ class Outage:
     :param waiting: how many leads wait that were not tried
     :param next_at: when a lead that was tried is tried again, aware; None when none is left, and
         the next run tries one
+    :param probe_at: when that run may try it, aware; None when it may do so at once
     """
 
     since: datetime
     reason: str
     waiting: int
     next_at: datetime | None
+    probe_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -501,7 +501,11 @@ class DeliveryLog:
 
     @retried
     def resume(self, name: str) -> None:
-        """End whatever keeps an integration's leads back: a hold, and a pause, too (8.4, 8.6)."""
+        """
+        End whatever keeps an integration's leads back: a hold, a pause, an outage (8.4 to 8.7).
+
+        :param name: the connection id
+        """
         with self._engine.begin() as connection:
             holds.resume(connection, name)
 
@@ -519,15 +523,16 @@ class DeliveryLog:
             return holds.pause(connection, name, status, now)
 
     @retried
-    def unpause(self, name: str) -> bool:
+    def back(self, name: str) -> bool:
         """
-        End a pause, since a lead was delivered; a person's hold stays (Contract 8.6).
+        End a pause and an outage, since a lead was delivered; a hold stays (Contract 8.6 and 8.7).
 
         :param name: the connection id
-        :return: whether it was this call that ended it
+        :return: whether people are to be told: it was paused or down until this call, or until a
+            person resumed it
         """
         with self._engine.begin() as connection:
-            return holds.unpause(connection, name)
+            return holds.back(connection, name)
 
     @retried
     def note_failures(self, name: str, failures: int, since: datetime | None) -> None:
@@ -557,15 +562,14 @@ class DeliveryLog:
             return outage.begin(connection, name, since, reason, now)
 
     @retried
-    def end_outage(self, name: str) -> bool:
+    def lift_outage(self, name: str) -> None:
         """
-        Note that a destination is back, since a lead was delivered (Contract 8.7).
+        Have all leads tried again, though none was delivered: `[zbl] outage_breaker` is off (8.7).
 
         :param name: the connection id
-        :return: whether it was this call that noted it
         """
         with self._engine.begin() as connection:
-            return outage.end(connection, name)
+            outage.lift(connection, name)
 
     @retried
     def outage(self, name: str, now: datetime) -> Outage | None:

@@ -100,6 +100,8 @@ class DispatchOperator(BaseOperator):
         skipped: int = 0,
         repeated: int = 0,
         skipped_in_error: int = 0,
+        *,
+        may_probe: bool = False,
     ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
@@ -109,11 +111,12 @@ class DispatchOperator(BaseOperator):
         :param skipped: leads skipped before the wait
         :param repeated: rows that repeated an id before the wait
         :param skipped_in_error: those of the skipped leads that are in error
+        :param may_probe: it has waited for its turn to try a destination that is down
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
         before = {"skipped": skipped, "repeated": repeated, "skipped_in_error": skipped_in_error}
-        return self._dispatch(context, tuple, before)
+        return self._dispatch(context, tuple, before, may_probe=may_probe)
 
     def on_kill(self) -> None:
         """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
@@ -142,6 +145,8 @@ class DispatchOperator(BaseOperator):
         context: Context,
         find: Callable[[], Iterable[Found]],
         before_the_wait: Mapping[str, int] | None = None,
+        *,
+        may_probe: bool = False,
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -155,6 +160,7 @@ class DispatchOperator(BaseOperator):
                     find(),
                     self._try(context),
                     resumed=before_the_wait is not None,
+                    may_probe=may_probe,
                 )
             found = Counter(
                 skipped=report.skipped,
@@ -224,11 +230,12 @@ class DispatchOperator(BaseOperator):
         from zbl_provider.triggers.due import DueTrigger
 
         self._say(report)
+        probing = {"may_probe": True} if report.down and report.down.probe_at else {}
         self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
         self.defer(
             trigger=DueTrigger(moment=report.due_at),
             method_name=self.resume.__name__,
-            kwargs=dict(found),
+            kwargs=dict(found) | probing,
         )
 
     def _say(self, report: Report) -> None:
@@ -247,7 +254,7 @@ class DispatchOperator(BaseOperator):
                 f"{report.failed_since:%Y-%m-%d %H:%M} UTC",
                 self.webhook_conn_id,
             )
-        if report.down and report.down.next_at:
+        if report.down and not report.down.ends_the_task:
             self.log.warning("%s", report.down)
 
     def _say_found(self, found: Mapping[str, int]) -> None:

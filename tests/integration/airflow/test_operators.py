@@ -460,6 +460,29 @@ def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
     assert _many(schedule=()).execute(_context("next"))["delivered"] > 60
 
 
+def test_a_task_that_waits_for_its_turn_to_try_one_knows_so_when_it_goes_on(leads, receiver):
+    """Runs that follow each other at once try one lead a minute, each deferred (8.7, 3.4)."""
+    leads(*(_row(number) for number in range(40)))
+    receiver.answer = lambda _: Reply(503)
+    for run in ("first", "second"):
+        with pytest.raises(AirflowFailException, match="is down since"):
+            _many(schedule=()).execute(_context(run))
+    tried = len(receiver.received)
+    with pytest.raises(TaskDeferred) as deferral:
+        _many(schedule=()).execute(_context("third"))
+    wait = deferral.value.trigger.moment - datetime.now(UTC)
+    assert timedelta(seconds=30) < wait < timedelta(seconds=60)
+    assert deferral.value.kwargs["may_probe"]
+    assert len(receiver.received) == tried
+    receiver.answer = lambda _: Reply()
+    with pytest.raises(TaskDeferred) as again:
+        _many(schedule=()).execute(_context("third"))
+    assert again.value.kwargs["may_probe"], "a retry waits, too"
+    with pytest.raises(AirflowFailException, match="is down since"):
+        _many(schedule=()).resume(_context("third"), **deferral.value.kwargs)
+    assert len(receiver.received) == tried, "it is not its turn yet, and it waits once"
+
+
 def test_the_next_run_says_what_earlier_runs_left_in_error(leads, receiver, capsys):
     """Green, and honest: how many, since when, and how to send them again (Contract 4.5, 4.7)."""
     leads(_row(1), _row(2), _row(3))

@@ -69,10 +69,12 @@ class Setup:
             tell=self.told.append,
         )
 
-    def dispatch(self, run="run 1", found=(), *, epoch=0, resumed=False, **policy):
+    def dispatch(self, run="run 1", found=(), *, epoch=0, resumed=False, may_probe=False, **policy):
         """Dispatch leads given by id, or as leads."""
         leads = [lead(one) if isinstance(one, int) else one for one in found]
-        return self.dispatcher(**policy).dispatch(key(run), epoch, leads, resumed=resumed)
+        return self.dispatcher(**policy).dispatch(
+            key(run), epoch, leads, resumed=resumed, may_probe=may_probe
+        )
 
     def dispatch_to_the_end(self, run="run 1", found=(), **options):
         """Dispatch, move the clock to when the next attempt is due, and so on."""

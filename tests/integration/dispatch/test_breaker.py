@@ -128,7 +128,7 @@ async def test_a_look_that_was_overtaken_still_sees_a_hold(setup, held):
 async def test_a_decision_made_while_another_is_written_is_written_too(setup, held):
     """A probe that is delivered, and ten 401 at once after it, leave a pause in the log (8.6)."""
     setup.log.pause("zapier", 403, setup.clock())
-    log = Overtaken(setup.log, "unpause", held)
+    log = Overtaken(setup.log, "back", held)
     breaker = Breaker(log, setup.dispatcher().destination, setup.clock)
     breaker.attempted(DELIVERED, None)
 

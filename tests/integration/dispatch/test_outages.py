@@ -220,6 +220,54 @@ def tried(setup):
     return states(setup).get("retrying", 0)
 
 
+@pytest.mark.parametrize("status", [503, 401])
+def test_that_it_is_back_is_told_once_after_a_resume_too(dark, together, status):
+    """Who heard of the trouble hears of its end: at the first delivery, from one task (8.7)."""
+    dark.answer(lambda _: Reply(status))
+    dark.dispatch("run 1", MANY)
+    dark.log.resume("zapier")
+    light(dark)
+    together(partial(dark.dispatch, "run 2", [1000]), partial(dark.dispatch, "run 3", [1001]))
+    dark.dispatch("run 4", [1002])
+    assert kinds(dark) == ["down" if status == 503 else "paused", "back"]
+
+
+def test_a_resume_that_a_running_task_sees_is_told_at_its_first_delivery(dark):
+    """A task that waits for a person's resume tells, as one that begins after it (8.7)."""
+    report = dark.dispatch("run 1", MANY)
+
+    def resume_first(_):
+        resumed = down(dark)
+        dark.log.resume("zapier")
+        return Reply(after=1.5 if resumed else 0)
+
+    dark.answer(resume_first)
+    dark.clock.now = report.due_at
+    dark.dispatch("run 1", resumed=True)
+    assert states(dark) == {"delivered": len(MANY)}
+    assert kinds(dark) == ["down", "back"]
+
+
+def test_a_resume_in_vain_is_told_as_what_it_is(dark):
+    """The destination is down anew, and back once in the end (8.7)."""
+    dark.dispatch("run 1", MANY)
+    dark.log.resume("zapier")
+    dark.dispatch("run 2")
+    light(dark)
+    dark.clock.now += timedelta(minutes=1)
+    dark.dispatch("run 3")
+    assert states(dark) == {"delivered": len(MANY)}
+    assert kinds(dark) == ["down", "down", "back"]
+
+
+def test_the_end_of_a_hold_alone_is_not_told(setup):
+    """Nobody was told of it (8.7)."""
+    setup.log.hold("zapier", "ana", setup.clock.now)
+    setup.log.resume("zapier")
+    setup.dispatch("run 1", [1])
+    assert kinds(setup) == []
+
+
 def test_it_can_be_turned_off(dark):
     """`[zbl] outage_breaker = False` tries every lead, also of one that is down already (8.7)."""
     dark.dispatch("run 1", MANY)
@@ -228,6 +276,86 @@ def test_it_can_be_turned_off(dark):
     assert len(dark.sent) == len(MANY)
     assert before < len(MANY)
     assert not down(dark)
+    light(dark)
+    dark.clock.now += timedelta(minutes=1)
+    dark.dispatch("run 2", outages=False, resumed=True)
+    assert kinds(dark) == ["down", "back"], "also while it is off"
+
+
+def go_on(setup, run, report, **options):
+    """Have a run go on after its wait, as its operator does."""
+    setup.clock.now = max(setup.clock.now, report.due_at)
+    may_probe = bool(report.down and report.down.probe_at)
+    return setup.dispatch(run, resumed=True, may_probe=may_probe, **options)
+
+
+def test_runs_that_follow_each_other_at_once_try_one_lead_a_minute(dark):
+    """With a single attempt each, darkness costs a lead a minute and no more (8.7)."""
+    dark.dispatch("run 1", MANY, schedule=())
+    before, until = len(dark.sent), dark.clock.now + timedelta(minutes=10)
+    for number in range(2, 100):
+        report = dark.dispatch(f"run {number}", MANY, schedule=())
+        if report.due_at:
+            report = go_on(dark, f"run {number}", report, schedule=())
+        assert report.due_at is None
+        assert "is down" in report.failure("zapier")
+        if dark.clock.now >= until:
+            break
+    assert number < 15, "and few runs"
+    assert len(dark.sent) == before + 11, "the first at once"
+    light(dark)
+    failed = len(dark.sent)
+    go_on(dark, "last", dark.dispatch("last", MANY, schedule=()), schedule=())
+    assert states(dark) == {"error": failed, "delivered": len(MANY) - failed}
+
+
+def test_a_run_waits_for_its_turn_to_try_one(dark):
+    """It says so, holds no worker meanwhile, and is no failure yet (8.7, 3.4)."""
+    dark.dispatch("run 1", MANY, schedule=())
+    dark.dispatch("run 2", schedule=())
+    before, tried_at = len(dark.sent), dark.clock.now
+    dark.clock.now += timedelta(seconds=20)
+    report = dark.dispatch("run 3", [1000], schedule=())
+    assert len(dark.sent) == before
+    assert report.due_at == tried_at + timedelta(minutes=1)
+    assert report.failure("zapier") is None
+    assert f"one lead is tried at {report.due_at:%H:%M:%S} UTC" in str(report.down)
+    light(dark)
+    assert go_on(dark, "run 3", report, schedule=()).failure("zapier") is None
+    assert "pending" not in states(dark)
+
+
+def test_of_several_that_wait_for_their_turn_one_tries(dark, together):
+    """The others end, and say what those say that find no lead left to wait for (8.7)."""
+    dark.dispatch("run 1", MANY, schedule=())
+    dark.dispatch("run 2", schedule=())
+    runs = ["run 3", "run 4", "run 5"]
+    waiting = [dark.dispatch(run, [1000 + number]) for number, run in enumerate(runs)]
+    before = len(dark.sent)
+    dark.clock.now = waiting[0].due_at
+    options = {"resumed": True, "may_probe": True, "schedule": ()}
+    reports = together(*(partial(dark.dispatch, run, **options) for run in runs))
+    assert len(dark.sent) == before + 1
+    assert not any(report.down and report.down.probe_at for report in reports)
+
+
+def test_who_does_not_wait_leaves_the_turn_to_the_next_run(dark):
+    """With `wait_for_retries=False` a run within that minute fails and sends nothing (8.7, 4.7)."""
+    dark.dispatch("run 1", MANY, schedule=())
+    dark.dispatch("run 2", schedule=())
+    before = len(dark.sent)
+    report = dark.dispatch("run 3", [1000], schedule=(), wait_for_retries=False)
+    assert (len(dark.sent), report.due_at) == (before, None)
+    assert "the next run" in report.failure("zapier")
+
+
+def test_a_clear_does_not_wait_for_its_turn(dark):
+    """Who clears a task may have mended the destination (8.7, 3.5)."""
+    dark.dispatch("run 1", MANY, schedule=())
+    dark.dispatch("run 2", schedule=())
+    light(dark)
+    dark.dispatch("run 1", epoch=1, schedule=())
+    assert states(dark) == {"delivered": len(MANY)}
 
 
 def test_people_see_since_when_how_many_and_what_next(dark):

@@ -20,12 +20,21 @@ from sqlalchemy import delete
 
 from tests.integration.log.setup import LEASE, ZAPIER, Setup, delivered, failed, lead
 from tests.support.databases import empty_database
-from zbl_provider.log.model import OPEN, ORPHANED, WAITING, Reopened, RunKey, Settlement, Status
+from zbl_provider.log.model import (
+    OPEN,
+    ORPHANED,
+    PROBE_PAUSE,
+    WAITING,
+    Reopened,
+    RunKey,
+    Settlement,
+    Status,
+)
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
 ATTEMPTS = 3
-OUTAGE = ("begin_outage", "end_outage")
+OUTAGE = ("begin_outage", "lift_outage")
 WAIT = timedelta(seconds=60)
 IDS = [f"{number}" for number in range(6)]
 # What is kept back is sent from its row, if ever; what was delivered may have been cleared since.
@@ -53,6 +62,8 @@ class Histories(RuleBasedStateMachine):
 
     claims = Bundle("claims")
     kept_back = False  # by a hold or a pause
+    is_troubled = False  # people have heard of a pause or an outage, and not that it is back
+    probed_at = None  # when it was last tried with a lead that had not been tried
 
     def __init__(self):
         super().__init__()
@@ -148,7 +159,7 @@ class Histories(RuleBasedStateMachine):
             ]
             assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
         elif state.down:
-            self.check_outage(before.values(), claimed, probe=probe)
+            self.check_outage(before.values(), claimed, probe=probe and not retries_only)
         assert not retries_only or all(one.attempt > 1 for one in claimed)
         own = self.own(self.run_of(name))
         for one in claimed:
@@ -164,11 +175,13 @@ class Histories(RuleBasedStateMachine):
 
     def check_outage(self, before, claimed, *, probe):
         """Of a destination that is down only tried leads go on, or else one is tried (8.7)."""
+        now = self.setup.now
         tried = [row for row in before if row.status in OPEN and row.attempts]
-        if tried or not probe:
+        if tried or not probe or (self.probed_at and now < self.probed_at + PROBE_PAUSE):
             assert all(one.attempt > 1 for one in claimed), "a lead was tried for the first time"
         else:
             assert len(claimed) <= 1
+            self.probed_at = now if claimed else self.probed_at
 
     @rule(target=claims, name=runs)
     def crash(self, name):
@@ -246,6 +259,7 @@ class Histories(RuleBasedStateMachine):
         for row in self.setup.rows():
             if row.id in self.own(run) and row.status == Status.RETRYING and not run.chosen:
                 assert row.due_at <= self.setup.now, "a clear left a lead to wait"
+        self.probed_at = None
         again = self.log.reopen(run, epoch, self.setup.now, everything=everything)
         assert again == Reopened(0, 0), "a clear was acted on twice"
 
@@ -292,7 +306,7 @@ class Histories(RuleBasedStateMachine):
             if row.id in self.own(run) and row.status in WAITING:
                 assert row.due_at > self.setup.now or row.due_at <= self.setup.now - ORPHANED
 
-    @rule(change=st.sampled_from(["hold", "pause", "resume", "unpause"] + 2 * [*OUTAGE]))
+    @rule(change=st.sampled_from(["hold", "pause", "resume", "back"] + 2 * [*OUTAGE]))
     def keep_back_or_let_go(self, change):
         now = self.setup.now
         arguments = {
@@ -300,13 +314,27 @@ class Histories(RuleBasedStateMachine):
             "pause": (401, now),
             "begin_outage": (now, "answered 503", now),
         }
-        getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
+        before = self.log.integration(ZAPIER)
+        is_news = getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
         state = self.log.integration(ZAPIER)
+        if before.down != state.down:
+            self.probed_at = None
+        if change == "back":
+            assert is_news == self.is_troubled, "its end is told once"
+            self.is_troubled = False
+        elif change in {"pause", "begin_outage"}:
+            assert is_news == ((before.paused, before.down) != (state.paused, state.down))
+            self.is_troubled = self.is_troubled or is_news
+        assert (state.paused or state.down or state.resumed) == self.is_troubled
         self.kept_back = state.held or state.paused
         if change in {"hold", "pause"}:
             assert self.kept_back
         if change in OUTAGE:
             assert state.down == (change == "begin_outage")
+        if change == "back":
+            assert not state.paused
+            assert not state.down
+            assert state.held == before.held
         if change == "resume":
             assert not self.kept_back
             assert not state.down

@@ -40,18 +40,30 @@ def test_the_end_of_a_pause_leaves_a_hold_and_a_resume_ends_both(setup):
     """A delivery ends a pause; what a person holds a person resumes (Contract 8.4 and 8.6)."""
     setup.log.hold("make", "ana", setup.now)
     setup.log.pause("make", 410, setup.now)
-    setup.log.unpause("make")
+    assert setup.log.back("make")
     found = setup.log.integration("make")
     assert (found.held, found.paused, found.paused_status) == (True, False, None)
     setup.log.pause("make", 410, setup.now)
     setup.log.resume("make")
+    assert setup.log.integration("make") == Integration("make", resumed=True)
+
+
+def test_that_it_is_back_is_news_once(setup):
+    """Also after a person's resume, which says nothing of the destination (Contract 8.7)."""
+    setup.log.hold("make", "ana", setup.now)
+    setup.log.resume("make")
+    assert not setup.log.back("make"), "of a hold alone nobody was told"
+    setup.log.begin_outage("make", setup.now, "answered 503", setup.now)
+    setup.log.resume("make")
+    setup.log.resume("make")
+    assert (setup.log.back("make"), setup.log.back("make")) == (True, False)
     assert setup.log.integration("make") == Integration("make")
 
 
 def test_what_the_log_does_not_know_is_neither_held_nor_paused(setup):
-    """Asking for, resuming or unpausing an unknown name is no error (Contract 8.4)."""
+    """Asking for, or resuming, an unknown name is no error (Contract 8.4)."""
     setup.log.resume("nobody")
-    setup.log.unpause("nobody")
+    assert not setup.log.back("nobody")
     assert setup.log.integration("nobody") == Integration("nobody")
     assert setup.log.integrations() == []
 

@@ -71,6 +71,7 @@ def claim(
         return ()
     if state.down and not state.paused:
         # The leads that were tried go on; only when none of them is left another is tried.
+        probing = probing and outage.may_probe(connection, integration, now)
         retries_only = retries_only or not probing or outage.any_tried(connection, integration)
         limit = limit if retries_only else 1
     of_it = delivery.c.integration == integration
@@ -84,13 +85,15 @@ def claim(
     if not only_own:
         rows = _take(connection, due.limit(limit), lease, now)
         join(connection, run_id, [row.id for row in rows if row.run_id != run_id])
-        return sorted(rows, key=_number)
-    own = due.where(delivery.c.id.in_(own_ids(run_id))).limit(limit)
-    rows = _take(connection, own, lease, now)
-    # Taken along, and not taken on: whose lead it is minds it, should that task come after all.
-    orphans = due.where(delivery.c.due_at <= now - ORPHANED).limit(limit - len(rows))
-    if len(rows) < limit:
-        rows = [*rows, *_take(connection, orphans, lease, now)]
+    else:
+        own = due.where(delivery.c.id.in_(own_ids(run_id))).limit(limit)
+        rows = _take(connection, own, lease, now)
+        # Taken along, and not taken on: whose lead it is minds it, should that task come after all.
+        orphans = due.where(delivery.c.due_at <= now - ORPHANED).limit(limit - len(rows))
+        if len(rows) < limit:
+            rows = [*rows, *_take(connection, orphans, lease, now)]
+    if probing and rows and not retries_only:
+        outage.note_probe(connection, integration, now)
     return sorted(rows, key=_number)
 
 

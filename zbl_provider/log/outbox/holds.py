@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, true, update
+from sqlalchemy import false, or_, select, true, update
 
 from zbl_provider.log.model import Integration
 from zbl_provider.log.storage.bulk import insert_missing
@@ -25,17 +25,22 @@ _KNOWN = (
     integration.c.failing_since,
     integration.c.down_at,
     integration.c.down_reason,
+    integration.c.probed_at,
+    integration.c.resumed,
 )
-_FREE: dict[str, Any] = {
-    "held_at": None,
-    "held_by": None,
-    "paused_at": None,
-    "paused_status": None,
+UP: dict[str, Any] = {
     "failures": 0,
     "failing_since": None,
     "down_at": None,
     "down_reason": None,
+    "probed_at": None,
 }
+"""What the log knows of a destination that is not down."""
+_SENDING: dict[str, Any] = {"paused_at": None, "paused_status": None, **UP}
+TROUBLED = or_(
+    integration.c.paused_at.is_not(None), integration.c.down_at.is_not(None), integration.c.resumed
+)
+"""People were told that it is paused or down, and not that it is back."""
 
 
 def every(connection: Connection) -> list[Integration]:
@@ -62,21 +67,21 @@ def hold(connection: Connection, name: str, by: str, now: datetime) -> None:
 
 
 def resume(connection: Connection, name: str) -> None:
-    """End whatever keeps its leads back."""
-    _write(connection, name, **_FREE)
+    """End whatever keeps its leads back; that it is back only a delivery can tell."""
+    _write(connection, name, held_at=None, held_by=None, resumed=TROUBLED, **_SENDING)
+
+
+def back(connection: Connection, name: str) -> bool:
+    """Note that it takes leads; a person's hold stays. Tell whether that is news to people."""
+    return bool(_write(connection, name, resumed=false(), **_SENDING, where=TROUBLED))
 
 
 def pause(connection: Connection, name: str, status: int, now: datetime) -> bool:
     """Pause it; tell whether it was not paused before."""
     add(connection, name)
     running = integration.c.paused_at.is_(None)
-    return bool(_write(connection, name, paused_at=now, paused_status=status, where=running))
-
-
-def unpause(connection: Connection, name: str) -> bool:
-    """End a pause, and leave a person's hold; tell whether it was paused."""
-    paused = integration.c.paused_at.is_not(None)
-    return bool(_write(connection, name, paused_at=None, paused_status=None, where=paused))
+    paused = {"paused_at": now, "paused_status": status, "resumed": false()}
+    return bool(_write(connection, name, **paused, where=running))
 
 
 def _write(

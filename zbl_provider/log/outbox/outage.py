@@ -2,16 +2,17 @@
 What the log knows of a destination that is down (Contract 8.7).
 
 While it is down no first attempt is made. The leads that were tried go on by their own schedules;
-one that is delivered ends it. Once none of them is left, a run that begins tries one lead more.
+one that is delivered ends it. Once none of them is left, a run that begins tries one lead more, and
+the next run after a pause another.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, false, func, or_, select, update
 
-from zbl_provider.log.model import Outage, Status
+from zbl_provider.log.model import PROBE_PAUSE, Outage, Status
 from zbl_provider.log.outbox import holds
 from zbl_provider.log.storage.tables import TRIED_SQL, delivery, integration
 
@@ -41,15 +42,25 @@ def begin(connection: Connection, name: str, since: datetime, reason: str, now: 
         delivery.c.payload.is_not(None),  # which the index of what is retained wants
     )
     was_up = integration.c.down_at.is_(None) & ~delivered.exists()
-    down = {"down_at": now, "down_reason": reason, "failing_since": since, "failures": 0}
-    return _write(connection, name, was_up, down)
+    down = {"down_at": now, "down_reason": reason, "failing_since": since, "resumed": false()}
+    return _write(connection, name, was_up, holds.UP | down)
 
 
-def end(connection: Connection, name: str) -> bool:
-    """Note that a destination is back; tell whether it was this call that did."""
+def lift(connection: Connection, name: str) -> None:
+    """Have all leads tried again, though none was delivered."""
     was_down = integration.c.down_at.is_not(None)
-    back = {"down_at": None, "down_reason": None, "failing_since": None, "failures": 0}
-    return _write(connection, name, was_down, back)
+    _write(connection, name, was_down, holds.UP | {"resumed": True})
+
+
+def may_probe(connection: Connection, name: str, now: datetime) -> bool:
+    """Tell whether a lead may be tried that was not: the one before may be too short ago."""
+    rested = or_(integration.c.probed_at.is_(None), integration.c.probed_at <= now - PROBE_PAUSE)
+    return bool(connection.scalar(select(rested).where(integration.c.integration == name)))
+
+
+def note_probe(connection: Connection, name: str, now: datetime | None) -> None:
+    """Remember when a lead was taken to try the destination with; None allows the next at once."""
+    _write(connection, name, integration.c.down_at.is_not(None), {"probed_at": now})
 
 
 def next_tried(connection: Connection, name: str, now: datetime) -> datetime | None:
@@ -92,4 +103,5 @@ def find(connection: Connection, name: str, now: datetime) -> Outage | None:
         reason=state.down_reason or "",
         waiting=connection.scalar(untried) or 0,
         next_at=next_tried(connection, name, now),
+        probe_at=state.probed_at and state.probed_at + PROBE_PAUSE,
     )

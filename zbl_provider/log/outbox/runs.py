@@ -18,6 +18,7 @@ from zbl_provider.log.model import (
     Run,
     Status,
 )
+from zbl_provider.log.outbox import outage
 from zbl_provider.log.storage.bulk import among, insert_missing, upsert
 from zbl_provider.log.storage.tables import delivery, run, run_delivery
 from zbl_provider.log.storage.tables import integration as integrations
@@ -144,10 +145,13 @@ def reopen(
     """
     Give the run's failed leads, or all that were sent, a new set of attempts: once a clear.
 
-    What waits for its next attempt is due now, and keeps the attempts that it has made (3.5).
+    What waits for its next attempt is due now, and keeps the attempts that it has made (3.5); a
+    destination that is down may be tried at once (8.7).
     """
     if not _act(connection, task, epoch):
         return Reopened(0, 0)
+    name: str = connection.scalars(select(run.c.integration).where(run.c.id == task.id)).one()
+    outage.note_probe(connection, name, None)
     if task.chosen:  # and opened again when they were
         return Reopened(0, 0)
     closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]

@@ -189,6 +189,11 @@ integration = Table(
     Column("failing_since", Instant),
     Column("down_at", Instant),
     Column("down_reason", Words),
+    # While it is down: when a lead was last taken to try it with that had not been tried.
+    Column("probed_at", Instant),
+    # A person has ended its pause or its outage, and no lead has been delivered since: who was told
+    # of the trouble has still to hear of its end (Contract 8.7).
+    Column("resumed", Boolean, nullable=False, server_default=false()),
 )
 
 # Of delivered and of erased leads that were purged this alone is left, so that none goes out
