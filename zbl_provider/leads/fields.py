@@ -60,7 +60,7 @@ def equals(value: object, text: str) -> bool:
     :param text: as the filter has it
     """
     if isinstance(value, bool):
-        return text == _text(value)
+        return text.lower() == _text(value)
     if isinstance(value, int | float):
         # A double is compared as one, because no decimal text but its own equals it exactly.
         number_of = Decimal if isinstance(value, int) else float

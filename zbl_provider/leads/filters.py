@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self, TypeGuard
 
 from zbl_provider.exceptions import FilterError, InvalidLead
 from zbl_provider.leads.fields import contains, equals, field_value, is_empty, value_at
-from zbl_provider.leads.values import field_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +27,8 @@ _FILTER = re.compile(
     r"""(?:"(?P<quoted>[^"]+)"|'(?P<apostrophed>[^']+)'|(?P<field>[^\s"']+))\s+
         (?:(?P<test>is\s+not\s+empty|is\s+empty)
           |(?P<operator>not\s+equals|equals|contains)\s+
-           (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<value>[^"'\s].*)))""",
+           (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|“(?P<curly>[^“”]*)”
+             |(?P<value>[^"'“\s].*)))""",
     re.VERBOSE | re.IGNORECASE,
 )
 
@@ -80,12 +80,14 @@ class FieldFilter:
             )
         parts = match.groupdict()
         operator = " ".join((parts["test"] or parts["operator"]).lower().split())
-        value = _first(parts, "double", "single", "value")
+        value = _first(parts, "double", "single", "curly", "value")
         return cls(_first(parts, "quoted", "apostrophed", "field"), Operator(operator), value)
 
     def holds(self, document: Mapping[str, object]) -> bool:
         """
         Ask a payload (Contract 5.3): a missing field is empty, and differs from every value.
+
+        What the filter cannot judge does not hold; see :meth:`cannot_judge`.
 
         :param document: as from :func:`zbl_provider.leads.payload.document`
         """
@@ -94,7 +96,7 @@ class FieldFilter:
             case Operator.EQUALS:
                 return equals(value, self.value)
             case Operator.NOT_EQUALS:
-                return not equals(value, self.value)
+                return not (self._cannot_compare(value) or equals(value, self.value))
             case Operator.CONTAINS:
                 return contains(value, self.value)
             case Operator.IS_EMPTY:
@@ -103,7 +105,9 @@ class FieldFilter:
 
     def cannot_judge(self, document: Mapping[str, object]) -> bool:
         """Tell whether the field is a list or an object, which cannot be compared with text."""
-        value = field_value(document, self.field)
+        return self._cannot_compare(field_value(document, self.field))
+
+    def _cannot_compare(self, value: object) -> bool:
         if self.operator in _EMPTINESS or is_empty(value):
             return False
         compares_items = self.operator is Operator.CONTAINS
@@ -193,9 +197,11 @@ class Filters:
             rule = "text, which lists are compared with"
             return None if judged else InvalidLead("list.name", f"must be {rule}")
         broken = next(rule for rule in self.fields if not rule.holds(document))
-        place = field_path("field_filters", broken.field)
+        if not broken.cannot_judge(document):
+            return None
         rule = f"a value that '{broken.operator}' can compare, not a list or an object"
-        return InvalidLead(place, f"must be {rule}") if broken.cannot_judge(document) else None
+        # The field as the filter has it: its writer's words, and no lead's data.
+        return InvalidLead(f"field_filters.{broken.field}", f"must be {rule}")
 
     def _score_reason(self, document: Mapping[str, object]) -> str | None:
         if self.min_score is None:

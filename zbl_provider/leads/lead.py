@@ -24,6 +24,7 @@ from zbl_provider.leads.values import (
     as_object,
     as_text,
     as_time,
+    as_word,
     field_path,
 )
 
@@ -83,7 +84,8 @@ _READ_STRICT: Mapping[str, Callable[[object, str], str | None]] = {
     "qualified_at": as_time,
 }
 _READ: Mapping[str, Callable[[object, str], JSON]] = {
-    **dict.fromkeys(("name", "phone", "company", "status", "list_name"), as_text),
+    **dict.fromkeys(("name", "phone", "company"), as_text),
+    **dict.fromkeys(("status", "list_name"), as_word),
     "email": as_email,
     **dict.fromkeys(("score", "ip_risk_score"), as_number),
     **dict.fromkeys(BOOLEAN_VERIFICATIONS, as_boolean),
@@ -162,9 +164,13 @@ class RowReader:
             raise ValueError(f"{len(values)} values for {self._width} columns")
         try:
             return self._read(values)
+        except InvalidLead:
+            raise
         except RecursionError:
-            pass
-        raise InvalidLead("lead", "must not nest its values so deeply")
+            rule = "must not nest its values so deeply"
+        except Exception as problem:  # noqa: BLE001  whatever a driver's types do (Contract 4.9)
+            rule = f"must have values that can be read, which ended in {type(problem).__name__}"
+        raise InvalidLead("lead", rule)
 
     def lead_id(self, values: Sequence[object]) -> str | None:
         """
@@ -177,7 +183,7 @@ class RowReader:
             return None
         try:
             return self._id.read(values[self._id.at], self._id.path)
-        except (InvalidLead, RecursionError):
+        except Exception:  # noqa: BLE001  whatever a driver's types do (Contract 4.9)
             return None
 
     def _read(self, values: Sequence[object]) -> Lead:

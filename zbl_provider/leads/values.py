@@ -15,7 +15,7 @@ UUID, IP address and network   text
 bytes, bytearray, memoryview   in a text field the text, which must be UTF-8; else Base64 text
 Enum                           the form of its value
 list, tuple, set, frozenset    array; a set is sorted, so that its lead stays the same lead
-mapping with text keys         object
+mapping                        object; a key that is a number, a date or the like is its text
 Undecodable                    makes the lead invalid: its driver could not read it
 anything else                  makes the lead invalid
 =============================  ====================================================================
@@ -46,7 +46,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from zbl_provider.exceptions import InvalidLead
@@ -66,21 +66,26 @@ _NOT_UTF8 = (
     "(bytes that are no text, such as a binary id, need hex or Base64 in the query)"
 )
 _READY_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.+Z -]+)?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?|\d{8}T[\d:.,+Z-]+", re.ASCII)
+# Some programs write "UTC" behind the time, and a blank before its offset.
+_ZONE_NAME = re.compile(r"\s*(?:UTC|GMT)$")
+_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d|Z$)")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
 # Equal keys hash alike, so 0 and 1 also stand for 0.0 and 1.0.
-# Bytes are what MySQL's BIT(1) becomes.
 _BOOLEANS: Mapping[object, bool] = {
     0: False,
     1: True,
     "0": False,
     "1": True,
-    b"\x00": False,
-    b"\x01": True,
-    **dict.fromkeys(("false", "f", "n", "não", "nao"), False),
-    **dict.fromkeys(("true", "t", "y", "sim", "s"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "não", "nao", "falso"), False),
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "sim", "s", "sí", "si", "verdadeiro"), True),
 }
+_BITS: Mapping[bytes, bool] = {b"\x00": False, b"\x01": True}  # what MySQL's BIT(1) becomes
 _BOM = "\ufeff"
+# What comes along unseen when an email is pasted, or exported: marks of order, of direction, of no
+# width, and the NULs that fill a field of fixed length.
+_UNSEEN = "\x00\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+_AROUND_EMAIL = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What DuckDB and psycopg2 make of infinity.
 _INFINITE = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
@@ -176,7 +181,7 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
         name = _name(key, path)
         plain = item is None or type(item) is str or type(item) is bool
         form[name] = item if plain else as_json(item, field_path(path, name))
-    return form
+    return _each_once(form, value, path)
 
 
 def as_text(value: object, path: str) -> JSON:
@@ -197,27 +202,50 @@ def as_text(value: object, path: str) -> JSON:
 
 def as_email(value: object, path: str) -> JSON:
     """
-    Read an email, which is a text field without blanks and line ends around it.
+    Read an email, which is a text field without blanks, line ends and what is unseen around it.
 
     :param value: as of :func:`as_text`
     :param path: as in :func:`as_json`
     :raises InvalidLead: as :func:`as_text`
     """
     form = as_text(value, path)
-    return form.strip() if isinstance(form, str) else form
+    return _AROUND_EMAIL.sub("", form) or None if isinstance(form, str) else form
+
+
+def as_word(value: object, path: str) -> JSON:
+    """
+    Read a text field that is compared with words, such as ``status``.
+
+    Not every driver tells that a column is a CHAR: blanks at its end are taken for its padding.
+
+    :param value: as of :func:`as_text`
+    :param path: as in :func:`as_json`
+    :raises InvalidLead: as :func:`as_text`
+    """
+    form = as_text(value, path)
+    return form.rstrip(" ") if isinstance(form, str) else form
 
 
 def _text_form(value: object, path: str) -> JSON:
-    if isinstance(value, bytes | bytearray | memoryview):
-        try:
-            return bytes(value).decode()
-        except UnicodeDecodeError:
-            pass
-        raise InvalidLead(path, _NOT_UTF8)
-    form = value if type(value) is str else as_json(_exact(value), path)
-    if isinstance(form, int | float) and not isinstance(form, bool):
-        return str(form)
-    return form
+    if type(value) is str or type(value := _decoded(value, path)) is str:
+        return value
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _LONGEST_ID:
+        whole = value.to_integral_value()
+        if value == whole:
+            return str(int(whole))  # all its digits: as a number it may be a float, such as 1e+20
+    form = as_json(_exact(value), path)
+    return str(form) if isinstance(form, int | float) and not isinstance(form, bool) else form
+
+
+def _decoded(value: object, path: str) -> object:
+    """Give the text that a driver hands over as bytes; anything else is as it was."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return value
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        pass
+    raise InvalidLead(path, _NOT_UTF8)
 
 
 def as_identifier(value: object, path: str) -> str | None:
@@ -261,6 +289,7 @@ def as_number(value: object, path: str) -> JSON:
     """
     if type(value) is int:
         return as_json(value, path)
+    value = _decoded(value, path)
     if isinstance(value, str):
         text = value.strip()
         value = float(text) if _NUMBER.fullmatch(text) else (text or None)
@@ -280,13 +309,14 @@ def as_boolean(value: object, path: str) -> JSON:
     if isinstance(value, int):
         known = _BOOLEANS.get(value)
         return as_json(value, path) if known is None else known
+    if isinstance(value, bytes | bytearray | memoryview):
+        bit = _BITS.get(bytes(value))
+        value = _decoded(value, path) if bit is None else bit
     if isinstance(value, str):
         value = value.strip().lower() or None
-    elif isinstance(value, bytearray | memoryview):
-        value = bytes(value)
     elif isinstance(value, Decimal):
         return as_boolean(as_json(value, path), path)
-    known = _BOOLEANS.get(value) if isinstance(value, float | str | bytes) else None
+    known = _BOOLEANS.get(value) if isinstance(value, float | str | bool) else None
     return as_json(value, path) if known is None else known
 
 
@@ -299,13 +329,14 @@ def as_time(value: object, path: str) -> str | None:
     :return: RFC 3339 in UTC with whole seconds and ``Z`` (Contract 2.2); fractions are cut off
     :raises InvalidLead: if it cannot be read; epoch numbers, which name no unit, are not guessed
     """
+    value = _decoded(value, path)
     if value is None or (isinstance(value, str) and (not value or value.isspace())):
         return None
     if isinstance(value, str):
         if _READY_TIME.fullmatch(value) and _from_iso(value):
             return value
         if not _TIME.fullmatch(value):
-            value = value.strip().upper().removesuffix("UTC").rstrip()
+            value = _BEFORE_OFFSET.sub("", _ZONE_NAME.sub("", value.strip().upper()))
         value = _from_iso(value) if _TIME.fullmatch(value) else None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
@@ -349,7 +380,7 @@ def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  th
         case int() | float() | Decimal():
             return _number_form(value, path)
         case dict():
-            return {_name(key, path): as_json(item, path) for key, item in value.items()}
+            return _object(value, path)
         case list() | tuple():
             return [as_json(item, path) for item in value]
         case datetime():
@@ -360,7 +391,7 @@ def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  th
             seconds = value.total_seconds()
             return int(seconds) if seconds.is_integer() else seconds
         case bytes() | bytearray() | memoryview():
-            return base64.b64encode(value).decode("ascii")
+            return base64.b64encode(bytes(value)).decode("ascii")
         case Undecodable():
             rule = f"must be a value that its driver can read, of the type {value.kind}"
             raise InvalidLead(path, rule)
@@ -369,7 +400,7 @@ def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  th
         case AbstractSet():
             return sorted((as_json(item, path) for item in value), key=repr)
         case Mapping():
-            return {_name(key, path): as_json(item, path) for key, item in value.items()}
+            return _object(value, path)
     if isinstance(value, _WRITTEN):
         return str(value)
     raise InvalidLead(path, f"must have a JSON form, which the type {type(value).__name__} has not")
@@ -394,10 +425,27 @@ def _number_form(value: float | Decimal, path: str) -> JSON:
     return double if Decimal(repr(double)) == value else str(value)
 
 
+def _object(value: Mapping[Any, object], path: str) -> JSON:
+    form = {_name(key, path): as_json(item, path) for key, item in value.items()}
+    return _each_once(form, value, path)
+
+
+def _each_once(form: dict[str, JSON], value: Mapping[Any, Any], path: str) -> dict[str, JSON]:
+    if len(form) < len(value):
+        raise InvalidLead(path, "must have each name once; as text, two of them are the same")
+    return form
+
+
 def _name(key: object, path: str) -> str:
-    if not isinstance(key, str):
+    """Name a member: JSON's names are text, the keys of a database's MAP may be of any type."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    form = None if key is None or isinstance(key, tuple) else _text_form(key, path)
+    if isinstance(form, bool):
+        return "true" if form else "false"
+    if not isinstance(form, str):
         raise InvalidLead(path, "must have names that are text")
-    return str.__str__(key)
+    return form
 
 
 def _exact(value: object) -> object:

@@ -151,10 +151,13 @@ def test_a_malformed_filter(line):
         ("n equals 1_0", {"n": 10}, False),
         ("n equals 1", {"n": True}, False),
         ("n equals true", {"n": True}, True),
+        ("n equals True", {"n": True}, True),
+        ("n not equals FALSE", {"n": False}, False),
         ("n equals true", {"n": False}, False),
         ("n equals false", {"n": False}, True),
         ("n equals true", {"n": "true"}, True),
         ('n equals ""', {"n": ""}, True),
+        ("n equals “New York”", {"n": "New York"}, True),
         ('n equals ""', {"n": None}, False),
         ("n equals a", {"n": ["a"]}, False),
         ("city not equals x", {"city": "y"}, True),
@@ -341,11 +344,18 @@ def test_equals_and_not_equals_are_opposites(value):
         ("vip not equals true", {"vip": 1}, False),
         ("vip equals true", {"vip": 2}, False),
         ("code equals ab", {"code": "ab   "}, True),
+        ("list.name equals Ads", {"list_name": "Ads   "}, True),
     ],
 )
 def test_databases_write_names_and_booleans_in_their_own_way(line, columns, holds):
     """A field's name ignores case, true and false hold for 1 and 0, padding is no text (5.3)."""
     assert _holds(line, **columns) is holds
+
+
+def test_padding_keeps_no_lead_back():
+    """A status or a list's name of a CHAR column is its word, and passes (5.2 and 5.4)."""
+    padded = _document(status="qualified   ", list_name="Ads      ")
+    assert Filters.parse(lists=["Ads"]).reason(padded) is None
 
 
 @pytest.mark.parametrize(
@@ -359,6 +369,9 @@ def test_databases_write_names_and_booleans_in_their_own_way(line, columns, hold
         ({"lists": ["Ads"]}, {}, None),
         ({"field_filters": "tags equals a"}, {"tags": ["a"]}, "field_filters.tags"),
         ({"field_filters": "tags contains a"}, {"tags": {"a": 1}}, "field_filters.tags"),
+        ({"field_filters": "tags not equals a"}, {"tags": ["b"]}, "field_filters.tags"),
+        ({"field_filters": "tags not equals a"}, {"tags": {"a": 1}}, "field_filters.tags"),
+        ({"field_filters": "a.b equals c"}, {"a": {"b": [1]}}, "field_filters.a.b"),
         ({"field_filters": "tags contains a"}, {"tags": ["b"]}, None),
         ({"field_filters": "tags equals a"}, {"tags": "b"}, None),
         ({"min_score": 50}, {"score": "85%", "status": "new"}, None),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
 
 import pytest
 from hypothesis import given
@@ -243,6 +245,42 @@ def test_deep_values():
         deep = [deep]
     with pytest.raises(InvalidLead, match="must not nest"):
         read_row({"id": 1, "x": deep})
+
+
+class _Zone(tzinfo):
+    """A zone that cannot be worked out for any time."""
+
+    def utcoffset(self, _moment):
+        raise LookupError(MARKER)
+
+
+class _Lazy(Mapping):
+    """An object of a driver that reads its members only when it is asked."""
+
+    def __getitem__(self, key):
+        raise BufferError(MARKER)
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("x", _Lazy()),
+        ("created_at", datetime(2026, 2, 23, tzinfo=_Zone())),
+        ("custom_fields", _Lazy()),
+    ],
+)
+def test_whatever_a_drivers_types_do_the_row_is_invalid(column, value):
+    """A value that cannot be read ends its own row, and is not shown (4.9 and 5.5)."""
+    with pytest.raises(InvalidLead, match="must have values that can be read") as error:
+        read_row({"id": 1, column: value})
+    assert error.value.__context__ is None
+    assert RowReader(["id", "x"]).lead_id([datetime(2026, 2, 23, tzinfo=_Zone()), 1]) is None
 
 
 def test_read_lead_takes_the_payloads_words(example):

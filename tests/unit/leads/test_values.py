@@ -27,6 +27,7 @@ from zbl_provider.leads.values import (
     as_object,
     as_text,
     as_time,
+    as_word,
     field_path,
 )
 
@@ -89,6 +90,13 @@ class OldStage(str, Enum):  # noqa: UP042 - the older spelling, whose str() is t
         (frozenset({2}), [2]),
         ({"a": {"b": [UUID(int=1)]}}, {"a": {"b": ["00000000-0000-0000-0000-000000000001"]}}),
         (MappingProxyType({"a": 2**70}), {"a": str(2**70)}),
+        ({1: "a", 2.5: "b"}, {"1": "a", "2.5": "b"}),
+        (
+            {date(2026, 2, 23): {UUID(int=1): 1}},
+            {"2026-02-23": {"00000000-0000-0000-0000-000000000001": 1}},
+        ),
+        ({False: 1}, {"false": 1}),
+        (memoryview(b"abcd")[::2], "YWM="),
     ],
 )
 def test_every_documented_type_has_its_form(value, form):
@@ -107,7 +115,9 @@ def test_every_documented_type_has_its_form(value, form):
         (Decimal("sNaN"), "must be a finite number"),
         (Decimal("-Infinity"), "must be a finite number"),
         ({"a": [1, math.nan]}, "must be a finite number"),
-        ({1: "a"}, "must have names that are text"),
+        ({None: "a"}, "must have names that are text"),
+        ({(1, 2): "a"}, "must have names that are text"),
+        ({1: "a", "1": "b"}, "must have each name once; as text, two of them are the same"),
         (object(), "must have a JSON form, which the type object has not"),
         pytest.param(1 << 100_000, "must be a number of at most 1024 bits", id="long"),
     ],
@@ -171,6 +181,9 @@ def test_text_fields(value, form):
         (42, "42"),
         (42.0, "42"),
         (Decimal("42.00"), "42"),
+        (Decimal(1234567890123456800), "1234567890123456800"),
+        (Decimal("1E+20"), "1" + "0" * 20),
+        (Decimal("1.234567E+30"), "1234567" + "0" * 24),
         (Decimal(12345678901234567890123456789012345678), "1234567890" * 3 + "12345678"),
         (2**70, str(2**70)),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
@@ -231,10 +244,40 @@ def test_no_number(value):
 
 
 @pytest.mark.parametrize(
-    "yes", [True, 1, 1.0, Decimal(1), "1", "true", " True ", b"\x01", memoryview(b"\x01")]
+    "yes",
+    [
+        True,
+        1,
+        1.0,
+        Decimal(1),
+        "1",
+        "true",
+        " True ",
+        "yes",
+        "ON",
+        "sí",
+        b"\x01",
+        b"t",
+        memoryview(b"\x01"),
+    ],
 )
 @pytest.mark.parametrize(
-    "no", [False, 0, 0.0, Decimal(0), "0", "false", "FALSE", b"\x00", bytearray(b"\x00")]
+    "no",
+    [
+        False,
+        0,
+        0.0,
+        Decimal(0),
+        "0",
+        "false",
+        "FALSE",
+        "No",
+        "off",
+        "Falso",
+        b"\x00",
+        b"no",
+        bytearray(b"\x00"),
+    ],
 )
 def test_boolean_fields(yes, no):
     """0 and 1 become false and true, for databases without booleans (4.2)."""
@@ -243,7 +286,7 @@ def test_boolean_fields(yes, no):
 
 
 @pytest.mark.parametrize(
-    ("value", "form"), [(None, None), ("", None), (2, 2), ("yes", "yes"), ([], [])]
+    ("value", "form"), [(None, None), ("", None), (2, 2), ("perhaps", "perhaps"), ([], [])]
 )
 def test_what_is_no_boolean(value, form):
     """Blank is unknown, and what is no boolean is left for the schema to refuse (5.5)."""
@@ -264,6 +307,13 @@ def test_what_is_no_boolean(value, form):
         " 2026-02-23 14:30:00.123456 ",
         "2026-02-23 14:30:00.1234567 +00:00",
         "2026-02-23 14:30:00 UTC",
+        "2026-02-23 14:30:00 GMT",
+        "2026-02-23 14:30:00.5 +0000 UTC",
+        "2026-02-23 11:30:00.123 -03:00",
+        "2026-02-23T14:30:00,5Z",
+        "20260223T143000Z",
+        "20260223T113000.250-0300",
+        b"2026-02-23 14:30:00",
         "2026-02-23 11:30:00-03",
         "2026-02-23T11:30:00-0300",
         "2026-02-23 20:00:00+05:30",
@@ -414,6 +464,21 @@ def test_an_email_is_trimmed():
     """Blanks around an email and a line end after it are no part of it (4.2)."""
     assert as_email(" a@b.com\r\n", "x") == "a@b.com"
     assert as_email("\n", "x") is None
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u202a", "\u2069", "\xad", "\xa0", "\x00"])
+def test_what_is_unseen_around_an_email_is_taken_away(mark):
+    """Marks of order, direction and no width are no part of an email (4.2)."""
+    assert as_email(f"{mark} {mark}a@b.com{mark}\r\n{mark}", "x") == "a@b.com"
+    assert as_email(f"a{mark}b@c.com", "x") == f"a{mark}b@c.com"
+    assert as_email(mark, "x") is None
+
+
+@pytest.mark.parametrize("value", ["qualified  ", b"qualified ", "qualified"])
+def test_a_word_is_compared_without_its_padding(value):
+    """Not every driver tells that a column is a CHAR (4.2 and 5.4)."""
+    assert as_word(value, "lead.status") == "qualified"
+    assert as_word("  ", "lead.status") is None
 
 
 @pytest.mark.parametrize("read", [as_text, as_identifier, as_email])
