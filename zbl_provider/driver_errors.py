@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _HIDDEN = "…"
 _SQLSTATE = re.compile(r"(?=\w*\d)[0-9A-Z]{5}")
 _LONGEST, _LONGEST_WHOLE = 300, 1000
-_NAME = re.compile(r"[^\s.'\"`,;()]+")
 _QUOTES = "'\"`"
 # An apostrophe between letters ends no quotation: doesn't, O'Brien.
 _QUOTED = re.compile(r"""(?<!\w)'(?:.*?)'(?!\w)|"(?:.*?)"|`(?:.*?)`""")
@@ -45,13 +44,13 @@ def told(problem: BaseException, statement: str) -> str:
     :param statement: the SQL it was about; its words may be shown
     :return: class, code, and the first line with everything hidden that might be data
     """
-    names = {name.lower() for name in _NAME.findall(statement)}
+    own = statement.lower()
 
     def shown(quoted: re.Match[str]) -> str:
         text, mark = quoted[0][1:-1], quoted[0][0]
         # A database puts the names of its schema before a table's: the last part is the query's.
         last = text.lower().rpartition(".")[2]
-        known = text.lower() in _OWN or last in names
+        known = text.lower() in _OWN or _stands_in(last, own)
         return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
 
     line = _message(problem).partition("\n")[0]
@@ -87,6 +86,13 @@ def sqlstate(problem: BaseException) -> str | None:
         if isinstance(state, str) and _SQLSTATE.fullmatch(state):
             return state
     return None
+
+
+def _stands_in(text: str, statement: str) -> bool:
+    """Tell whether a text is one of the statement's own, and no part of a longer word of it."""
+    edges = (text[:1], text[-1:])
+    before, after = (r"\b" if edge.isalnum() or edge == "_" else "" for edge in edges)
+    return re.search(f"{before}{re.escape(text)}{after}", statement) is not None
 
 
 def _class(problem: BaseException) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zbl_provider.driver_errors import sqlstate, told
 
-SQL = "SELECT idd, email FROM crm.leads WHERE town = %(town)s"
+SQL = "SELECT idd FROM crm.leads WHERE town = %(town)s AND score>=least AND a::moood = {{ x }}"
 
 
 class ColumnError(Exception):
@@ -23,6 +23,14 @@ class ColumnError(Exception):
         ('column "idd" does not exist\nLINE 1: …', 'column "idd" does not exist'),
         ('relation "crm.leads" does not exist', 'relation "crm.leads" does not exist'),
         ("Unknown column 'idd' in 'field list'", "Unknown column 'idd' in 'field list'"),
+        ('column "least" does not exist', 'column "least" does not exist'),
+        ('type "moood" does not exist', 'type "moood" does not exist'),
+        ('syntax error at or near "{"', 'near "{"'),
+        (
+            "error in your SQL syntax near 'crm.leads WHERE town' at line 1",
+            "'crm.leads WHERE town'",
+        ),
+        ('column "eas" does not exist', "column … does not exist"),
         ("permission denied for table leads", "permission denied for table leads"),
         ('invalid input syntax for type integer: "mqz7"', "integer: …"),
         ("Conversion failed when converting the varchar value 'Ana Lima'", "varchar value …"),

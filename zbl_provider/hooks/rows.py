@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from zbl_provider.driver_errors import told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 from zbl_provider.hooks.drivers import driver_of, package_of
-from zbl_provider.hooks.statement import check_statement, refuse_change
+from zbl_provider.hooks.statement import check_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _ROWS_AT_ONCE = 1000
-_CHANGES_DATA = "0A000"  # what PostgreSQL says of WITH … UPDATE in a cursor
 _POSTGRESQL = frozenset({"psycopg", "psycopg2"})
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})
 _PACKAGES = {
@@ -52,9 +51,10 @@ class Rows:
         check: Callable[[Sequence[str]], object] = lambda _columns: None,
     ) -> None:
         check_statement(sql)
+        _check_parameters(parameters)
         self._conn_id = conn_id
         self._hook = database(conn_id)
-        self._sql = sql
+        self._sql = sql.removeprefix("\ufeff")  # of a .sql file that Windows has written
         self._parameters = parameters
         self._check = check
 
@@ -71,10 +71,9 @@ class Rows:
         except (AirflowException, ConfigurationError, ImportError):
             raise
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
-            state = getattr(problem, "sqlstate", None) or getattr(problem, "pgcode", None)
-            if state == _CHANGES_DATA and package_of(connection) in _POSTGRESQL:
-                refuse_change("WITH … that changes rows")
-            raise LeadsDatabaseError(self._conn_id, told(problem, self._sql)) from None
+            said = told(problem, self._sql)
+        else:
+            return
         finally:
             # The connection alone: a cursor that was not read to its end would either read on
             # (MySQLdb) or refuse to be closed (mysql-connector). What it says is of no use now.
@@ -82,6 +81,8 @@ class Rows:
                 driver_of(connection).abandon(connection)
             with suppress(Exception):
                 connection.close()
+        # Not within the block above: the driver's error, which may hold a row, would hang on it.
+        raise LeadsDatabaseError(self._conn_id, said)
 
     def _connect(self) -> Any:  # noqa: ANN401  PEP 249 names no types
         try:
@@ -90,13 +91,13 @@ class Rows:
             raise  # of the connection, not of its data
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
             # No row has been read, so that its text can hold none.
-            conn_id = self._conn_id
-            connection = getattr(self._hook, "connection", None) or BaseHook.get_connection(conn_id)
+            connection = getattr(self._hook, "connection", None)
+            connection = connection or BaseHook.get_connection(self._conn_id)
             extra = connection.extra_dejson
             keys = [key for key in extra if _SECRET_KEYS & set(key.lower().split("_"))]
             secrets = [connection.password, *(extra[key] for key in keys)]
-            problem_text = told_whole(problem, [str(secret) for secret in secrets if secret])
-            raise LeadsDatabaseError(conn_id, problem_text) from None
+            said = told_whole(problem, [str(secret) for secret in secrets if secret])
+        raise LeadsDatabaseError(self._conn_id, said)
 
     def _fetched(self, connection: Any) -> Iterator[tuple[list[str], Sequence[object]]]:  # noqa: ANN401
         driver = driver_of(connection)
@@ -160,6 +161,15 @@ def database(conn_id: str) -> DbApiHook:
             remedy="Name a connection of a database, such as one of type postgres or sqlite",
         )
     return hook
+
+
+def _check_parameters(parameters: object) -> None:
+    if isinstance(parameters, str | bytes):
+        raise ConfigurationError(
+            field="parameters",
+            problem="they are a text, each of whose characters would be bound",
+            remedy="Give a list or a mapping of values",
+        )
 
 
 def _has_next_result(cursor: Any) -> bool:  # noqa: ANN401  PEP 249 names no types

@@ -3,54 +3,141 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from zbl_provider.exceptions import ConfigurationError
 
-_BEFORE = re.compile(r"(?:\s|\(|;|--[^\n]*(?:\n|$)|\#[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z]+")
-_CHANGES = frozenset({"insert", "update", "delete", "merge", "replace"})
-_STREAMED = frozenset({"select", "with", "values", "table"})
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHANGES = frozenset({"insert", "update", "delete", "merge", "replace", "truncate"})
+_QUERIES = frozenset({"select", "with", "values", "table", "from"})
+_STREAMED = _QUERIES - {"from"}
+_BODY = frozenset({"as", "materialized"})  # what stands before a query inside WITH
+# Of each dialect what hides words from it: text, names in quotation marks, comments. MySQL's
+# comments may begin with #, which in PostgreSQL is the start of an operator.
+_TOKEN = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*+'?
+      | "[^"]*"? | `[^`]*`?
+      | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
+      | --[^\n]* | \#(?![>-])[^\n]*
+      | (?P<comment>/\*)
+      | (?P<mark>[();])
+      | (?P<word>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+
+
+@dataclass(slots=True)
+class _Statement:
+    """
+    One of the statements of a text, as far as it has been read.
+
+    :param first: its first word, in small letters
+    :param depth: how many brackets the first word stands in
+    :param main: the word that says what is done; of WITH the one that follows its queries
+    :param change: the word of a change of rows in it
+    :param keeps_result: whether its rows go into a table or variables: SELECT … INTO
+    """
+
+    first: str
+    depth: int
+    main: str = ""
+    change: str = ""
+    keeps_result: bool = False
+
+    def __post_init__(self) -> None:
+        self.main = "" if self.first == "with" else self.first
+        self.change = self.first if self.first in _CHANGES else ""
+
+    def read(self, word: str, depth: int, *, begins_body: bool) -> None:
+        """Take note of the next word."""
+        if depth == self.depth:
+            if not self.main and word in _CHANGES | _QUERIES:
+                self.main = word
+                self.change = self.change or (word if word in _CHANGES else "")
+            self.keeps_result = self.keeps_result or word == "into"
+        elif not self.main and begins_body and word in _CHANGES:
+            self.change = word
 
 
 def check_statement(sql: object, *, streamed: bool = False) -> None:
     """
-    Refuse what is no query, before it is run.
+    Refuse what is not one query, before it is run.
 
     :param sql: the statement
     :param streamed: the database reads queries alone through the cursor that streams them
     :raises ConfigurationError: naming sql
     """
     if not isinstance(sql, str):
-        raise ConfigurationError(
-            field="sql",
-            problem=f"it is not text, but a {type(sql).__name__}",
-            remedy="Give one query as text, or the path of a .sql file",
+        raise _refusal(
+            f"it is not text, but a {type(sql).__name__}",
+            "Give one query as text, or the path of a .sql file",
         )
-    start = _BEFORE.match(sql)
-    word = _WORD.match(sql, start.end() if start else 0)
-    first = word[0] if word else ""
-    if first.lower() in _CHANGES:
-        refuse_change(first.upper())
-    if streamed and first and first.lower() not in _STREAMED:
-        raise ConfigurationError(
-            field="sql",
-            problem=f"it begins with {first.upper()}, and PostgreSQL streams a single query alone",
-            remedy="Write one SELECT, WITH … SELECT, VALUES or TABLE; for a procedure, use a "
+    statements = list(_statements(sql))
+    if not statements:
+        raise _refusal("it is empty", "Write a query: SELECT id, … FROM …")
+    if change := next((statement.change for statement in statements if statement.change), ""):
+        # Sensors look at a query again and again, and a task that is repeated reads it once more:
+        # rows that were marked as taken before their leads are in the delivery log would be lost.
+        raise _refusal(
+            f"it changes rows ({change.upper()})",
+            "Select the leads of the last days instead, with SELECT: the delivery log knows "
+            "which were sent, and sends none twice",
+        )
+    first = statements[0].first
+    if streamed and first not in _STREAMED:
+        raise _refusal(
+            f"it begins with {first.upper()}, and PostgreSQL streams a single query alone",
+            "Write one SELECT, WITH … SELECT, VALUES or TABLE; for a procedure, use a "
             "function that returns rows: SELECT * FROM …",
         )
+    queries = [one for one in statements if one.first in _QUERIES and not one.keeps_result]
+    if len(queries) > 1 or (streamed and len(statements) > 1):
+        raise _refusal(
+            f"it has {len(statements)} statements, and leads are read from one query",
+            "Keep one; UNION ALL joins the rows of several",
+        )
 
 
-def refuse_change(statement: str) -> NoReturn:
-    """
-    Refuse a statement that changes rows, such as the claim-rows pattern.
+def _statements(sql: str) -> Iterator[_Statement]:
+    """Take a text apart into statements; what is in quotation marks or comments has no words."""
+    statement: _Statement | None = None
+    depth, before, begins_body, at = 0, "", False, 0
+    while token := _TOKEN.search(sql, at):
+        at = token.end()
+        if token["comment"]:
+            at = _end_of_comment(sql, at)
+        elif token["mark"] == ";":
+            if statement:
+                yield statement
+            statement, depth = None, 0
+        elif token["mark"]:
+            depth += 1 if token["mark"] == "(" else -1
+            begins_body = token["mark"] == "(" and before in _BODY
+        elif token["word"]:
+            before = token["word"].lower()
+            if statement is None:
+                statement = _Statement(before, depth)
+            else:
+                statement.read(before, depth, begins_body=begins_body)
+            begins_body = False
+    if statement:
+        yield statement
 
-    Sensors look at a query again and again, and a task that is repeated reads it once more: rows
-    that were marked as taken before their leads are in the delivery log would be lost.
-    """
-    raise ConfigurationError(
-        field="sql",
-        problem=f"it changes rows ({statement})",
-        remedy="Select the leads of the last days instead, with SELECT: the delivery log knows "
-        "which were sent, and sends none twice",
-    )
+
+def _end_of_comment(sql: str, start: int) -> int:
+    """Find where a comment ends: PostgreSQL's may hold others, MySQL's end with the first mark."""
+    depth, first_end = 1, 0
+    for mark in _COMMENT_MARK.finditer(sql, start):
+        depth += 1 if mark[0] == "/*" else -1
+        first_end = first_end or (mark.end() if mark[0] == "*/" else 0)
+        if not depth:
+            return mark.end()
+    return first_end or len(sql)
+
+
+def _refusal(problem: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(field="sql", problem=problem, remedy=remedy)

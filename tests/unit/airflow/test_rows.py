@@ -70,3 +70,4 @@ def test_an_error_of_the_database_is_told_without_data(leads, sql, told):
     assert told in str(failure.value)
     assert "connection leads" in str(failure.value)
     assert MARK not in "".join(traceback.format_exception(failure.value))
+    assert failure.value.__context__ is None
