@@ -24,19 +24,23 @@ _OF_THE_REPOSITORY = (
     "tests/unit/test_contract.py",
     "tests/unit/test_release.py",
     "tests/unit/test_wheel.py",
+    "tests/unit/test_workflows.py",
 )
 _TESTS = ("tests/unit", "tests/integration/airflow", "tests/integration/dispatch")
 
 
-def _install(session: nox.Session, *requirements: str, extras: str, lowest: bool) -> None:
+def _install(
+    session: nox.Session, *requirements: str, extras: str, lowest: bool, pinned: bool
+) -> None:
     """Install the wheel, then what tests need and only where the wheel has not said which."""
+    limits = ("--constraint", str(ROOT / "constraints.txt")) if pinned else ()
     with tempfile.TemporaryDirectory() as built:
         session.run("uv", "build", "-q", "--wheel", "--out-dir", built, str(ROOT), external=True)
         (wheel,) = Path(built).glob("*.whl")
         resolution = "lowest-direct" if lowest else "highest"
-        session.install(f"{wheel}{extras}", *requirements, "--resolution", resolution)
+        session.install(f"{wheel}{extras}", *requirements, "--resolution", resolution, *limits)
     project = nox.project.load_toml(ROOT / "pyproject.toml")
-    session.install(*nox.project.dependency_groups(project, "test"))
+    session.install(*nox.project.dependency_groups(project, "test"), *limits)
 
 
 def _test(session: nox.Session) -> None:
@@ -61,9 +65,10 @@ def _try(
     *requirements: str,
     extras: str = "[postgres,sqlite,speed]",
     lowest: bool = False,
+    pinned: bool = False,
     without: str = "",
 ) -> None:
-    _install(session, *requirements, extras=extras, lowest=lowest)
+    _install(session, *requirements, extras=extras, lowest=lowest, pinned=pinned)
     if without:
         session.run("uv", "pip", "uninstall", without, external=True)
     _test(session)
@@ -92,10 +97,10 @@ def lowest(session: nox.Session) -> None:
 @nox.parametrize("package", ["uvloop", "jsonschema-rs"])
 def without(session: nox.Session, package: str) -> None:
     """Try it where an accelerator cannot be had."""
-    _try(session, without=package)
+    _try(session, without=package, pinned=True)
 
 
 @nox.session(python="3.11")
 def bare(session: nox.Session) -> None:
     """Try it without its extras."""
-    _try(session, extras="")
+    _try(session, extras="", pinned=True)

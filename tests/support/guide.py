@@ -42,8 +42,9 @@ def _pattern(line: str) -> str:
 def steps(markdown: str) -> Iterator[File | Command]:
     """Give the steps of a guide in their order.
 
-    A block of `console` has commands behind `$`, each followed by what it prints. Any other block
-    is a file; its name is the last one in the words before it.
+    A block of `console` has commands behind `$`, each followed by what it prints; a backslash at a
+    line's end joins the next to it. Any other block is a file; its name is the last one in the
+    words before it.
     """
     end = 0
     for fence in _FENCE.finditer(markdown):
@@ -56,6 +57,7 @@ def steps(markdown: str) -> Iterator[File | Command]:
 
 
 def _commands(text: str) -> Iterator[Command]:
-    for typed in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+    joined = re.sub(r"\\\n *", "", text)
+    for typed in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
         line, *prints = typed.splitlines()
         yield Command(line, tuple(prints))

@@ -83,6 +83,19 @@ def test_each_row_is_shown_with_what_would_become_of_it(zbl):
     assert "s3cr3t" not in shown.out + shown.err
 
 
+def test_a_body_of_its_own_is_shown_as_it_would_be_sent(zbl, monkeypatch):
+    """The integration's body is rendered for each row, or what is missing is named (8.9, 2.7)."""
+    body = {
+        "contact": {"town": "{{ lead.custom_fields.City[:3] }}", "hot": "{{ lead.score > 80 }}"}
+    }
+    extra = INTEGRATION["extra"] | {"body": body}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps(INTEGRATION | {"extra": extra}))
+    rows = json.loads(zbl(*QUERY, "-o", "json").out)["rows"]
+    assert rows[0]["payload"] == {"contact": {"town": "São", "hot": True}}
+    assert [row["outcome"] for row in rows] == ["sent", "filtered", "invalid", "repeated"]
+    assert "contact" in zbl(*QUERY, "-o", "plain").out
+
+
 def test_the_limit_and_the_table(zbl):
     """A table has a line for each row, up to the limit (8.9)."""
     shown = zbl(*QUERY, "--limit", "2", "-o", "plain")

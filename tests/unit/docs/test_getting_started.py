@@ -23,10 +23,10 @@ def test_its_versions_are_those_of_the_package_and_of_the_tests():
 def test_its_steps_are_read_as_a_newcomer_reads_them():
     """A block is a file under the last name before it, or commands with what they print."""
     saved = "Save `a.py` as\n`b/c.sh`:\n\n```sh\nx=1\n```\n"
-    typed = "\n```console\n$ say  it\nit … said\n$ go\n```\n"
+    typed = "\n```console\n$ say \\\n    it\nit … said\n$ go\n```\n"
     first, second, third = steps(saved + typed)
     assert first == File("b/c.sh", "x=1\n")
-    assert (second, third) == (Command("say  it", ("it … said",)), Command("go"))
+    assert (second, third) == (Command("say it", ("it … said",)), Command("go"))
     assert second.missing("so it   is\nsaid") == []
     assert second.missing("it was") == ["it … said"]
 

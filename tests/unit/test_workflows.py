@@ -1,0 +1,56 @@
+"""What machines run of this repository, here and where it is published."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_each_step_is_an_action_or_a_command_that_there_is(workflow):
+    """A target or a script that was renamed is renamed here, too."""
+    jobs = yaml.safe_load(workflow.read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    for command in filter(None, (step.get("run") for step in steps)):
+        for name in re.findall(r"^make (\S+)", command):
+            assert name in targets()
+        for path in re.findall(r"(?:^|python )([.\w]+/\S+)", command):
+            assert (ROOT / path).exists()
+
+
+def test_the_workflow_tries_each_session_on_each_of_its_pythons():
+    """What docs/versions.md names is run on every change, and nothing else is asked for."""
+    job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["versions"]
+    matrix = job["strategy"]["matrix"]
+    left_out = {(one["session"], one["python"]) for one in matrix["exclude"]}
+    tried = {(name, python) for name in matrix["session"] for python in matrix["python"]}
+    there = {(one["name"], one["python"]) for one in sessions()}
+    assert tried - left_out == there
+
+
+@cache
+def targets() -> frozenset[str]:
+    return frozenset(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def sessions() -> list[dict[str, str]]:
+    listed = subprocess.run(
+        [sys.executable, "-m", "nox", "--list", "--json"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(listed.stdout)
