@@ -68,7 +68,8 @@ def _prepare(url: str, finished: int) -> tuple[DeliveryLog, Run]:
     from zbl_provider.log.model import RunKey
     from zbl_provider.log.store import DeliveryLog
 
-    log = DeliveryLog(url, cipher=Fernet(Fernet.generate_key()))
+    key = Fernet.generate_key()
+    log = DeliveryLog(url, cipher=Fernet(key), keys=[key])
     log.upgrade()
     now = datetime.now(UTC)
     run = log.begin(RunKey("bench", "bench", "bench"), "bench", 0, now)

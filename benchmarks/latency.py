@@ -73,7 +73,8 @@ class _WatchedLog(DeliveryLog):
     def __init__(self, url: str) -> None:
         from cryptography.fernet import Fernet
 
-        super().__init__(url, cipher=Fernet(Fernet.generate_key()))
+        key = Fernet.generate_key()
+        super().__init__(url, cipher=Fernet(key), keys=[key])
         self.enrolled: dict[str, float] = {}
         self.settled: dict[str, float] = {}
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ FEW, MANY = 10_000, 1_000_000
 ROUNDS = 15
 DAYS = 30
 RUNS = 120
+PERSON = 40  # leads that one person has, in either log
 RARE = 400  # so many leads of the rare integration in each log: the pages compared are full
 LEAD = "lead-7777"
 
@@ -38,10 +40,11 @@ FROM generate_series(1, :runs) AS hour, unnest(ARRAY['common', 'rare', 'usual'])
 _DELIVERIES = """
 INSERT INTO zbl_delivery (integration, lead_id, webhook_id, status, reason, fingerprint, attempts,
                           resend, due_at, run_id, last_status, created_at, updated_at, delivered_at,
-                          payload)
+                          payload, email_hash)
 SELECT run.integration, 'lead-' || n, 'msg_' || n, status, NULL, '', 1, 0,
        CASE status WHEN 'retrying' THEN CAST(:now AS timestamptz) + interval '5 minutes' END,
-       run.id, 200, at, at, CASE status WHEN 'delivered' THEN at END, '\\x00'::bytea
+       run.id, 200, at, at, CASE status WHEN 'delivered' THEN at END, '\\x00'::bytea,
+       CASE WHEN status NOT IN ('filtered', 'invalid') THEN md5((n % (:count / :person))::text) END
 FROM (
     SELECT n, :now - :days * interval '1 day' * (1 - n::float / :count) AS at,
            CASE WHEN n % (:count / :rare) = 0 THEN 'rare' WHEN n % 3 = 0 THEN 'usual'
@@ -67,7 +70,7 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
     from zbl_provider.leads.payload import webhook_id
 
     log.upgrade()
-    given = {"now": now, "count": count, "days": DAYS, "runs": RUNS, "rare": RARE}
+    given = {"now": now, "count": count, "days": DAYS, "runs": RUNS, "rare": RARE, "person": PERSON}
     with log._engine.begin() as connection:  # noqa: SLF001 - no lead is sent here
         for statement in (_RUNS, _DELIVERIES, _ATTEMPTS):
             connection.execute(text(statement), given)
@@ -99,6 +102,8 @@ def questions(now: datetime) -> Iterator[tuple[str, Query]]:
     yield "errors of a rare integration", Query(integration="rare", status=Status.ERROR, since=week)
     yield "one run of a few leads", Query(dag_id="sends_to_rare", run_id="scheduled__100")
     yield "one lead", Query(lead_id=LEAD)
+    person = (md5(b"7", usedforsecurity=False).hexdigest(),)
+    yield "one person, by email", Query(email_hashes=person)
     yield (
         "one day, three weeks ago",
         Query(since=now - timedelta(days=22), until=now - timedelta(days=21)),

@@ -87,7 +87,8 @@ def _log(kind: str, url: str, candidates: Sequence[Candidate]) -> list[Claimed]:
     from zbl_provider.log.model import RunKey, Settlement
     from zbl_provider.log.store import DeliveryLog
 
-    log = DeliveryLog(url, cipher=Fernet(Fernet.generate_key()))
+    key = Fernet.generate_key()
+    log = DeliveryLog(url, cipher=Fernet(key), keys=[key])
     log.upgrade()
     now, lease = datetime.now(UTC), timedelta(minutes=1)
     run = log.begin(RunKey("bench", "bench", "bench"), "bench", 0, now)

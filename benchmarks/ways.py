@@ -58,7 +58,8 @@ def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
     from zbl_provider.log.store import DeliveryLog
 
     # One key for all processes of a measurement: they may send each other's leads.
-    log = DeliveryLog(options.log, cipher=Fernet(options.key or Fernet.generate_key()))
+    key = options.key or Fernet.generate_key()
+    log = DeliveryLog(options.log, cipher=Fernet(key), keys=[key])
     log.upgrade()
     settings = extra(max_concurrency=IN_FLIGHT)
     if options.authority:

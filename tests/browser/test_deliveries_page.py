@@ -75,6 +75,11 @@ def _field(view, name: str):
     return view.locator(f"#filters [name={name}]")
 
 
+def _look_for(view, text: str) -> None:
+    _field(view, "lead").fill(text)
+    _field(view, "lead").press("Enter")
+
+
 def _send(site, lead_id: str) -> str:
     site.rest.wait_for_dag(DAG)
     run = _trigger(site, lead_id)
@@ -166,9 +171,9 @@ def test_pages_lead_to_older_leads_and_back(page, view):
 
 def test_a_lead_is_found_by_its_id_or_said_not_to_be_there(site, page, view):
     """Whoever asks for a lead gets it, or a plain no and a way back (Contract 8.4)."""
-    _field(view, "lead").fill("lead-03999")
+    _look_for(view, "lead-03999")
     expect(_rows(view)).to_have_count(1)
-    _field(view, "lead").fill("no-such-lead")
+    _look_for(view, "no-such-lead")
     expect(view.locator(".empty")).to_contain_text("No lead with the ID “no-such-lead”")
     view.locator(".empty").get_by_role("button", name="Reset filters").click()
     expect(_rows(view)).to_have_count(50)
@@ -177,11 +182,38 @@ def test_a_lead_is_found_by_its_id_or_said_not_to_be_there(site, page, view):
     expect(_rows(view).first.locator(".integration")).to_have_text("make")
 
 
+def test_a_person_is_found_by_email_and_no_address_has_it(site, page, view):
+    """Typed into the search it finds the leads; the address, shared or loaded anew, too (8.8)."""
+    lead = {"id": "lead-90", "score": 90, "status": "qualified", "email": "Ana@Example.com"}
+    site.rest.wait_for_dag(DAG)
+    site.rest.wait_for_run(DAG, site.rest.trigger(DAG, conf={"lead": lead}))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    _field(view, "lead").press_sequentially(" ana@example.COM", delay=60)
+    _field(view, "lead").press("Enter")
+    expect(_rows(view)).to_have_count(1)
+    expect(_row(view, "lead-90")).to_have_count(1)
+    expect(page).to_have_url(re.compile("email_hash=[0-9a-f]{32}"))
+    assert asked
+    assert not [url for url in (*asked, page.url) if "ana" in url.lower().partition("?")[2]]
+    page.reload()
+    expect(_row(view, "lead-90")).to_have_count(1)
+    expect(_field(view, "lead")).to_have_value("•••@•••")
+    _look_for(view, "nobody@example.com")
+    expect(view.locator(".empty")).to_contain_text("No lead with this email")
+    expect(_field(view, "lead")).to_have_value("nobody@example.com")
+    site.picture(page, "no-person")
+    view.locator(".empty").get_by_role("button", name="Look for it as a lead ID").click()
+    expect(view.locator(".empty")).to_contain_text("No lead with the ID “nobody@example.com”")
+    _field(view, "lead").fill("")
+    expect(_rows(view)).to_have_count(50)
+
+
 def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, view, answers):
     """Error, why, cause fixed, Resend, delivered: without leaving the page (Contract 8.4)."""
     answers(Reply(422, HOSTILE))
     _send(site, "lead-77")
-    _field(view, "lead").fill("lead-77")
+    _look_for(view, "lead-77")
     expect(_row(view, "lead-77").locator(".badge")).to_have_text("Error")
     _row(view, "lead-77").locator(".link").click()
     lead = view.get_by_role("dialog")
@@ -258,7 +290,7 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     site.picture(page, "deliveries-integrations")
     held = _trigger(site, "lead-80")
     view.get_by_role("tab", name="Deliveries").click()
-    _field(view, "lead").fill("lead-80")
+    _look_for(view, "lead-80")
     wait_for("the lead", lambda: log.reader.deliveries(Query(lead_id="lead-80")).rows, seconds=60)
     view.get_by_role("button", name="Refresh").click()
     expect(_row(view, "lead-80").locator(".badge")).to_have_text("Pending")
@@ -279,7 +311,7 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
 def test_links_leave_the_frame_and_the_export_is_a_file(site, page, view, tmp_path, answers):
     """A task's log opens in Airflow itself, and the CSV holds what is filtered (8.4)."""
     run = _send(site, "lead-81")
-    _field(view, "lead").fill("lead-81")
+    _look_for(view, "lead-81")
     expect(_rows(view)).to_have_count(1)
     with page.expect_download() as download:
         view.get_by_role("link", name="Export CSV").click()
@@ -346,7 +378,7 @@ def test_all_of_it_can_be_done_by_keyboard(site, page, view):
         )
         if reached[-1].startswith("lead-"):
             break
-    for name in ("Refresh", "Export CSV", "Lead ID", "Status", "Period", "Found", "Error"):
+    for name in ("Refresh", "Export CSV", "Lead ID or email", "Status", "Period", "Found", "Error"):
         assert name in reached
     assert all(reached)
     page.keyboard.press("Enter")
@@ -416,7 +448,7 @@ def test_a_links_filter_stays_in_the_address_when_the_page_is_loaded_again(site,
 def test_what_is_sent_is_shown_on_request(site, page, view, answers):
     """The payload of a lead is behind a button, as text, with placeholders for secrets (8.8)."""
     _send(site, "lead-83")
-    _field(view, "lead").fill("lead-83")
+    _look_for(view, "lead-83")
     expect(_rows(view)).to_have_count(1)
     _rows(view).first.locator(".link").click()
     view.get_by_role("dialog").get_by_role("button", name="Show what is sent").click()

@@ -98,6 +98,7 @@ _FILTERS = (
     _arg("--until", help="Enrolled before; as --since", type=moment),
     _arg("--lead-id", help="The lead's own id"),
 )
+_EMAIL = _arg("--email", help="The person's email, whole; in any case")
 _STATUS = _arg("--status", help="Which stand so", choices=_STATUSES, metavar="STATUS")
 _LIMIT = _arg("--limit", help="How many leads at most (50)", type=whole, default=50)
 _BEFORE = _arg("--before", help="Leads with smaller numbers: the next page", type=whole)
@@ -152,7 +153,7 @@ _DELIVERIES = GroupCommand(
             name="list",
             help="List leads, the newest first",
             func=lazy_load_command("zbl_provider.cli.deliveries.list_deliveries"),
-            args=(_STATUS, *_FILTERS, _LIMIT, _BEFORE, ARG_OUTPUT, ARG_VERBOSE),
+            args=(_STATUS, *_FILTERS, _EMAIL, _LIMIT, _BEFORE, ARG_OUTPUT, ARG_VERBOSE),
         ),
         ActionCommand(
             name="show",

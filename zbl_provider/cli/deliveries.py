@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ _FILTERS = ("integration", "dag_id", "task_id", "run_id", "map_index", "since", 
 def list_deliveries(args: Namespace) -> None:
     """List leads, the newest first."""
     log, query = shell.the_log(), _query(args, Status(args.status) if args.status else None)
+    if args.email is not None:
+        query = replace(query, email_hashes=log.reader.email_hashes(args.email))
     rows: list[Row] = []
     before = args.before
     while len(rows) < args.limit:

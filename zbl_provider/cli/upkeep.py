@@ -22,17 +22,21 @@ def rotate_keys(args: Namespace) -> None:
     """Encrypt what rests in the log with the present key (Contract 6.4)."""
     confirm(args, "Encrypt what rests in the delivery log with Airflow's present Fernet key?")
     log = the_log()
-    renewed = unreadable = 0
+    renewed = unreadable = unfindable = 0
     after: int | None = 0
     while after is not None:
         step = log.rotate(after=after)
-        renewed, unreadable, after = (
-            renewed + step.renewed,
-            unreadable + step.unreadable,
-            step.after,
-        )
+        renewed += step.renewed
+        unreadable += step.unreadable
+        unfindable += step.unfindable
+        after = step.after
         note(f"{plural(renewed, 'payload or answer', 'payloads and answers')} encrypted …")
     say(f"{plural(renewed, 'payload or answer', 'payloads and answers')} encrypted anew.")
+    if unfindable:
+        note(
+            f"{plural(unfindable, 'lead')} can no longer be found by email: the body of the "
+            "connection does not hold it as a text of its own."
+        )
     if unreadable:
         raise Stop(
             f"{unreadable:,} could not be read: their key is not in [core] fernet_key, or they "

@@ -184,7 +184,8 @@ def candidate(found: Found, destination: Destination) -> Candidate:
     if to_send is not body:
         # Its own, so that a lead that failed gets the body of a connection that was corrected.
         fingerprint = payload.fingerprint(to_send)
-    return judged(Status.PENDING, None, to_send, fingerprint)
+    email = found.email if isinstance(found.email, str) else None
+    return judged(Status.PENDING, None, to_send, fingerprint, email)
 
 
 def _to_send(document: Mapping[str, object], body: bytes, destination: Destination) -> bytes:

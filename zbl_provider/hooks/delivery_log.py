@@ -52,7 +52,7 @@ def delivery_log(
     """
     conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
     url = _url(conn_id) if conn_id else _embedded()
-    log = DeliveryLog(url, cipher=_cipher(), retry_for=retry_for, limits=limits)
+    log = DeliveryLog(url, cipher=_cipher(), keys=_keys(), retry_for=retry_for, limits=limits)
     log.upgrade()
     return log
 
@@ -113,7 +113,11 @@ def _embedded() -> str:
 
 
 def _cipher() -> Cipher | None:
+    return get_fernet() if _keys() else None
+
+
+def _keys() -> list[bytes]:
+    """Return Airflow's Fernet keys, the one that encrypts first; none where none is set."""
+    keys = conf.get("core", "fernet_key", fallback="")
     # Without a key the Task SDK's configuration gives the template of airflow.cfg as it stands.
-    if conf.get("core", "fernet_key", fallback="") in {"", "{FERNET_KEY}"}:
-        return None
-    return get_fernet()
+    return [] if keys in {"", "{FERNET_KEY}"} else [key.strip().encode() for key in keys.split(",")]

@@ -131,6 +131,7 @@ class Candidate:
     :param reason: why it is not to be sent
     :param body: the exact bytes to send; None when it is not to be sent
     :param fingerprint: tells whether the lead has changed since it was enrolled
+    :param email: of which the log keeps a keyed hash, by which the lead is found (Contract 8.8)
     """
 
     webhook_id: str
@@ -139,6 +140,7 @@ class Candidate:
     reason: str | None
     body: bytes | None = field(repr=False)
     fingerprint: str
+    email: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +351,11 @@ class Rotated:
     :param renewed: payloads and answers that the present key encrypts now
     :param unreadable: those that no key at hand can read: they are left as they are
     :param after: where the next step goes on; None when all is done
+    :param unfindable: leads that are no longer found by email, since their body does not hold it
+        as a text of its own (Contract 8.8)
     """
 
     renewed: int
     unreadable: int
     after: int | None
+    unfindable: int = 0

@@ -15,6 +15,7 @@ from zbl_provider.log.outbox.decision import Rule
 from zbl_provider.log.outbox.enrol import Enroller
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.cipher import Seal
+from zbl_provider.log.storage.email_hash import EmailHasher
 from zbl_provider.log.storage.engine import name_of, open_engine, reading
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.upkeep import erasure, retention, rotation
@@ -62,6 +63,8 @@ class DeliveryLog:
 
     :param url: an SQLite file, or a PostgreSQL database
     :param cipher: encrypts payloads at rest, as a Fernet does; None leaves them readable
+    :param keys: that the cipher is made of, the one that encrypts first: what emails are hashed
+        with comes from them (Contract 8.8). A cipher without them finds nobody by email
     :param retry_for: how long a call is repeated while the database cannot be used
     :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :raises DeliveryLogError: another kind of database (Contract 6.1)
@@ -72,14 +75,16 @@ class DeliveryLog:
         url: str | URL,
         *,
         cipher: Cipher | None = None,
+        keys: Sequence[bytes] = (),
         retry_for: timedelta = _NONE,
         limits: Limits | None = None,
     ) -> None:
         self._engine = open_engine(url, limits)
         self._retry = Retry(name_of(self._engine.url), retry_for)
         self._seal = Seal(cipher)
+        self._hasher = EmailHasher(keys if keys or cipher is None else None)
         self._at_once = Retry(name_of(self._engine.url), _NONE)
-        self.reader = Reader(self._engine, self._seal)
+        self.reader = Reader(self._engine, self._seal, self._hasher)
 
     def upgrade(self) -> None:
         """
@@ -196,9 +201,8 @@ class DeliveryLog:
             return Enrolment()
         held = None if lease is None else Lease.begin(now, lease)
         with self._engine.begin() as connection:
-            return Enroller(connection, self._seal, run.id, now, held).enrol(
-                integration, candidates, rule
-            )
+            enroller = Enroller(connection, self._seal, self._hasher, run.id, now, held)
+            return enroller.enrol(integration, candidates, rule)
 
     @retried
     def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
@@ -600,12 +604,12 @@ class DeliveryLog:
         """
         Encrypt what rests with the present key, a bounded step, so that an old one can go (6.4).
 
-        What rests readable, since there was no key at the time, is encrypted, too. Any step may be
-        done again.
+        What rests readable, since there was no key at the time, is encrypted, too, and emails are
+        hashed anew (Contract 8.8). Any step may be done again.
 
         :param limit: how many leads at most
         :param after: what the step before returned; 0 begins anew
         :return: what was done, and where to go on
         """
         with self._engine.begin() as connection:
-            return rotation.rotate(connection, self._seal, after, limit)
+            return rotation.rotate(connection, self._seal, self._hasher, after, limit)

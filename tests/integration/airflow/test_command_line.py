@@ -12,6 +12,7 @@ from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered, failed, 
 from tests.support.command_line import call
 from tests.support.databases import log_url, postgres
 from zbl_provider.cli import deliveries, integrations, shell, upkeep
+from zbl_provider.cli.definition import get_zbl_cli_commands
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Candidate, RunKey, Status
 from zbl_provider.log.store import DeliveryLog
@@ -35,7 +36,9 @@ FUNCTIONS = {
 
 
 def candidate(name: str) -> Candidate:
-    return Candidate(webhook_id(ZAPIER, name), name, Status.PENDING, None, b"{}", "f")
+    email = f"{name}@x.com"
+    body = f'["{email}"]'.encode() if name != "a" else b"{}"
+    return Candidate(webhook_id(ZAPIER, name), name, Status.PENDING, None, body, "f", email)
 
 
 @pytest.fixture
@@ -99,6 +102,10 @@ def test_leads_are_listed_in_pages(zbl):
     [
         ("--status error", ["b", "a"]),
         ("--lead-id done", ["done"]),
+        ("--email DONE@X.com", ["done"]),
+        ("--email b@x.com --status error", ["b"]),
+        ("--email b@x.com --status delivered", []),
+        ("--email nobody@x.com", []),
         ("--integration make", []),
         ("--dag-id dag --task-id task --run-id run --map-index -1", ["b", "a", "done"]),
         ("--since 2026-03-02", []),
@@ -272,7 +279,23 @@ def test_an_unknown_integration_is_not_held(zbl, setup):
 def test_the_log_is_kept(zbl):
     """Tables and keys are brought up to date by hand, too (6.1, 6.4)."""
     assert "this version" in zbl("log upgrade").out
-    assert "encrypted anew" in zbl("log rotate-keys --yes").out
+    said = zbl("log rotate-keys --yes")
+    assert "encrypted anew" in said.out
+    # That of one lead is not in its body (2.7, 8.8).
+    assert "1 lead can no longer be found by email" in said.err
+    assert json.loads(zbl("deliveries list --email b@x.com -o json").out)
+
+
+def test_what_airflow_writes_down_takes_no_email():
+    """Commands that are in Airflow's audit log with their arguments do not offer it (6.4, 8.8)."""
+    [zbl] = get_zbl_cli_commands()
+    [deliveries] = [group for group in zbl.subcommands if group.name == "deliveries"]
+    taking = {
+        one.name
+        for one in deliveries.subcommands
+        if any("--email" in arg.flags for arg in one.args)
+    }
+    assert taking == {"list"}
 
 
 def test_a_connection_is_put_in_words_without_a_secret(zbl, monkeypatch):

@@ -201,6 +201,20 @@ def test_all_in_error_are_counted_by_their_index(skewed):
     assert not reads_everything(plan)
 
 
+@pytest.mark.parametrize("question", ["deliveries", "funnel"])
+def test_a_person_is_found_by_the_index_of_emails(skewed, question):
+    """The few leads of a person are found at once among very many others (8.8)."""
+    with skewed.log._engine.begin() as connection:
+        connection.execute(text("UPDATE zbl_delivery SET email_hash = 'h' || id WHERE id % 2 = 0"))
+    with skewed.log._engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    query = Query(email_hashes=("h8", "h9", "other"))
+    ask = getattr(skewed.log.reader, question)
+    [plan] = plans(skewed, lambda: ask(query))
+    assert "zbl_delivery_email" in plan
+    assert not reads_everything(plan)
+
+
 def test_a_lead_is_found_by_its_webhook_ids(skewed):
     """One lead's id finds its deliveries at once, though no index has it (8.4)."""
     skewed.log.hold(ZAPIER, "somebody", NOON)  # now the log knows the name

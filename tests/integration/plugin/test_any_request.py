@@ -45,6 +45,7 @@ NAMES = (
     "since",
     "until",
     "lead_id",
+    "email_hash",
     "limit",
     "before",
     "buckets",
@@ -67,7 +68,7 @@ READ = (
     | (NUMBERS.map(str) | SEGMENTS).map("deliveries/{}".format)
 ).map("/zbl/api/{}".format) | SEGMENTS.map("/zbl/static/{}".format)
 INTEGRATIONS = SEGMENTS.map("integrations/{}/".format)
-CHANGED = st.sampled_from(["resend", "forget"]) | st.tuples(
+CHANGED = st.sampled_from(["resend", "forget", "email-hash"]) | st.tuples(
     INTEGRATIONS, st.sampled_from(["hold", "resume", "test"])
 ).map("".join)
 TASK = st.fixed_dictionaries(
@@ -83,6 +84,7 @@ BODIES = (
         st.builds(lambda ids: {"ids": ids}, st.lists(NUMBERS | st.floats(), max_size=3)),
         st.builds(lambda filters: {"filter": filters}, PARAMETERS),
         st.builds(lambda runs: {"runs": runs}, st.lists(TASK, max_size=2)),
+        st.builds(lambda email: {"email": email}, TEXTS),
         JSON,
     ).map(json.dumps)
     | st.sampled_from(['{"ids": [NaN]}', '{"filter": {"lead_id": "\\ud800"}}', "[" * 5000, "{", ""])

@@ -8,9 +8,10 @@ from urllib.parse import quote
 import pytest
 from airflow.sdk import Connection
 from airflow.sdk.crypto import get_fernet
+from cryptography.fernet import Fernet
 
 from zbl_provider.exceptions import DeliveryLogError
-from zbl_provider.hooks.delivery_log import _cipher, _url, delivery_log
+from zbl_provider.hooks.delivery_log import _cipher, _keys, _url, delivery_log
 
 
 @pytest.fixture
@@ -82,6 +83,7 @@ def test_payloads_rest_encrypted_with_airflows_key(home):
     cipher = _cipher()
     assert cipher is get_fernet()
     assert cipher.decrypt(cipher.encrypt(b"lead")) == b"lead"
+    assert Fernet(_keys()[0]).decrypt(cipher.encrypt(b"lead")) == b"lead", "what encrypts is first"
 
 
 def test_the_logs_connection_is_as_safe_as_its_settings_say(home, monkeypatch):
@@ -101,6 +103,7 @@ def test_without_a_key_payloads_are_kept_as_they_are(home, monkeypatch, unset):
     """Where Airflow has no Fernet key, or only its template of one, nothing is encrypted."""
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", unset)
     assert _cipher() is None
+    assert _keys() == []
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ class Query:
     :param since: enrolled then or later, aware
     :param until: enrolled before, aware
     :param lead_id: the lead's own id, whole
+    :param email_hashes: any of these, which ``Reader.email_hashes`` makes of a person's email; the
+        email itself stays out of queries
     :param dags: nothing but what these Dags enrolled: those that whoever asks may see
     """
 
@@ -40,6 +42,7 @@ class Query:
     since: datetime | None = None
     until: datetime | None = None
     lead_id: str | None = None
+    email_hashes: tuple[str, ...] | None = None
     dags: frozenset[str] | None = None
 
     def __post_init__(self) -> None:

@@ -14,7 +14,13 @@ from sqlalchemy import func, select
 
 from zbl_provider.log.browse import statistics, visibility
 from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Query, Row, Totals
-from zbl_provider.log.browse.selection import CLOCKS_DIFFER, by_index, conditions, first_since
+from zbl_provider.log.browse.selection import (
+    CLOCKS_DIFFER,
+    by_index,
+    conditions,
+    first_since,
+    names_leads,
+)
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage.bulk import among
 from zbl_provider.log.storage.cipher import UnreadableError, excerpt_place, payload_place
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row as Found
 
     from zbl_provider.log.storage.cipher import Seal
+    from zbl_provider.log.storage.email_hash import EmailHasher
 
 _NEAR = 10_000  # leads looked through first: they have a page of whatever is common
 _RARE = 10_000  # so few can be gathered and sorted
@@ -63,11 +70,13 @@ class Reader:
 
     :param engine: of the log's database
     :param seal: opens what rests sealed
+    :param hasher: tells how emails rest
     """
 
-    def __init__(self, engine: Engine, seal: Seal) -> None:
+    def __init__(self, engine: Engine, seal: Seal, hasher: EmailHasher) -> None:
         self._engine = engine
         self._seal = seal
+        self._hasher = hasher
         self._retry = Retry(name_of(engine.url), timedelta(0))  # a person waits
 
     @retried
@@ -97,6 +106,17 @@ class Reader:
             sendable = bool(connection.scalar(rests))
         made = tuple(self._attempt(attempt_row, row.webhook_id) for attempt_row in attempts)
         return Detail(_row(row), made, sendable)
+
+    @retried
+    def email_hashes(self, email: str) -> tuple[str, ...]:
+        """
+        Return what to find a person by: all hashes that may rest beside a lead (Contract 8.8).
+
+        :param email: in whatever case, with or without blanks around it
+        """
+        with reading(self._engine) as connection:
+            self._hasher.prepare(connection)
+        return self._hasher.hashes(email)
 
     @retried
     def payload(self, delivery_id: int) -> bytes | None:
@@ -223,7 +243,7 @@ class _Search:
 
     def newest(self, limit: int, before: int | None) -> list[Row]:
         """Return the newest rows under a number, at most so many."""
-        if self._query.lead_id is not None:
+        if names_leads(self._query):
             return self._fetch(limit, *([] if before is None else [delivery.c.id < before]))
         end = self._end(before)
         near = end - _NEAR

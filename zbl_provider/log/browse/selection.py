@@ -34,7 +34,7 @@ CLOCKS_DIFFER = timedelta(hours=1)
 
 def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
     """Return what holds for each delivery that the query means."""
-    where: list[ColumnElement[bool]] = []
+    where = _named(connection, query)
     if query.status:
         where.append(delivery.c.status == query.status.value)
         if query.status in OPEN:
@@ -47,8 +47,6 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
         where.append(delivery.c.created_at >= query.since)
     if query.until:
         where.append(delivery.c.created_at < query.until)
-    if query.lead_id is not None:
-        where.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
     if query.dags is not None:
         where.append(delivery.c.run_id.in_(runs_of(query.dags)))
     if of_runs(query):
@@ -56,10 +54,24 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
     return where
 
 
+def _named(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if query.lead_id is not None:
+        where.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
+    if query.email_hashes is not None:
+        where.append(delivery.c.email_hash.in_(query.email_hashes))
+    return where
+
+
 def of_runs(query: Query) -> bool:
     """Tell whether the query names task instances."""
     named = (query.dag_id, query.task_id, query.run_id, query.map_index)
     return any(value is not None for value in named)
+
+
+def names_leads(query: Query) -> bool:
+    """Tell whether the query names a lead, or a person: then an index has all that it means."""
+    return query.lead_id is not None or query.email_hashes is not None
 
 
 def runs(query: Query) -> Select[tuple[int]]:

@@ -15,6 +15,7 @@ from zbl_provider.log.browse.selection import (
     conditions,
     first_since,
     known_integrations,
+    names_leads,
     of_runs,
     runs,
     runs_of,
@@ -145,7 +146,7 @@ def _attempts(connection: Connection, query: Query) -> list[ColumnElement[bool]]
         collected.append(attempt.c.run_id.in_(runs(query)))
     if query.dags is not None:
         collected.append(attempt.c.run_id.in_(runs_of(query.dags)))
-    if query.status or query.lead_id is not None:
+    if query.status or names_leads(query):
         leads = replace(query, since=None, until=None)
         meant = select(delivery.c.id).where(*conditions(connection, leads))
         collected.append(attempt.c.delivery_id.in_(meant))

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from zbl_provider.log.outbox.claim import Lease
     from zbl_provider.log.outbox.decision import Decision, Known, Rule
     from zbl_provider.log.storage.cipher import Seal
+    from zbl_provider.log.storage.email_hash import EmailHasher
 
-_REFRESHED = ("id", "fingerprint", "payload", "updated_at")
+_REFRESHED = ("id", "fingerprint", "payload", "email_hash", "updated_at")
 
 
 class Enroller:
@@ -35,6 +36,7 @@ class Enroller:
 
     :param connection: in a transaction of its own
     :param seal: how payloads rest
+    :param hasher: how emails rest
     :param run_id: the run that found them
     :param now: the present time, aware
     :param lease: claims what is new and to be sent in the same write; None leaves it to be claimed
@@ -44,18 +46,21 @@ class Enroller:
         self,
         connection: Connection,
         seal: Seal,
+        hasher: EmailHasher,
         run_id: int,
         now: datetime,
         lease: Lease | None = None,
     ) -> None:
         self._connection = connection
         self._seal = seal
+        self._hasher = hasher
         self._run_id = run_id
         self._now = now
         self._lease = lease
 
     def enrol(self, integration: str, candidates: Sequence[Candidate], rule: Rule) -> Enrolment:
         """Write the candidates down; of two with one id the first counts."""
+        self._hasher.prepare(self._connection)
         first: dict[str, Candidate] = {}
         for candidate in candidates:
             first.setdefault(candidate.webhook_id, candidate)
@@ -182,6 +187,8 @@ class Enroller:
             "reason": candidate.reason,
             "fingerprint": candidate.fingerprint,
             "payload": payload,
+            # Beside a payload alone, so that it goes with it, and a new key can be given to it.
+            "email_hash": self._hasher.hash(candidate.email) if payload else None,
             "due_at": self._now if to_send else None,
             "updated_at": self._now,
         }

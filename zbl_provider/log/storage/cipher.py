@@ -55,7 +55,7 @@ class Seal:
 
     What is written says itself how it was encrypted. It is bound to its place, a table, a column
     and a row: moved elsewhere it cannot be read. Where a key is set, bytes that were stored without
-    one are refused, since anybody can write those; ``renew`` alone takes them.
+    one are refused, since anybody can write those; ``recover`` alone takes them.
 
     A Fernet takes eight times as long as AES-GCM for a payload. So each process encrypts with a
     data key of its own, and Airflow's key encrypts that one, which rests beside the data. Nonces
@@ -102,13 +102,14 @@ class Seal:
                 "it was stored without a Fernet key, and one is set now: run"
                 " `airflow zbl log rotate-keys`"
             )
-        return self._read(stored, place)
+        return self.recover(stored, place)
 
-    def renew(self, stored: bytes, place: bytes) -> bytes:
-        """Return stored bytes as this version stores them, with the present key (Contract 6.4)."""
-        return self.close(self._read(stored, place), place)
+    def recover(self, stored: bytes, place: bytes) -> bytes:
+        """
+        Return stored bytes, also those without a key, to be closed anew (Contract 6.4).
 
-    def _read(self, stored: bytes, place: bytes) -> bytes:
+        :raises UnreadableError: as ``open``, but for what was stored without a key
+        """
         kind, rest = stored[:1], stored[1:]
         if kind == _PLAIN:
             return rest

@@ -138,6 +138,8 @@ delivery = Table(
     Column("delivered_at", Instant),
     # Last, so that SQLite reads the columns before it without paging through it.
     Column("payload", LargeBinary),
+    # By which a person is found; there only beside a payload, which has the email (Contract 8.8).
+    Column("email_hash", String),
     UniqueConstraint("webhook_id", name="zbl_delivery_webhook_id"),
     CheckConstraint(
         "(status IN ('pending', 'sending', 'retrying')) = (due_at IS NOT NULL)",
@@ -205,6 +207,14 @@ purged = Table(
     Column("erased", Boolean, nullable=False),
 )
 
+# Of the keys of hashes: one for each purpose, made with the tables, and never changed.
+salt = Table(
+    "zbl_salt",
+    metadata,
+    Column("purpose", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
 # Claiming stays cheap beside millions of settled rows, and takes the longest due first.
 Index(
     "zbl_delivery_due",
@@ -232,6 +242,13 @@ Index(
     delivery.c.delivered_at,
     postgresql_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
     sqlite_where=delivery.c.payload.is_not(None) & delivery.c.delivered_at.is_not(None),
+)
+# A person's leads are found at once, however many there are.
+Index(
+    "zbl_delivery_email",
+    delivery.c.email_hash,
+    postgresql_where=delivery.c.email_hash.is_not(None),
+    sqlite_where=delivery.c.email_hash.is_not(None),
 )
 # What a person looks for among millions of delivered leads; no lead that is delivered at its first
 # attempt ever enters it.

@@ -76,6 +76,7 @@ def _forgotten(ids: list[int], now: datetime) -> Update:
             # A fingerprint of the lead would tell whether a guess at its data is right.
             fingerprint=ERASED,
             payload=None,
+            email_hash=None,
             due_at=None,
             claim=None,
             updated_at=now,

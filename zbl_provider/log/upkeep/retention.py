@@ -32,7 +32,9 @@ def purge_payloads(connection: Connection, before: datetime, limit: int) -> int:
     if not old:
         return 0
     chosen = among(connection, old)
-    connection.execute(update(delivery).where(delivery.c.id.in_(chosen)).values(payload=None))
+    connection.execute(
+        update(delivery).where(delivery.c.id.in_(chosen)).values(payload=None, email_hash=None)
+    )
     connection.execute(
         update(attempt).where(attempt.c.delivery_id.in_(chosen)).values(excerpt=None)
     )

@@ -23,6 +23,8 @@ _LAST = datetime(2200, 1, 1, tzinfo=UTC)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(storable)]
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 """Of a lead in the log."""
+EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.[0-9a-f]{32}){0,15}$")]
+"""What stands for a person's email in an address: a hash for each key, with dots between."""
 _MapIndex = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 
 
@@ -47,16 +49,27 @@ class Filter(BaseModel):
     since: _Instant | None = None
     until: _Instant | None = None
     lead_id: Text | None = None
+    email_hash: EmailHash | None = None
 
     def query(self, dags: frozenset[str] | None) -> Query:
         """Return the query, which finds nothing outside of the given Dags."""
-        return Query(**dict(self), dags=dags)
+        given = dict(self)
+        hashes = given.pop("email_hash")
+        return Query(**given, dags=dags, email_hashes=tuple(hashes.split(".")) if hashes else None)
 
 
 class Parameters(Filter):
     """The same in an address, among other parameters."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class Person(BaseModel):
+    """Whom to look for; in a body, since addresses are written into logs and histories."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    email: Text
 
 
 class Chosen(BaseModel):

@@ -14,7 +14,7 @@ export const PERIODS = {
 };
 
 const UNFILTERED = {
-  status: "", integration: "", period: "7d", from: "", to: "", lead: "", dag: "", task: "", run: "", map: "",
+  status: "", integration: "", period: "7d", from: "", to: "", lead: "", email_hash: "", dag: "", task: "", run: "", map: "",
 };
 const DEFAULTS = { view: "deliveries", ...UNFILTERED, before: "", open: "" };
 
@@ -29,6 +29,7 @@ function given() {
   if (!(found.status in STATUSES)) delete found.status;
   if (!(found.period in PERIODS)) delete found.period;
   if (found.view !== "integrations") delete found.view;
+  if (!/^[0-9a-f]{32}(\.[0-9a-f]{32})*$/.test(found.email_hash ?? "")) delete found.email_hash;
   for (const name of ["before", "open"]) if (!/^\d+$/.test(found[name] ?? "")) delete found[name];
   return found;
 }
@@ -55,6 +56,7 @@ export function filter({ withStatus = true } = {}) {
     status: withStatus ? state.status : "",
     integration: state.integration,
     lead_id: state.lead,
+    email_hash: state.email_hash,
     dag_id: state.dag,
     task_id: state.task,
     run_id: state.run,

@@ -1,6 +1,7 @@
 // The filters above the list.
 
 import { isFiltered, look, PERIODS, state, unfilter } from "./address.js";
+import { change } from "./api.js";
 import { byId, h } from "./dom.js";
 import { t } from "./language.js";
 import { STATUSES } from "./words.js";
@@ -9,15 +10,19 @@ const form = byId("filters");
 const TYPING_MS = 400;
 let runShown = ofRun();
 let typing;
+let person = ""; // the email that was asked for; kept nowhere else
 
-/** Show the filters, and tell when they change. */
-export function startFilters(changed) {
+/** Show the filters, and tell when they change, or what is wrong. */
+export function startFilters(changed, failed) {
   const options = (entries) => entries.map(([value, text]) => h("option", { value }, text));
   form.elements.status.append(...options([["", t("All")], ...Object.entries(STATUSES)]));
   form.elements.period.append(...options(Object.entries(PERIODS).map(([key, [text]]) => [key, text])));
   showIntegrations([]);
   form.addEventListener("submit", (event) => event.preventDefault());
+  // A lead is named whole. What is half typed may be a part of an email, and is asked for nowhere.
+  form.elements.lead.addEventListener("change", (event) => takeLead(event.target.value.trim()).then(changed, failed));
   form.addEventListener("input", (event) => {
+    if (event.target === form.elements.lead && event.target.value) return;
     const typed = event.target instanceof HTMLInputElement;
     clearTimeout(typing);
     typing = setTimeout(() => take(event.target, changed), typed ? TYPING_MS : 0);
@@ -35,15 +40,27 @@ export function startFilters(changed) {
 }
 
 function take(field, changed) {
-  look({ [field.name]: field.value.trim() });
+  look({ [field.name]: field.value.trim(), ...(field.name === "lead" ? { email_hash: "" } : {}) });
   changed();
 }
+
+/** Look for a lead by its ID, or for a person by email: addresses get its hash alone. */
+async function takeLead(text) {
+  if (!text.includes("@")) return look({ lead: text, email_hash: "" });
+  const { email_hash } = await change("email-hash", { email: text });
+  person = text;
+  look({ lead: "", email_hash });
+}
+
+/** The email that was asked for on this page; unknown where an address brought its hash. */
+export const emailAskedFor = () => (state.email_hash ? person : "");
 
 /** Show what is filtered by. */
 export function showFilters() {
   for (const field of form.elements) {
     if (field.name && document.activeElement !== field) field.value = state[field.name];
   }
+  if (state.email_hash && document.activeElement !== form.elements.lead) form.elements.lead.value = person || "•••@•••";
   const show = (kind, shown) => form.querySelectorAll(`.${kind}`).forEach((one) => { one.hidden = !shown; });
   const all = state.view === "deliveries";
   for (const label of form.querySelectorAll("label")) label.hidden = !all && !label.querySelector("[name=period]");

@@ -4,7 +4,7 @@ import { fileAddress, read } from "./api.js";
 import { filter, isFiltered, keepLook, look, state, unfilter } from "./address.js";
 import { Charts } from "./chart.js";
 import { announce, byId, h } from "./dom.js";
-import { showFilters, showIntegrations, startFilters } from "./filters.js";
+import { emailAskedFor, showFilters, showIntegrations, startFilters } from "./filters.js";
 import { releaseLinks } from "./frame.js";
 import { showFunnel } from "./funnel.js";
 import { showIntegrationsView, showKeptBack } from "./integrations.js";
@@ -136,9 +136,19 @@ function emptiness(integrations) {
       h("p", { class: "quiet" }, t("Run a Dag with a DispatchLeadsOperator: its leads appear here as soon as they are found.")));
   }
   const reset = h("button", { type: "button", class: "button", onclick: () => { unfilter(); refresh(); } }, t("Reset filters"));
+  if (state.email_hash) return noPerson(reset);
   return h("div", { class: "empty" },
     h("p", null, state.lead ? t("No lead with the ID “{lead}” was found in this period.", { lead: state.lead }) : t("No lead was found with these filters.")),
     isFiltered() ? reset : h("p", { class: "quiet" }, t("Choose a longer period to see older ones.")));
+}
+
+function noPerson(reset) {
+  const email = emailAskedFor();
+  const asId = h("button", { type: "button", class: "button", onclick: () => { look({ lead: email, email_hash: "" }); refresh(); } }, t("Look for it as a lead ID"));
+  return h("div", { class: "empty" },
+    h("p", null, t("No lead with this email was found in this period.")),
+    h("p", { class: "quiet" }, t("Leads that were kept back, and those whose data was cleared, are found by their ID alone.")),
+    h("div", { class: "actions" }, reset, email ? asId : ""));
 }
 
 function showActions() {
@@ -214,7 +224,7 @@ startList({ open: () => showLead(() => refresh({ quietly: true })), select: show
 startFilters(() => {
   unselect();
   refresh();
-});
+}, showProblem);
 byId("refresh").addEventListener("click", () => refresh());
 await refresh();
 await showLead(() => refresh({ quietly: true }));

@@ -152,5 +152,7 @@ def _meant(chosen: Chosen, dags: Dags, log: DeliveryLog) -> Query | Collection[i
 
 
 def _recorded(chosen: Chosen) -> dict[str, Any]:
-    """Return what was chosen, without the id of a person's lead: it would outlive an erasure."""
-    return chosen.model_dump(mode="json", exclude_none=True, exclude={"filter": {"lead_id"}})
+    """Return what was chosen, without what names a person: it would outlive an erasure."""
+    return chosen.model_dump(
+        mode="json", exclude_none=True, exclude={"filter": {"lead_id", "email_hash"}}
+    )

@@ -6,16 +6,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi import Query as FromUrl
 from fastapi.responses import StreamingResponse
 
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin.api import export, serialize
-from zbl_provider.plugin.api.access import Dags, Editable, Readable
+from zbl_provider.plugin.api.access import Dags, Editable, Readable, from_this_page
 from zbl_provider.plugin.api.deps import Log
-from zbl_provider.plugin.api.query import Asked, Now, Number, in_error
+from zbl_provider.plugin.api.query import Asked, Now, Number, Person, in_error
 from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
 
 routes = APIRouter(route_class=OwnThreadRoute)
@@ -52,6 +52,18 @@ def delivery(delivery_id: Number, dags: Readable, editable: Editable, log: Log) 
     if lead is None or not (dags is None or lead.row.run.dag_id in dags):
         raise HTTPException(404, "There is no such lead in the log.")
     return serialize.detail(lead, editable)
+
+
+@routes.post("/email-hash", dependencies=[Depends(from_this_page)])
+def email_hash(person: Person, _: Readable, log: Log) -> dict[str, str]:
+    """
+    Return what the filters take in place of a person's email (Contract 8.8).
+
+    The filters stand in addresses, which servers and proxies write into their logs, browsers keep
+    and people share. The email comes in a body, which nobody writes down; what comes back tells
+    nothing to whoever has not the key, and finds nothing once the person is erased.
+    """
+    return {"email_hash": ".".join(log.reader.email_hashes(person.email))}
 
 
 @routes.get("/funnel")
