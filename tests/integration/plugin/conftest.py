@@ -59,6 +59,7 @@ class Site:
 @contextmanager
 def page_of(airflow: FastAPI, log_url: str, user: Callable[[str], Any]) -> Iterator[Site]:
     """Give the page of an Airflow, on a log with some hundreds of leads."""
+    from zbl_provider.plugin.api.access import RIGHTS
     from zbl_provider.plugin.api.deps import the_log
     from zbl_provider.plugin.api.query import now
 
@@ -66,6 +67,7 @@ def page_of(airflow: FastAPI, log_url: str, user: Callable[[str], Any]) -> Itera
     log = DeliveryLog(log_url)
     seed(log, COUNT, NOW, days=6, dags=DAGS)
     page.dependency_overrides = {the_log: lambda: log, now: lambda: NOW}
+    RIGHTS.forget()  # of another test
     yield Site(airflow, page, log, user)
     page.dependency_overrides = {}
     log.close()
@@ -103,6 +105,8 @@ def only(monkeypatch):
     """Give a function that restricts what users may do to some Dags."""
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
+    from zbl_provider.plugin.api.access import RIGHTS
+
     ordinary = SimpleAuthManager.is_authorized_dag
 
     def restrict(method: str, *dags: str) -> None:
@@ -114,6 +118,7 @@ def only(monkeypatch):
             )
 
         restricted = method
+        RIGHTS.forget()  # as after some seconds
         monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", decide)
 
     return restrict

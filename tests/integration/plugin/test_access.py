@@ -9,6 +9,8 @@ from tests.integration.plugin.conftest import DAGS, NOW
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.plugin.address import page_of
+from zbl_provider.plugin.api import access
+from zbl_provider.plugin.api.rights import SECONDS, Rights
 
 CHANGES = {
     "/zbl/api/resend": {"filter": {}},
@@ -271,3 +273,52 @@ def test_a_test_lead_takes_the_rights_of_airflows_own_button(site, monkeypatch):
     assert uwe.status_code == 403
     assert "connection crm" in uwe.json()["detail"]
     assert site.as_("olga").post("/zbl/api/integrations/crm/test", json={}).status_code == 404
+
+
+def test_the_pages_questions_ask_the_auth_manager_once_for_each_dag(site, monkeypatch):
+    """It may ask a server each time: an opened page costs one answer a right and Dag (8.10)."""
+    asked = _counted(monkeypatch)
+    vera = site.as_("vera")
+    for path in ("deliveries", "funnel", "activity", "integrations", "resendable", "waiting"):
+        assert vera.get(f"/zbl/api/{path}").status_code == 200
+    each = {
+        (method, entity, dag)
+        for method in ("GET", "PUT")
+        for dag in DAGS.values()
+        for entity in (None, "TASK_INSTANCE")
+    }
+    assert set(asked) <= each
+    assert len(asked) == len(set(asked))
+    # A viewer may not edit the Dag at all, so nobody asks for its task instances.
+    assert len(asked) == 3 * len(DAGS)
+
+
+def test_a_right_that_is_taken_away_is_gone_after_some_seconds(site, only, monkeypatch):
+    """Until then the last answer holds; nobody has it for longer (7.2, 8.10)."""
+    clock = [0.0]
+    monkeypatch.setattr(access, "RIGHTS", Rights(monotonic=lambda: clock[0]))
+    vera = site.as_("vera")
+    assert len(vera.get("/zbl/api/deliveries?integration=make").json()["rows"]) > 0
+    only("GET", DAGS["crm"])
+    clock[0] = SECONDS - 0.1
+    assert len(vera.get("/zbl/api/deliveries?integration=make").json()["rows"]) > 0
+    clock[0] = SECONDS
+    assert vera.get("/zbl/api/deliveries?integration=make").json()["rows"] == []
+    assert site.as_("uwe").get("/zbl/api/deliveries?integration=make").json()["rows"] == []
+
+
+def _counted(monkeypatch) -> list[tuple[str, str | None, str]]:
+    """Return what the auth manager is asked from now on."""
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    ordinary = SimpleAuthManager.is_authorized_dag
+    asked = []
+
+    def note(self, *, method, user, access_entity=None, details=None):
+        asked.append((method, access_entity and access_entity.name, details.id))
+        return ordinary(
+            self, method=method, user=user, access_entity=access_entity, details=details
+        )
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", note)
+    return asked

@@ -11,7 +11,7 @@ A plugin's application has no authentication of its own (apache/airflow#72655), 
 are dependencies of its routes.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -30,9 +30,13 @@ from pydantic import AfterValidator, Field
 
 from zbl_provider.log.storage.text import storable
 from zbl_provider.plugin.api.deps import Log
+from zbl_provider.plugin.api.rights import Method, Rights
 from zbl_provider.plugin.api.threads import own_thread
 
 Dags = frozenset[str]
+RIGHTS = Rights()
+"""Of this process of the API server."""
+
 Name = Annotated[str, Field(max_length=1000), AfterValidator(storable)]
 """Of an integration, in a path."""
 
@@ -40,13 +44,19 @@ _NOTHING_SEEN = "You may not read the task instances of any Dag that has sent le
 _NO_DAG = "You may not edit the task instances of any Dag that has sent leads."
 
 
-def permitted(user: BaseUser, dags: Dags, method: Literal["GET", "PUT"]) -> Dags:
+def permitted(user: BaseUser, dags: Dags, method: Method) -> Dags:
     """
     Return which of the Dags a user may read (GET) or edit (PUT).
+
+    The auth manager's answers are remembered for some seconds: it may ask a server for each Dag.
 
     :param user: as Airflow has authenticated
     :param dags: Dag ids, of which some may have been deleted meanwhile
     """
+    return RIGHTS.held(user.get_id(), method, dags, lambda some: _permitted(user, some, method))
+
+
+def _permitted(user: BaseUser, dags: Dags, method: Method) -> Dags:
     manager = get_auth_manager()
     if conf.getboolean("core", "multi_team", fallback=False):
         # A deleted Dag belongs to no team: whose leads those were, nobody can tell any more.
@@ -57,9 +67,7 @@ def permitted(user: BaseUser, dags: Dags, method: Literal["GET", "PUT"]) -> Dags
     return Dags(dag for dag in allowed if _of_instances(user, dag, method))
 
 
-def _of_instances(
-    user: BaseUser, dag_id: str, method: Literal["GET", "PUT"], team: str | None = None
-) -> bool:
+def _of_instances(user: BaseUser, dag_id: str, method: Method, team: str | None = None) -> bool:
     """Tell whether Airflow shows, or lets be cleared, the Dag's task instances (Contract 8.10)."""
     return get_auth_manager().is_authorized_dag(
         method=method,
