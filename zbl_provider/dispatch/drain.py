@@ -178,7 +178,11 @@ class Drain:
 
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._supply.next()) is not None:
-            await self._until_recordable()
+            try:
+                await self._until_recordable()
+            except asyncio.CancelledError:
+                self._supply.put_back(claimed)  # nothing of it was sent
+                raise
             if self._over:
                 self._supply.put_back(claimed)  # it is given back with the rest
                 return
@@ -229,7 +233,9 @@ class Drain:
         Leave nothing in hand, however this ends.
 
         Outcomes that wait to be settled are known, so their leads need not go out again; what was
-        claimed and not sent is released, so that nobody waits for its lease to run out.
+        claimed and not sent is released, so that nobody waits for its lease to run out. What was
+        being sent when this was cancelled is in doubt: it stays under its lease, so that the next
+        request for it does not overtake the one that may still be at work there.
         """
         known, unsent = self._outcome_writer.rest(), self._supply.unsent()
         try:

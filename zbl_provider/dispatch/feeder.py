@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import candidate
+from zbl_provider.dispatch.loop import in_thread
 from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.leads import payload
 from zbl_provider.log.model import Status
@@ -222,7 +224,8 @@ class Feeder:
                 if not batch:
                     continue
                 lease = await self._supply.spare_lease()
-                claimed = await asyncio.to_thread(self._feed.write, batch, lease)
+                write = partial(self._feed.write, batch, lease)
+                claimed = await in_thread(write, self._supply.take)
                 await self._supply.take_or_release(claimed)
         except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
             return problem

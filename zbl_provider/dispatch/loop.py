@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_Result = TypeVar("_Result")
 
 _COLLECTIONS = (50_000, 20, 100)
 _MOMENT_SECONDS = 0.05
@@ -17,6 +19,22 @@ _MOMENT_SECONDS = 0.05
 async def moment() -> None:
     """Wait so short a time that nobody notices, and so long that little work is done meanwhile."""
     await asyncio.sleep(_MOMENT_SECONDS)
+
+
+async def in_thread(call: Callable[[], _Result], keep: Callable[[_Result], None]) -> _Result:
+    """
+    Return what a call returns that may claim leads, made in a thread of its own.
+
+    :param keep: gets that, if whoever waits for it is cancelled: a thread cannot be ended, and what
+        it claims all the same would belong to nobody until the lease is over
+    """
+    calling = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # what has ended this task is the reason to tell
+            keep(await calling)
+        raise
 
 
 @contextlib.contextmanager

@@ -49,12 +49,16 @@ class Rate:
         return max(1, min(wanted, int(_CLAIM_SECONDS * self._per_second)))
 
     async def paced(
-        self, take: Callable[[], Awaitable[_Item | None]], is_over: Callable[[], bool]
+        self,
+        take: Callable[[], Awaitable[_Item | None]],
+        put_back: Callable[[_Item], None],
+        is_over: Callable[[], bool],
     ) -> _Item | None:
         """
         Take something, and wait for the slot in which it may leave.
 
         :param take: gives the next one; None when there are no more
+        :param put_back: gets it, if the wait is cancelled
         :param is_over: tells whether nothing more is to leave, so that no slot is waited for
         """
         if self._per_second is None:
@@ -65,5 +69,9 @@ class Rate:
             if (taken := await take()) is not None and not is_over():
                 slot = max(time.monotonic(), self._next_slot)
                 self._next_slot = slot + 1 / self._per_second
-                await asyncio.sleep(slot - time.monotonic())
+                try:
+                    await asyncio.sleep(slot - time.monotonic())
+                except asyncio.CancelledError:
+                    put_back(taken)
+                    raise
             return taken

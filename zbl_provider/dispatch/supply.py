@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from zbl_provider.dispatch.loop import moment
+from zbl_provider.dispatch.loop import in_thread, moment
 from zbl_provider.dispatch.rate import Rate
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Supply:
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self.fed and self.in_flight == 0
             self._changed.clear()
-            claimed = await asyncio.to_thread(
+            claim = partial(
                 self._log.claim,
                 self._destination.integration,
                 limit,
@@ -84,8 +85,8 @@ class Supply:
                 probe=self._breaker.half_open,
                 retries_only=self._breaker.down and not self._breaker.half_open,
             )
-            if claimed:
-                self._take(claimed)
+            if claimed := await in_thread(claim, self.take):
+                self.take(claimed)
                 limit = self._next_limit(limit, await self._until_low(limit))
             elif quiet:
                 return
@@ -98,7 +99,7 @@ class Supply:
 
     async def next(self) -> Claimed | None:
         """Take a lead when it may leave; None when there are no more."""
-        return await self._rate.paced(self._ready.get, self._is_over)
+        return await self._rate.paced(self._ready.get, self.put_back, self._is_over)
 
     def put_back(self, claimed: Claimed) -> None:
         """Let a lead be given back with the rest."""
@@ -160,9 +161,10 @@ class Supply:
             self.in_flight += len(claimed)
             await self.release(claimed)
         else:
-            self._take(claimed)
+            self.take(claimed)
 
-    def _take(self, claimed: Sequence[Claimed]) -> None:
+    def take(self, claimed: Sequence[Claimed]) -> None:
+        """Hand claimed leads to the senders; what no sender takes is given back."""
         self.in_flight += len(claimed)
         for lead in claimed:
             self._ready.put_nowait(lead)

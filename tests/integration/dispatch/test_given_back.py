@@ -1,0 +1,95 @@
+"""A task that breaks gives back what it has claimed and not sent (Contract 6.2)."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.support.receiver import Reply
+
+LEADS = range(300)
+AT_ONCE = 4
+
+
+class TaskTimeout(BaseException):
+    """What Airflow raises, from a signal, at the end of `execution_timeout`."""
+
+
+@pytest.fixture
+def end_it():
+    """Have a signal end the task, as Airflow does; give what sends it."""
+
+    def end(*_):
+        raise TaskTimeout
+
+    before = signal.signal(signal.SIGUSR1, end)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def claimed(setup):
+    """Return the leads that nobody else may have yet."""
+    query = "SELECT lead_id FROM zbl_delivery WHERE status = 'sending'"
+    return {lead_id for (lead_id,) in setup.rows(query)}
+
+
+def in_doubt(setup):
+    """Return the leads that were sent, and of which no outcome is recorded."""
+    query = "SELECT lead_id FROM zbl_delivery WHERE attempts > 0"
+    return set(setup.sent) - {lead_id for (lead_id,) in setup.rows(query)}
+
+
+def test_a_lead_that_waits_for_its_slot_is_free_at_once(setup, end_it):
+    """With `max_rate` a sender has a lead in its hand, and has sent nothing of it (6.2, 1.2)."""
+    setup.extra = {"max_concurrency": AT_ONCE, "max_rate": 0.2}
+    setup.answer(lambda _: threading.Timer(0.5, end_it).start() or Reply())
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", LEADS)
+    assert len(setup.sent) == 1
+    assert claimed(setup) == set()
+
+
+@pytest.mark.parametrize("call", ["claim", "enrol"])
+def test_leads_that_are_claimed_as_the_task_breaks_are_free_at_once(setup, end_it, call):
+    """A thread cannot be ended: what it claims all the same is given back, too (6.2)."""
+    setup.extra = {"max_concurrency": AT_ONCE}
+    method = getattr(setup.log, call)
+
+    def slowly(*args, **options):
+        end_it()
+        time.sleep(0.5)
+        return method(*args, **options)
+
+    setattr(setup.log, call, slowly)
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", LEADS)
+    assert setup.sent == []
+    assert claimed(setup) == set()
+
+
+def test_what_was_in_flight_stays_claimed_and_goes_out_once_more(setup, end_it):
+    """Its outcome is not known: it waits for its lease, and is the only one sent twice (6.2)."""
+    setup.extra = {"max_concurrency": AT_ONCE}
+    numbers, lock = iter(range(1, 10_000)), threading.Lock()
+
+    def answer(_):
+        with lock:
+            number = next(numbers)
+        if number == 50:
+            threading.Timer(0.5, end_it).start()
+        return Reply(after=1 if number >= 50 else 0)
+
+    setup.answer(answer)
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", LEADS)
+    time.sleep(1)  # the receiver answers, though nobody listens
+    doubtful = in_doubt(setup)
+    assert 0 < len(doubtful) <= AT_ONCE
+    assert claimed(setup) == doubtful
+    setup.answer(lambda _: Reply())
+    before = len(setup.sent)
+    report = setup.dispatch_to_the_end("run 1", LEADS)
+    assert sum(report.counts.values()) == len(LEADS)
+    assert set(setup.sent[before:]) & set(setup.sent[:before]) == doubtful
