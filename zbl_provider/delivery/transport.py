@@ -145,7 +145,7 @@ class Transport:
 
     def _answer(self, reply: Reply, seconds: float) -> Answer:
         coding = reply.field(b"content-encoding")
-        if reply.body and (coding or "identity") != "identity":
+        if reply.body and (coding or "identity").lower() != "identity":
             excerpt = "(compressed)"
         else:
             excerpt = self._excerpts.text(reply.body, whole=reply.whole)

@@ -234,6 +234,13 @@ async def test_a_compressed_body_is_named(receive, send):
     assert (await send(receiver.url())).excerpt == "(compressed)"
 
 
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_a_body_that_is_not_compressed_is_shown(receive, send, coding):
+    """`Content-Encoding: identity`, in any case, says that nothing was done (Contract 2.4)."""
+    receiver = receive(answer(200, headers=[("Content-Encoding", coding)]))
+    assert (await send(receiver.url())).excerpt == "ok"
+
+
 async def test_connections_are_reused(receive, send):
     """One connection carries request after request, whatever the status (Contract 2.4)."""
     receiver = receive(in_turn(answer(200), answer(404), answer(204), answer(500)))

@@ -317,7 +317,34 @@ async def test_a_server_that_reads_no_body_gets_each_lead_once(authority, transp
         assert arrived == [f"msg_{n}" for n in range(8)]
 
 
-@pytest.mark.parametrize("status", [400, 501])
+GARBLED = {
+    "no final status": b"HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n",
+    "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
+    "garbage behind a 100": b"HTTP/1.1 100 Go on\r\n\r\nand no answer\r\n",
+    "garbage behind a sloppy 103": b"HTTP/1.1 103 Hints\r\n: x\r\n\r\nand no answer\r\n",
+    "a 100 with a body": b"HTTP/1.1 100 Go on\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("answered", GARBLED.values(), ids=GARBLED)
+async def test_a_garbled_answer_is_an_answer(receive, send_each, answered):
+    """The server has the request: it is not sent once more within the attempt (2.6 and 3)."""
+    receiver = receive(in_turn(answer(), answer(), raw(answered), own_answer))
+    *_, garbled, after = await send_each(receiver.url(), 4)
+    assert garbled.kind is FailureKind.PROTOCOL
+    assert (after.status, after.excerpt) == (500, "msg_3")
+    assert ids(receiver) == ["msg_0", "msg_1", "msg_2", "msg_3"]
+
+
+async def test_a_408_that_closes_a_kept_connection_is_no_answer(receive, send_each):
+    """A server may say so of an idle connection while the next request is on its way (2.6)."""
+    idle = raw_then_close(response(408, b"", [("Connection", "close")]))
+    receiver = receive(in_turn(answer(), answer(), idle, own_answer))
+    *_, repeated = await send_each(receiver.url(), 3)
+    assert (repeated.status, repeated.excerpt) == (500, "msg_2")
+
+
+@pytest.mark.parametrize("status", [400, 408, 501])
 async def test_a_refusal_that_closes_is_asked_twice_at_most(receive, send_each, status):
     """A 400 on a new connection is the server's word for that lead (Contract 2.6 and 3)."""
     refusal = raw_then_close(response(status, b"no", [("Connection", "close")]))

@@ -154,6 +154,15 @@ def test_a_status_line_may_be_sloppy_too(head):
     assert reply.status == 200
 
 
+@pytest.mark.parametrize("status", [104, 199])
+def test_the_body_of_an_interim_answer_is_not_the_answers(status):
+    """What an answer that only informs brings is no part of the final one (Contract 2.4)."""
+    reply = fed(
+        b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % status, OK, b"Content-Length: 2\r\n\r\nok"
+    )
+    assert seen(reply) == (200, b"ok", True, True, True)
+
+
 def test_a_thousand_sloppy_interim_answers_are_read_one_by_one():
     """They cost no stack, and the answer behind them counts (Contract 2.8 and 7.3)."""
     reply = fed(b"HTTP/1.1 100 Go on\r\n: 1\r\n\r\n" * 3000 + OK + b"X: 1\r\n: \r\n\r\n")

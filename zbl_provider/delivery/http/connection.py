@@ -33,7 +33,7 @@ _BUFFER_BYTES: Final = 16 * 1024  # a TLS record's most
 
 
 # What a server answers that could not make out a request, before it closes the connection.
-_MISREAD: Final = frozenset({400, 414, 501, 505})
+_MISREAD: Final = frozenset({400, 408, 414, 501, 505})
 
 
 class StaleConnectionError(Exception):
@@ -106,7 +106,8 @@ class Connection(asyncio.BufferedProtocol):
                 self.close()
             self._reply = self._answered = None
         if self.kept and reply.status in _MISREAD and not reply.reusable:
-            # A server that does not read a request's body takes it for the start of the next one.
+            # A server that does not read a request's body takes it for the start of the next one;
+            # one that closes an idle connection may say 408 while the request is on its way.
             raise StaleConnectionError
         return reply
 
@@ -187,7 +188,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             reply.feed(data)
         except NotHttpError as problem:
-            left_over = self.kept and not problem.start.lstrip(_LINE_ENDS).startswith(b"HTTP/")
+            answers = reply.informed or problem.start.lstrip(_LINE_ENDS).startswith(b"HTTP/")
+            left_over = self.kept and not answers
             if left_over:  # of an earlier answer; this request's own may be behind it
                 self._owner.strayed()
             self._settle(StaleConnectionError() if left_over else problem)

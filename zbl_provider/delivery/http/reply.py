@@ -59,11 +59,13 @@ class Reply:
     :ivar complete: whether it has come to its own end
     :ivar reusable: whether the connection can carry another request
     :ivar begun: whether anything has come at all
+    :ivar informed: whether an answer that only informs (1xx) has come, which is one to this request
     """
 
     __slots__ = (
         "_body_bytes", "_distant", "_fields", "_head", "_impossible", "_parser", "_searched",
-        "_seen", "_sloppy", "begun", "body", "complete", "done", "reusable", "status", "whole",
+        "_seen", "_sloppy", "begun", "body", "complete", "done", "informed", "reusable", "status",
+        "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -77,6 +79,7 @@ class Reply:
         self._impossible = False
         self._sloppy = False
         self.begun = False
+        self.informed = False
         self.status = 0
         self.body = b""
         self.whole = False
@@ -188,6 +191,7 @@ class Reply:
             if self._is_final(int(line[1])):
                 self._take_sloppy(int(line[1]), bytes(head[line.end() : end.start()]), rest)
             else:  # it only informs: what follows it is for a parser that has seen nothing
+                self.informed = True
                 self._parser = self._new_parser()
                 self._sloppy, self._searched = False, 0
                 self._head = bytearray(rest)
@@ -225,10 +229,15 @@ class Reply:
     def on_headers_complete(self) -> None:
         """Let the outcome stand, unless this only informs."""
         status = self._parser.get_status_code()
-        if self.status or not self._is_final(status):
+        if self.status:
             return
-        self.status = status if status >= _INFORMATION.start else 0
-        self._impossible = not self.status
+        if not self._is_final(status):
+            self.informed = True
+            return
+        if status < _INFORMATION.start:
+            self._impossible = True
+            return
+        self.status = status
         self.done = status == _SWITCHING_PROTOCOLS
         self._head = _NOTHING
         length = self._fields.get(_LENGTH, b"0")
@@ -236,7 +245,7 @@ class Reply:
 
     def on_body(self, data: bytes) -> None:
         """Take the start of the body, and let the rest pass if its end is near."""
-        if self.done:
+        if self.done or not self.status:  # of an answer that only informs, it tells nothing
             return
         self._body_bytes += len(data)
         self.body += data[: EXCERPT_BYTES - len(self.body)]
