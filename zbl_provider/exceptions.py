@@ -27,10 +27,15 @@ whoever raises one sees to that.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
 
 
 class ZblError(Exception):
@@ -300,3 +305,24 @@ class BlockedAddress(ZblError):  # noqa: N818 - the network guard's verdict, nam
             f"the address {self.address} is not public. If this deployment may send to it, "
             "add its network to [zbl] allowed_networks"
         )
+
+
+def without_context(function: Callable[_Params, _Result]) -> Callable[_Params, _Result]:
+    """
+    Have a function's errors of this provider leave it alone (Contract 1.5).
+
+    ``raise … from None`` keeps what was caught out of a traceback, and leaves it hanging on the
+    error: a JSON parser's has the whole of Extra, a request's the URL.
+
+    :param function: one at whose edge errors come out to whoever may show them
+    """
+
+    @wraps(function)
+    def call(*args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except ZblError as problem:
+            problem.__context__ = None
+            raise
+
+    return call

@@ -23,7 +23,7 @@ from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
-from zbl_provider.exceptions import ConfigurationError, ZblError
+from zbl_provider.exceptions import ConfigurationError, ZblError, without_context
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -58,6 +58,7 @@ class WebhookHook(HttpHook):
         self.webhook_conn_id = webhook_conn_id
 
     @cached_property
+    @without_context
     def destination(self) -> Destination:
         """
         The connection's settings, validated (Contract 1.2 to 1.4).
@@ -195,6 +196,7 @@ class WebhookHook(HttpHook):
         self.base_url, self._base_url_initialized = self.destination.url, True
         return session
 
+    @without_context
     def run(
         self,
         endpoint: str | None = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from zbl_provider.exceptions import without_context
 from zbl_provider.leads.expressions import Rendering, compile_text, refusal
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Body:
 
     __slots__ = ("_build", "_source")
 
+    @without_context
     def __init__(self, document: object) -> None:
         if not isinstance(document, dict | list):
             remedy = 'Write one, such as {"email": "{{ lead.email }}"}'

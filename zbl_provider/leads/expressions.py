@@ -186,10 +186,12 @@ def _evaluate(render: Render | str, lead: Rendering, place: str) -> object:
     try:
         return _json(render(lead), lead)
     except UndefinedError:
-        raise InvalidLead(place, _MISSING) from None
+        rule = _MISSING
     except (TemplateError, ArithmeticError, AssertionError, AttributeError, LookupError,
             MemoryError, NameError, RecursionError, TypeError, ValueError):  # fmt: skip
-        raise InvalidLead(place, _FAILED) from None
+        rule = _FAILED
+    # Not within the block above: what was raised there may quote the lead.
+    raise InvalidLead(place, rule)
 
 
 def _json(value: object, lead: Rendering) -> object:

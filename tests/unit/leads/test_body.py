@@ -206,6 +206,7 @@ def test_a_lead_that_cannot_be_rendered_is_invalid_by_its_place(example, text):
     assert problem.value.path in {"body.note.text", "body"}
     assert "John" not in str(problem.value)
     assert "New York" not in str(problem.value)
+    assert problem.value.__context__ is None, "which could quote the lead"
 
 
 def test_one_text_named_a_thousand_times_is_bounded(example):

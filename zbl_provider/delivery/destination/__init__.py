@@ -11,6 +11,7 @@ from zbl_provider.delivery.destination.headers import Headers, parse_headers
 from zbl_provider.delivery.destination.keys import read_extra
 from zbl_provider.delivery.destination.url import parse_url
 from zbl_provider.delivery.signing import parse_secrets
+from zbl_provider.exceptions import without_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,6 +67,7 @@ class Destination:
     remarks: tuple[str, ...] = ()
 
     @classmethod
+    @without_context
     def parse(
         cls,
         *,

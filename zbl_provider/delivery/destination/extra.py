@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 DEFAULT_CONCURRENCY: Final = 16
 MAX_CONCURRENCY: Final = 1000
+MIN_RATE: Final = 0.00001
+MAX_RATE: Final = 100_000
 _YES: Final = frozenset({"true", "yes", "on", "1"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 _CERTIFICATE_AND_KEY: Final = 2
@@ -71,6 +73,12 @@ def rate(extra: Mapping[str, object]) -> float | None:
     limit = _number(extra, "max_rate")
     if limit is not None and limit <= 0:
         raise ConfigurationError("max_rate", "is not above 0", "Leave it empty for no limit")
+    if limit is not None and not MIN_RATE <= limit <= MAX_RATE:
+        raise ConfigurationError(
+            "max_rate",
+            "is out of range",
+            f"Give {MIN_RATE:f} (one request a day) to {MAX_RATE}, or leave it empty for no limit",
+        )
     return limit
 
 
@@ -152,7 +160,8 @@ def proxy_url(text: str, field: str) -> str:
     try:
         parts = urlsplit(url)
         host = read_host(f"[{parts.hostname}]" if "[" in parts.netloc else parts.hostname or "")
-        usable = parts.scheme == "http" and parts.port != 0
+        beside = parts.path.strip("/") or parts.query or parts.fragment  # what would go unused
+        usable = parts.scheme == "http" and parts.port != 0 and not beside
     except (ValueError, DestinationError):
         usable = False
     if not usable or re.search(r"[\x00-\x20\x7f]", url):

@@ -74,8 +74,11 @@ def read_extra(extra: str | Mapping[str, object] | None) -> dict[str, Any]:
         key: _as_json(key, value) for key, value in given.items() if key in KEYS | HTTP_HOOK_KEYS
     }
     for key, value in read.items():
-        if _MASK in _texts(value):  # leads must not go out without what it hides, unnoticed
-            error = _MASKED.get(key, ConfigurationError)
+        error = _MASKED.get(key, ConfigurationError)
+        texts = list(_texts(value))
+        # Of a secret it may hide a part, such as the token behind "Bearer".
+        words = [word for text in texts for word in text.split()] if key in _MASKED else texts
+        if _MASK in words:  # leads must not go out without what it hides, unnoticed
             raise error(key, "holds Airflow's mask in place of a value", "Enter it again")
     return read
 

@@ -73,6 +73,8 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Check
         raise _refusal("holds a control character or a backslash", "Paste it again without")
     if _INVISIBLE.search(text):
         raise _refusal("holds an invisible character", "Paste the URL as plain text")
+    if "***" in text:
+        raise _refusal("holds Airflow's mask in place of a part", "Paste the whole URL again")
     rest = _without_scheme(text, scheme)
     authority, path, query = _split(rest)
     name, port_number = _host_and_port(authority, port)

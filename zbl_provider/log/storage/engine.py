@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
-from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.exceptions import DeliveryLogError, without_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +120,7 @@ def take_turns(connection: Connection, name: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
+@without_context
 def _supported(url: str | URL) -> URL:
     try:
         url = make_url(url)

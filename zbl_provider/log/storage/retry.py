@@ -132,9 +132,9 @@ def retried(
         try:
             return self._retry.call(partial(method, self, *args, **kwargs))
         except DBAPIError as problem:
-            # Its own text may show a row.
+            # Its own text may show a row, and nor may it hang on the error that is shown.
             fault = told(problem.orig or problem, problem.statement or "")
-            raise DeliveryLogFault(log=self._retry.log, problem=fault) from None
+        raise DeliveryLogFault(log=self._retry.log, problem=fault)
 
     return call
 
