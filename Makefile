@@ -55,6 +55,10 @@ soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for 
 MYSQL_CLIENTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group mysql --constraint constraints.txt \
   || $(BIN)/python -m pip install --quiet --group mysql --constraint constraints.txt
 
+# What the benchmarks set beside this provider.
+PEERS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group peers --constraint constraints.txt \
+  || $(BIN)/python -m pip install --quiet --group peers --constraint constraints.txt
+
 test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), MariaDB, Celery; installs Debian packages
 	tests/browser/install_chromium
 	tests/machines/install_redis
@@ -90,12 +94,15 @@ demo: $(STAMP) ## Watch leads go from a database through Airflow to HTTPS (ONCE=
 
 constraints: $(STAMP) ## Pin anew what is installed, in constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev --group mysql --all-extras pyproject.toml --output-file constraints.txt
+	  --no-emit-index-url --no-emit-find-links --group dev --group mysql --group peers --all-extras \
+	  pyproject.toml --output-file constraints.txt
 
-bench: $(STAMP) ## Measure; installs Debian's nginx and MariaDB (PICTURES=docs/images draws, QUICK=1 only tries)
+bench: $(STAMP) ## Measure; installs Debian's nginx, Redis, MariaDB (PICTURES=docs/images draws, QUICK=1 only tries)
 	benchmarks/install_nginx
+	tests/machines/install_redis
 	tests/mariadb/install_mariadb
 	$(MYSQL_CLIENTS)
+	$(PEERS)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
 clean: ## Remove what was made

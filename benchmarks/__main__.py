@@ -15,6 +15,7 @@ from benchmarks import (
     stages,
     standalone,
 )
+from benchmarks.peers import race
 from benchmarks.running import run_benchmarks
 
 if __name__ == "__main__":
@@ -24,6 +25,7 @@ if __name__ == "__main__":
             "stages": stages.main,
             "bulk": bulk.main,
             "nothing_new": nothing_new.main,
+            "peers": race.main,
             "scale": scale.main,
             "claim": claim.main,
             "latency": latency.main,

@@ -32,8 +32,8 @@ def svg(figures: Sequence[Figure], title: str) -> str:
     )
     parts = [
         opening,
-        _box(0, 0, _WIDTH, height, "#ffffff"),
-        _words(16, 26, title, size=16, weight="bold"),
+        box(0, 0, _WIDTH, height, "#ffffff"),
+        words(16, 26, title, size=16, weight="bold"),
         *_legend(),
     ]
     for place, figure in enumerate(figures):
@@ -44,9 +44,9 @@ def svg(figures: Sequence[Figure], title: str) -> str:
 def _legend() -> Iterator[str]:
     for place, (colour, meaning) in enumerate(_LEGEND):
         left = 16 + 150 * place
-        yield _box(left, 38, 14, 14, colour)
-        yield _words(left + 20, 50, meaning, colour=_FAINT)
-    yield _words(_LEFT + _SCALE + 14, 50, "seen (goal | not done)", colour=_FAINT)
+        yield box(left, 38, 14, 14, colour)
+        yield words(left + 20, 50, meaning, colour=_FAINT)
+    yield words(_LEFT + _SCALE + 14, 50, "seen (goal | not done)", colour=_FAINT)
 
 
 def _bar(figure: Figure, top: float) -> Iterator[str]:
@@ -60,25 +60,26 @@ def _bar(figure: Figure, top: float) -> Iterator[str]:
     grounds = (_POOR, _FAIR, _GOOD) if figure.more_is_better else (_GOOD, _FAIR, _POOR)
     edges = (0.0, near, far, float(_SCALE))
     for colour, start, end in zip(grounds, edges, edges[1:], strict=False):
-        yield _box(_LEFT + start, top, end - start, 26, colour)
-    yield _box(_LEFT, top + 8, max(value, 2), 10, _BAR)
-    yield _box(_LEFT + bound - 1, top - 2, 2, 30, _BOUND)
-    yield _box(_LEFT + goal - 1, top - 2, 2, 30, _GOAL)
-    yield _words(_LEFT - 10, top + 18, figure.name, anchor="end")
+        yield box(_LEFT + start, top, end - start, 26, colour)
+    yield box(_LEFT, top + 8, max(value, 2), 10, _BAR)
+    yield box(_LEFT + bound - 1, top - 2, 2, 30, _BOUND)
+    yield box(_LEFT + goal - 1, top - 2, 2, 30, _GOAL)
+    yield words(_LEFT - 10, top + 18, figure.name, anchor="end")
     right = _LEFT + _SCALE + 14
-    yield _words(right, top + 18, figure.show(figure.value), weight="bold")
+    yield words(right, top + 18, figure.show(figure.value), weight="bold")
     limits = f"({figure.show(figure.goal)} | {figure.show(figure.bound)})"
-    yield _words(right + 78, top + 18, limits, colour=_FAINT)
+    yield words(right + 78, top + 18, limits, colour=_FAINT)
 
 
-def _box(left: float, top: float, width: float, height: float, colour: str) -> str:
+def box(left: float, top: float, width: float, height: float, colour: str) -> str:
+    """Draw a rectangle."""
     return (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
         f'fill="{colour}"/>'
     )
 
 
-def _words(
+def words(
     left: float,
     top: float,
     text: str,
@@ -88,6 +89,7 @@ def _words(
     weight: str = "normal",
     anchor: str = "start",
 ) -> str:
+    """Write a line of text; ``top`` is its base line."""
     return (
         f'<text x="{left:.1f}" y="{top:.1f}" fill="{colour}" font-size="{size}" '
         f'font-weight="{weight}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -57,8 +57,8 @@ def main(*, quick: bool = False) -> list[Figure]:
         for turn in range(rounds):
             integration = f"bulk_{turn}"
             installation.connect(integration, installation.nginx.url)
-            ours.append(_took(installation, "bench_bulk", leads, integration))
-            peer.append(_took(installation, "bench_mapped", mapped))
+            ours.append(took(installation, "bench_bulk", leads, integration))
+            peer.append(took(installation, "bench_mapped", mapped))
             waits.append(_wait(installation, f"waiting_{turn}", leads, wait))
             print(_round(turn + 1, rounds, ours[-1], peer[-1], waits[-1]), flush=True)
     _show(ours, peer, leads, mapped)
@@ -73,7 +73,8 @@ def _round(turn: int, rounds: int, ours: Took, peer: Took, waited: Waited) -> st
     )
 
 
-def _took(installation: Installation, dag_id: str, leads: int, integration: str = "") -> Took:
+def took(installation: Installation, dag_id: str, leads: int, integration: str = "") -> Took:
+    """Have a Dag run once, and return the seconds that a lead took."""
     run = installation.run(dag_id, {"integration": integration})
     tasks = installation.rest.tasks(dag_id, run["dag_run_id"])
     started = min(_moment(task, "start_date") for task in tasks)
