@@ -6,11 +6,11 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.support.seeding import INTEGRATIONS, seed
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from playwright.sync_api import FloatRect, Page
 
@@ -63,10 +63,14 @@ class Site:
     def sign_in(self, page: Page, user: str = USER) -> None:
         """Sign in, and wait for Airflow's first page."""
         page.goto(f"{self.airflow.url}/auth/login/")
-        page.fill("input[name=username]", user)
-        page.fill("input[name=password]", self.passwords[user])
-        page.click("button[type=submit]")
+        self.fill_in(page, user, self.passwords[user])
         page.get_by_text("Dags", exact=True).first.wait_for()
+
+    def fill_in(self, page: Page, user: str, password: str) -> None:
+        """Send the form of the auth manager."""
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", password)
+        page.click("[type=submit]")
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -90,7 +94,16 @@ def _write_leads(path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("browser")
+    users = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer"}
+    with running(tmp_path_factory.mktemp("browser"), DAGS, users) as site:
+        yield site
+
+
+@contextmanager
+def running(
+    folder: Path, dags: Iterable[Path], options: Mapping[str, str], **more: Any
+) -> Iterator[Site]:
+    """Run an Airflow on a log with thousands of leads; see `Airflow` for options and more."""
     leads = folder / "leads.db"
     _write_leads(leads)
     with Receiver(_refuse_two) as receiver:
@@ -100,14 +113,13 @@ def site(tmp_path_factory) -> Iterator[Site]:
             "ZBL_WEBHOOK_DEFAULT": _integration(f"{receiver.url}{CRM}", authority),
             "SALES": _integration(f"{receiver.url}{SALES}", authority),
         }
-        options = {f"AIRFLOW_CONN_{name}": json.dumps(one) for name, one in connections.items()}
-        options["AIRFLOW__ZBL__ALLOWED_NETWORKS"] = "127.0.0.0/8, ::1/128"
-        options["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = f"{USER}:admin,{VIEWER}:viewer"
-        dags = folder / "dags"
-        for source in DAGS:
-            shutil.copytree(source, dags, dirs_exist_ok=True)
+        given = {f"AIRFLOW_CONN_{name}": json.dumps(one) for name, one in connections.items()}
+        given["AIRFLOW__ZBL__ALLOWED_NETWORKS"] = "127.0.0.0/8, ::1/128"
+        for source in dags:
+            shutil.copytree(source, folder / "dags", dirs_exist_ok=True)
         _fill_log(folder / "airflow")
-        with Airflow(folder / "airflow", dags, options=options) as airflow:
+        options = given | dict(options)
+        with Airflow(folder / "airflow", folder / "dags", options=options, **more) as airflow:
             yield Site(airflow, airflow.rest, receiver, authority, pictures(folder))
 
 
@@ -136,12 +148,19 @@ def _refuse_two(request: Received) -> Reply:
 @pytest.fixture
 def page(site) -> Iterator[Page]:
     """Give a page of the signed-in user."""
+    with browsing() as page:
+        site.sign_in(page)
+        yield page
+
+
+@contextmanager
+def browsing() -> Iterator[Page]:
+    """Give a page of a browser of its own, in which nobody is signed in."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         page = browser.new_page(viewport={"width": 1200, "height": 900}, locale="en-US")
         page.set_default_timeout(30_000)
-        site.sign_in(page)
         yield page
         browser.close()

@@ -72,12 +72,14 @@ class Airflow:
     :param database: SQLAlchemy URL of a PostgreSQL database for the metadata; None for an SQLite
         file in `home`, which serves a handful of tasks at once and no more.
     :param options: more environment variables for every part, such as `AIRFLOW__ZBL__…`.
+    :param prepare: a Python program, its name and arguments, that runs once there is a database.
     """
 
     home: Path
     dags: Path
     database: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    prepare: Sequence[str] = ()
     password: str = field(default_factory=lambda: secrets.token_hex(4), repr=False)
     url: str = field(default="", init=False)
     environment: dict[str, str] = field(default_factory=dict, init=False, repr=False)
@@ -124,8 +126,10 @@ class Airflow:
         with free_ports(3, favourite=favourite) as ports:
             self.environment = self._environment(ports)
         self.url = f"http://localhost:{ports[0]}"
-        self._run("db", "migrate")
+        self._run("db-migrate", _airflow("db", "migrate"))
         self._let_readers_and_writers_be()
+        if self.prepare:
+            self._run("prepare", [sys.executable, *self.prepare])
         for part in PARTS:
             self.start(part)
         wait_for("a healthy Airflow", self._is_healthy, seconds=120, pause=0.2)
@@ -167,18 +171,18 @@ class Airflow:
             with closing(sqlite3.connect(self.home / "airflow.db")) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
 
-    def _run(self, *command: str) -> None:
-        log = self.logs / f"{'-'.join(command)}.log"
+    def _run(self, name: str, command: Sequence[str]) -> None:
+        log = self.logs / f"{name}.log"
         with log.open("wb") as output:
             done = subprocess.run(
-                _airflow(*command),
+                command,
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
         if done.returncode:
-            raise AirflowDidNotStart(f"`airflow {' '.join(command)}` failed; its log: {log}")
+            raise AirflowDidNotStart(f"{name} failed; its log: {log}")
 
     def start(
         self,

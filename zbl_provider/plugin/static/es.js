@@ -6,6 +6,7 @@ export default {
   "95 % within (p95)": "95 % en menos de (p95)",
   "A task is sending it.": "Una tarea lo está enviando.",
   "Active": "Activa",
+  "Airflow": "Airflow",
   "Airflow answered {status}.": "Airflow respondió {status}.",
   "Airflow did not clear {tasks}: {why} The next task that sends to this integration takes the leads along.": "Airflow no limpió {tasks}: {why} La próxima tarea que envíe a esta integración se lleva los leads.",
   "Airflow does not answer. Is the network there?": "Airflow no responde. ¿Hay conexión de red?",

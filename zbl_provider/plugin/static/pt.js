@@ -6,6 +6,7 @@ export default {
   "95 % within (p95)": "95 % em até (p95)",
   "A task is sending it.": "Uma tarefa o está enviando.",
   "Active": "Ativa",
+  "Airflow": "Airflow",
   "Airflow answered {status}.": "O Airflow respondeu {status}.",
   "Airflow did not clear {tasks}: {why} The next task that sends to this integration takes the leads along.": "O Airflow não limpou {tasks}: {why} A próxima tarefa que enviar a esta integração leva os leads junto.",
   "Airflow does not answer. Is the network there?": "O Airflow não responde. Há conexão de rede?",
