@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
@@ -131,12 +132,7 @@ def _page() -> Finding:
 def _permissions() -> Iterator[Finding]:
     manager = conf.get("core", "auth_manager", fallback="")
     if manager.endswith("FabAuthManager"):
-        yield Finding(
-            _WARNING,
-            "permissions",
-            "with FabAuthManager the roles Viewer and User do not see Leads in the navigation",
-            "Give them the permission 'can read on Plugins'; without it the page is at /zbl/",
-        )
+        yield _roles()
     if conf.get("core", "test_connection", fallback="Disabled").strip().lower() != "enabled":
         yield Finding(
             _WARNING,
@@ -146,6 +142,30 @@ def _permissions() -> Iterator[Finding]:
         )
     else:
         yield Finding(_OK, "permissions", "those who may test connections can send a test lead")
+
+
+def _roles() -> Finding:
+    """Look for FAB's roles that may see leads, and not the list of plugins (Contract 8.10)."""
+    from airflow.providers.fab.auth_manager.models import Role
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rights = {
+            role.name: {(right.action.name, right.resource.name) for right in role.permissions}
+            for role in session.scalars(select(Role).order_by(Role.name)).unique()
+        }
+    leads, plugins = ("can_read", "Task Instances"), ("can_read", "Plugins")
+    without = [role for role, given in rights.items() if leads in given and plugins not in given]
+    if not without:
+        return Finding(_OK, "roles", "those that may see leads have them in the navigation")
+    return Finding(
+        _WARNING,
+        "roles",
+        f"{', '.join(without)} may see leads, and have no Leads in the navigation",
+        f"Run `airflow roles add-perms {shlex.join(without)} --action can_read --resource "
+        "Plugins`; without it their page is at /zbl/",
+    )
 
 
 def _keys(log: DeliveryLog) -> Finding:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from tests.integration.plugin.conftest import DAGS, HOST, Site, page_of
 from tests.support.fab import MANAGER, add_users
+from zbl_provider.cli.check import findings
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin import address
@@ -269,6 +270,26 @@ def test_the_right_to_plugins_outlives_a_restart(under_fab):
             assert plugins in security.find_role("Viewer").permissions
         finally:
             security.remove_permission_from_role(security.find_role("Viewer"), plugins)
+
+
+def test_the_check_of_the_set_up_names_the_roles_without_the_page(fab, under_fab):
+    """Each role that may see leads and not the navigation's entry is named, until it may (8.9)."""
+    without = ["Edits Dags alone", "Edits one Dag", "Sees one Dag", "User", "Viewer"]
+    finding = {one.part: one for one in findings()}["roles"]
+    assert finding.level == "warning"
+    assert finding.finding.startswith(f"{', '.join(without)} may see leads")
+    _, manager = under_fab
+    with manager.flask_app.app_context():
+        security = manager.security_manager
+        plugins = security.get_permission(READ, "Plugins")
+        for name in without:
+            security.add_permission_to_role(security.find_role(name), plugins)
+        try:
+            finding = {one.part: one for one in findings()}["roles"]
+        finally:
+            for name in without:
+                security.remove_permission_from_role(security.find_role(name), plugins)
+    assert finding.level == "ok"
 
 
 def test_the_audit_log_and_the_page_name_who_did_it(fab):
