@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["CONFIGURATION_ERRORS", "IN_A_ROW", "Breaker", "Change", "ChangeKind"]
 
 logger = logging.getLogger(__name__)
+
+# In a task that stays; where leads that were tried are left, these go on instead.
+_PROBE_EVERY = timedelta(minutes=5)
 
 CONFIGURATION_ERRORS = frozenset(
     {
@@ -109,13 +113,15 @@ class Breaker:
         self._answer: str | None = None
         self._unrecorded: deque[Change] = deque()
         self._untold: deque[Change] = deque()
-        self._version = 0  # counts what this task decided and wrote
+        self._version = 0  # counts what this task decided and wrote;
+        self._seen_version = 0  # as it was when the log was last read
         self._half_open = self._integration.paused
         self.open = self.held is not None
         self.probe_due_at: datetime | None = None
         self.outage = OutageState(outages)
         self.outage.sync(self._integration)
         self.outage.probing = self.down and may_probe
+        self._probed_at = clock()
         self.outage.failures = self._counted = self._integration.failures
         self.outage.since = self._integration.failing_since
 
@@ -143,6 +149,21 @@ class Breaker:
     def half_open(self) -> bool:
         """Whether one lead may be let through, to see whether it is delivered."""
         return self._half_open or self.outage.probing
+
+    @property
+    def may_close(self) -> bool:
+        """Whether what has opened it is over: a task that stays begins anew then (4.12)."""
+        if not self.open or self.held or self._seen_version != self._version:
+            return False
+        if not self._integration.paused:
+            return True
+        return self.probe_due_at is not None and self._clock() >= self.probe_due_at
+
+    def probe_again(self) -> None:
+        """Of one that is down let a lead be tried every few minutes, as each next run would."""
+        if self.down and self._clock() - self._probed_at >= _PROBE_EVERY:
+            self._probed_at = self._clock()
+            self.outage.probing = True
 
     def admits(self, claimed: Claimed) -> bool:
         """Tell whether a lead that was claimed may still be sent."""
@@ -263,6 +284,7 @@ class Breaker:
         return self._log.integration(self._destination.integration)
 
     def _apply(self, integration: Integration, *, is_current: bool) -> None:
+        self._seen_version = self._version if is_current and not self._unrecorded else -1
         if not is_current or self._unrecorded:
             # It may have been read before this task's own decision was written: that stands, and
             # the next look tells of later ones. A hold is another person's, and always counts.

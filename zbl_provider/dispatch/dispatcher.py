@@ -14,7 +14,7 @@ one goes on from there (Contract 6.2). Nothing here knows Airflow.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.breaker import Change
+    from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Run, RunKey, TaskTry
@@ -123,6 +124,7 @@ class Dispatcher:
         *,
         resumed: bool = False,
         may_probe: bool = False,
+        follow: Follow | None = None,
     ) -> Report:
         """
         Enrol what was found, send all that is due, and say what is left.
@@ -134,33 +136,57 @@ class Dispatcher:
         :param resumed: it goes on after a wait: of a destination that is down it tries no lead that
             was not tried (Contract 8.7)
         :param may_probe: it does all the same, since that is what it waited for
+        :param follow: stay, and look again what is to be enrolled; ``found`` is not read then
+            (Contract 4.12)
         :return: where the run stands
         """
         run = self.log.begin(key, self.destination.integration, epoch, self.clock(), task_try)
         self._run = run
         if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
-        feed = self._feed(run, found)
+        feed = self._feed(run, found, follow)
         if run.cleared:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
             feed.finish()
             self._reopen(run, epoch)
-        breaker = Breaker(
+        breaker = self._breaker(may_probe=run.cleared or not resumed or may_probe)
+        if follow:
+            breaker = self._stay(run, breaker, feed, follow)
+        elif not breaker.open:
+            self._send(run, breaker, feed)
+        else:
+            feed.finish()
+        report = self._report(run, feed, breaker, may_wait=not (resumed or follow))
+        # What is not settled goes out with the next run: this one's time is over.
+        return replace(report, due_at=None) if follow else report
+
+    def _breaker(self, *, may_probe: bool) -> Breaker:
+        return Breaker(
             self.log,
             self.destination,
             self.clock,
             outages=self.policy.outages,
-            may_probe=run.cleared or not resumed or may_probe,
+            may_probe=may_probe,
         )
-        if not breaker.open:
-            self._send(run, breaker, feed)
-        else:
-            feed.finish()
-        return self._report(run, feed, breaker, may_wait=not resumed)
 
-    def _send(self, run: Run, breaker: Breaker, feed: Feed) -> None:
-        self._draining = self._drain(run, breaker)
+    def _stay(self, run: Run, breaker: Breaker, feed: Feed, follow: Follow) -> Breaker:
+        """
+        Send what there is until the task's time is over (Contract 4.12).
+
+        Each round ends when that is so, or when the integration is free again after a hold or a
+        pause, or its connection was changed: what comes then is as another run would do it.
+        """
+        self._send(run, breaker, feed, follow)
+        while not follow.over:
+            self.destination = follow.read(self.destination)
+            feed.redirect(self.destination)
+            breaker = self._breaker(may_probe=False)
+            self._send(run, breaker, feed, follow)
+        return breaker
+
+    def _send(self, run: Run, breaker: Breaker, feed: Feed, follow: Follow | None = None) -> None:
+        self._draining = self._drain(run, breaker, follow)
         if self._stopping:
             self._draining.stop()
         try:
@@ -180,7 +206,7 @@ class Dispatcher:
         if self._run:
             self.log.end(self._run, self.clock())
 
-    def _feed(self, run: Run, found: Iterable[Found]) -> Feed:
+    def _feed(self, run: Run, found: Iterable[Found], follow: Follow | None) -> Feed:
         rule = Rule(
             resend_delivered=self.policy.resend_delivered or self._asked_again(run),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
@@ -194,6 +220,7 @@ class Dispatcher:
             rule=rule,
             found=found,
             clock=self.clock,
+            follow=follow,
         )
 
     def _asked_again(self, run: Run) -> bool:
@@ -204,7 +231,7 @@ class Dispatcher:
         """Tell whether a clear means all that the run has sent, not just some chosen leads."""
         return run.cleared and self.policy.resend_all and not run.chosen
 
-    def _drain(self, run: Run, breaker: Breaker) -> Drain:
+    def _drain(self, run: Run, breaker: Breaker, follow: Follow | None) -> Drain:
         return Drain(
             log=self.log,
             run=run,
@@ -216,6 +243,7 @@ class Dispatcher:
             clock=self.clock,
             observe=self.observe,
             tell=self._tell,
+            follow=follow,
         )
 
     def _reopen(self, run: Run, epoch: int) -> None:

@@ -13,7 +13,7 @@ from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch.feeder import Feeder
 from zbl_provider.dispatch.loop import first_problem, moment, new_event_loop, seldom_collecting
 from zbl_provider.dispatch.outcome_writer import OutcomeWriter
-from zbl_provider.dispatch.progress import Progress
+from zbl_provider.dispatch.progress import PROGRESS_SECONDS, Progress
 from zbl_provider.dispatch.supply import Supply
 from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.log.model import OPEN, Settlement
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.breaker import Breaker, Change
     from zbl_provider.dispatch.feeder import Feed
+    from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0  # how long a hold or a pause by others may go unnoticed
+_FOLLOW_PROGRESS_SECONDS = 60.0
 
 
 class Drain:
@@ -52,6 +54,8 @@ class Drain:
     :param clock: gives the present time
     :param observe: told of each group of attempts that is settled
     :param tell: told, within a second or so, what the answers have changed for all tasks
+    :param follow: of a task that stays; it goes on until its time is over, or until it should
+        begin anew: the integration is free again, or its connection was changed (Contract 4.12)
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Drain:
         clock: Callable[[], datetime],
         tell: Callable[[Sequence[Change]], None],
         observe: Observer | None = None,
+        follow: Follow | None = None,
     ) -> None:
         self._log = log
         self._tell = tell
@@ -77,6 +82,7 @@ class Drain:
         self._breaker = breaker
         self._clock = clock
         self._observe = observe
+        self._follow = follow
         self._supply = Supply(
             log=log,
             run=run,
@@ -85,13 +91,15 @@ class Drain:
             breaker=breaker,
             clock=clock,
             is_over=lambda: self._over,
+            **({"idle_seconds": _WATCH_SECONDS} if follow else {}),
         )
         self._outcome_writer = OutcomeWriter(
             log, run, breaker, lambda: self._supply.in_flight, observe
         )
         self._interruption: BaseException | None = None
         self._stopping = False
-        self._progress = Progress()
+        self._begins_anew = False
+        self._progress = Progress(every=_FOLLOW_PROGRESS_SECONDS if follow else PROGRESS_SECONDS)
 
     def run(self, feed: Feed) -> None:
         """
@@ -101,7 +109,13 @@ class Drain:
             again once everything that is in the log has been sent
         """
         ended = False
-        feeder = Feeder(feed, self._supply, lambda: self._stopping)
+        feeder = Feeder(
+            feed,
+            self._supply,
+            lambda: self._stopping,
+            self._follow,
+            lambda: self._begins_anew,
+        )
         with seldom_collecting(), asyncio.Runner(loop_factory=new_event_loop) as runner:
             try:
                 runner.run(self._drain(feeder))
@@ -121,7 +135,8 @@ class Drain:
     @property
     def _over(self) -> bool:
         """Whether nothing more is to be sent, though more may be found."""
-        return self._stopping or self._breaker.open
+        followed = self._follow is not None and not self._supply.fed
+        return self._stopping or self._breaker.open or self._begins_anew or followed
 
     async def _drain(self, feeder: Feeder) -> None:
         self._heed_interruptions()
@@ -132,6 +147,8 @@ class Drain:
                     tasks.create_task(self._outcome_writer.run(self._settled))
                     watch = tasks.create_task(self._watch())
                     await tasks.create_task(self._claim_and_send(transport))
+                    if self._follow:
+                        await asyncio.wait([enrolment])  # it looks on while nothing may be sent
                     watch.cancel()
             finally:
                 self._give_back()
@@ -160,10 +177,16 @@ class Drain:
 
     async def _watch(self) -> None:
         """Notice what others do to the integration; the leads in hand are given back at once."""
-        while not self._over:
+        while not self._over or (self._follow and not self._begins_anew):
             await asyncio.sleep(_WATCH_SECONDS)
             await self._breaker.watch()
             await asyncio.to_thread(self._tell, self._breaker.changes())
+            if self._follow:
+                self._breaker.probe_again()
+                changed = await asyncio.to_thread(self._follow.changed, self._destination)
+                self._begins_anew = changed or self._breaker.may_close
+                if self._over:
+                    self._supply.wake()
         self._supply.wake()
 
     async def _claim_and_send(self, transport: Transport) -> None:

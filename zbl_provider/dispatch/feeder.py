@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.dispatch.choice import Choice
-from zbl_provider.dispatch.intake import candidate
+from zbl_provider.dispatch.intake import FoundRow, candidate
 from zbl_provider.dispatch.loop import in_thread
-from zbl_provider.exceptions import DispatchStopped
+from zbl_provider.dispatch.seen import Seen
+from zbl_provider.exceptions import DispatchStopped, LeadsDatabaseError
 from zbl_provider.leads import payload
 from zbl_provider.log.model import Status
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from zbl_provider.delivery.destination import Destination
+    from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.supply import Supply
     from zbl_provider.log.model import Candidate, Claimed, Run
@@ -33,6 +35,8 @@ _FIRST_BATCH = 50  # leads of the first write of the log, so that sending begins
 _LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
+
+_NOTICE_SECONDS = 0.1  # how long the end of the task may go unnoticed between two looks
 
 _SETTLED = (Status.DELIVERED,)
 
@@ -50,6 +54,8 @@ class Feed:
     :param rule: what to do with leads that are settled already
     :param found: rows of a query, or leads that are given
     :param clock: gives the present time
+    :param follow: of a task that stays: each of its looks is begun by `look_again`, and rows that
+        are as they were at the look before are passed over (Contract 4.12)
     """
 
     def __init__(
@@ -61,15 +67,17 @@ class Feed:
         rule: Rule,
         found: Iterable[Found],
         clock: Callable[[], datetime],
+        follow: Follow | None = None,
     ) -> None:
         self._log = log
         self._run = run
         self._destination = destination
         self._rule = rule
-        self._found = iter(found)
         self._clock = clock
-        self._choice = Choice()
-        self._batches = self._read()
+        self._follow = follow
+        self._seen = Seen()
+        self._repeated = 0
+        self._begin(found)
         self._passed_over = 0  # counted as they are read,
         self._skipped = 0  # and as they are written, in another thread
         self.failed = 0
@@ -82,8 +90,32 @@ class Feed:
 
     @property
     def repeated(self) -> int:
-        """How many rows repeated an id (Contract 4.8)."""
-        return self._choice.repeated
+        """How many rows repeated an id, at one look at most (Contract 4.8)."""
+        return max(self._repeated, self._choice.repeated)
+
+    def _begin(self, found: Iterable[Found]) -> None:
+        self._found = iter(found)
+        self._choice = Choice()
+        self._batches = self._read()
+
+    def look_again(self) -> None:
+        """Begin to read what the query has now; in the thread that reads."""
+        if self._follow:
+            self._end()
+            self._seen.begin()
+            self._begin(self._follow.looks())
+
+    def redirect(self, destination: Destination) -> None:
+        """
+        Judge by the integration as it is now, and all rows anew if that may change what they are.
+
+        :param destination: as its connection has it
+        """
+        if destination.filters != self._destination.filters or (
+            destination.body != self._destination.body
+        ):
+            self._seen.forget()
+        self._destination = destination
 
     def read(self) -> list[Candidate] | None:
         """
@@ -97,9 +129,10 @@ class Feed:
 
     def _read(self) -> Iterator[list[Candidate]]:
         for rows in self._rows():
-            yield from self._judged(self._open(rows))
+            yield from self._judged(self._open(rows) if rows else rows)
             rows.clear()  # they are not to rest in memory while the next are fetched
         yield from self._choice.rest(_LARGEST_BATCH)
+        self._seen.end()
 
     def _rows(self) -> Iterator[list[Found]]:
         largest = _FIRST_BATCH
@@ -119,7 +152,8 @@ class Feed:
         """Fetch the next rows; tell whether there may be more."""
         until = time.monotonic() + _BATCH_SECONDS
         for row in self._found:
-            rows.append(row)
+            if not self._follow or not isinstance(row, FoundRow) or self._seen.is_news(row):
+                rows.append(row)
             if len(rows) == largest or time.monotonic() > until:
                 return True
         return False
@@ -182,12 +216,21 @@ class Feed:
         return enrolment.claimed
 
     def finish(self) -> None:
-        """Read and write all that is left."""
+        """Read and write all that is left; of a query that is followed, what it has now."""
+        self.look_again()
         while (batch := self.read()) is not None:
             self.write(batch, None)
+        if self._follow:
+            self.close()  # other threads look on
 
     def close(self) -> None:
         """Let go of a source that was not read to its end; in the thread that read it."""
+        self._end()
+        if self._follow:
+            self._follow.looks.close()
+
+    def _end(self) -> None:
+        self._repeated = self.repeated
         self._choice.close()
         if isinstance(self._found, Generator):
             self._found.close()
@@ -200,12 +243,23 @@ class Feeder:
     :param feed: reads what was found and writes it to the log
     :param supply: takes what is claimed in the same write
     :param is_stopping: tells whether Airflow ends the task
+    :param follow: of a task that stays: it looks again until its time is over (Contract 4.12)
+    :param is_over: tells whether it shall look no more before that
     """
 
-    def __init__(self, feed: Feed, supply: Supply, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        supply: Supply,
+        is_stopping: Callable[[], bool],
+        follow: Follow | None = None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._feed = feed
         self._supply = supply
         self._is_stopping = is_stopping
+        self._follow = follow
+        self._is_over = is_over
         # One thread reads the source: some databases' connections demand it.
         self._source = ThreadPoolExecutor(1, "zbl-source")
 
@@ -215,11 +269,25 @@ class Feeder:
 
         :return: what the source or the log raised, to be raised again when the rest is sent
         """
+        try:
+            if self._follow:
+                await self._look_again_and_again(self._follow)
+            else:
+                await self._take_in()
+        except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
+            return problem
+        finally:
+            self._supply.end_of_feed()
+            self._source.submit(self._feed.close)
+        return None
+
+    async def _take_in(self) -> None:
+        """Read and write until there is no more."""
         reading = self._in_source(self._feed.read)
         try:
             while (batch := await reading) is not None:
                 if self._is_stopping():
-                    return DispatchStopped()
+                    raise DispatchStopped
                 reading = self._in_source(self._feed.read)
                 if not batch:
                     continue
@@ -227,13 +295,29 @@ class Feeder:
                 write = partial(self._feed.write, batch, lease)
                 claimed = await in_thread(write, self._supply.take)
                 await self._supply.take_or_release(claimed)
-        except Exception as problem:  # noqa: BLE001  raised again when the rest is sent
-            return problem
         finally:
             reading.cancel()
-            self._supply.end_of_feed()
-            self._source.submit(self._feed.close)
-        return None
+
+    async def _look_again_and_again(self, follow: Follow) -> None:
+        while True:
+            follow.begin()
+            try:
+                await self._in_source(self._feed.look_again)
+                await self._take_in()
+            except LeadsDatabaseError as problem:
+                next_at = follow.failed(problem)
+            else:
+                next_at = follow.looked()
+            while time.monotonic() < next_at:
+                if self._is_stopping():
+                    raise DispatchStopped
+                if follow.over or self._is_over():
+                    break
+                await asyncio.sleep(min(_NOTICE_SECONDS, max(0.0, next_at - time.monotonic())))
+            if follow.over or self._is_over():
+                break
+        if follow.over and follow.problem:
+            raise follow.problem
 
     def shut_down(self, *, wait: bool) -> None:
         """

@@ -141,11 +141,11 @@ def _reader(columns: Sequence[str], field_map: Mapping[str, str] | None) -> RowR
 
 
 def _unreadable(lead_id: str | None, values: object, problem: InvalidLead) -> Unreadable:
-    fingerprint = payload.fingerprint(_text(values).encode("utf-8", "backslashreplace"))
+    fingerprint = payload.fingerprint(row_text(values).encode("utf-8", "backslashreplace"))
     return Unreadable(lead_id or f"row-{fingerprint[:12]}", problem, fingerprint)
 
 
-def _text(values: object) -> str:
+def row_text(values: object) -> str:
     """Give the same text for the same row, each time that it is read."""
     try:
         return _ADDRESS.sub("", repr(values))

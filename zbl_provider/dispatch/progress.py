@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 5.0
+PROGRESS_SECONDS = 5.0
 _FAILURES_SHOWN = 20
 
 
@@ -27,10 +27,17 @@ class Progress:
     Counts attempts and logs them so that the task's log stays readable at 100,000 leads.
 
     :param monotonic: seconds that never go back
+    :param every: seconds from one line of progress to the next
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        every: float = PROGRESS_SECONDS,
+    ) -> None:
         self._monotonic = monotonic
+        self._every = every
         self._counts: Counter[Status] = Counter()
         self._started = self._shown = monotonic()
 
@@ -57,7 +64,7 @@ class Progress:
     @property
     def due(self) -> bool:
         """Whether it is some seconds since the work last showed where it stands."""
-        return self._monotonic() - self._shown >= _EVERY_SECONDS
+        return self._monotonic() - self._shown >= self._every
 
     def show(self, left: int) -> None:
         """

@@ -39,6 +39,7 @@ class Supply:
     :param breaker: half-open, it lets one lead through
     :param clock: gives the present time
     :param is_over: tells whether nothing more is to be sent, though more may be found
+    :param idle_seconds: how long a lead that became due by itself may go unnoticed meanwhile
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Supply:
         breaker: Breaker,
         clock: Callable[[], datetime],
         is_over: Callable[[], bool],
+        idle_seconds: float = _POLL_SECONDS,
     ) -> None:
         self._log = log
         self._run = run
@@ -59,6 +61,7 @@ class Supply:
         self._breaker = breaker
         self._clock = clock
         self._is_over = is_over
+        self._idle_seconds = idle_seconds
         self._rate = Rate(destination.max_rate)
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
         self._changed = asyncio.Event()
@@ -91,7 +94,7 @@ class Supply:
             elif quiet:
                 return
             else:
-                await self._until_changed()
+                await self._until_changed(self._idle_seconds)
                 if self.fed or self.in_flight:
                     # Much can change in a moment, and each look costs a query.
                     await moment()
@@ -209,7 +212,7 @@ class Supply:
             await self._until_changed()
         return took
 
-    async def _until_changed(self) -> None:
+    async def _until_changed(self, seconds: float = _POLL_SECONDS) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()

@@ -45,13 +45,16 @@ class Driver:
 
     :ivar session: statements that each new connection runs first
     :ivar best_effort: a statement of ``session`` that fails is logged, and reading goes on
+    :ivar keeps: a connection may rest between two queries: it keeps nobody out, and the next query
+        sees what was committed meanwhile once its transaction is rolled back
     """
 
     session: tuple[str, ...] = ()
     best_effort: bool = True
+    keeps: bool = False
 
-    def open_session(self, connection: Any) -> None:  # noqa: ANN401
-        """Bring a new connection to UTC, and have it read values leniently."""
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+        """Bring a connection to UTC, and have a new one read values leniently."""
         for statement in self.session:
             try:
                 with closing(connection.cursor()) as cursor:
@@ -60,7 +63,8 @@ class Driver:
                 if not self.best_effort:
                     raise
                 logger.warning("The leads' database refused %r (%s).", statement, type(problem))
-        self.prepare(connection)
+        if is_new:
+            self.prepare(connection)
 
     def prepare(self, connection: Any) -> None:  # noqa: ANN401
         """Set how the values of a connection are read."""
@@ -87,6 +91,7 @@ class PostgreSql(Driver):
         "SET LOCAL intervalstyle TO 'postgres'",
     )
     best_effort = False
+    keeps = True
 
     def cursor(self, connection: Any) -> Any:  # noqa: ANN401
         """Ask for a server-side cursor: the ordinary one fetches the whole result."""
@@ -195,6 +200,8 @@ def _cast_leniently(cast: Any, kind: str, text: str | None, cursor: Any) -> obje
 class Sqlite(Driver):
     """Python's own sqlite3."""
 
+    keeps = True
+
     def prepare(self, connection: Any) -> None:  # noqa: ANN401
         """Make what is not UTF-8 lone surrogates, which no payload may hold: a row is invalid."""
         connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
@@ -205,6 +212,7 @@ class MySql(Driver):
 
     # A server gives up a client that does not read for a minute; a destination may take longer.
     session = ("SET time_zone = '+00:00'", "SET net_write_timeout = 3600")
+    keeps = True
 
     def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401
         """

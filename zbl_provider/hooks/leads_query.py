@@ -12,8 +12,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
+from zbl_provider.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from zbl_provider.dispatch.intake import FoundRow
     from zbl_provider.hooks.rows import Rows
@@ -64,6 +74,10 @@ class LeadsQuery:
 
         yield from find(self._rows(on_columns), self.field_map)
 
+    def looks(self) -> Looks:
+        """Return what finds the leads of the query again and again, over one connection (4.12)."""
+        return Looks(self._rows(keep=True), self.field_map)
+
     def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """
         Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
@@ -97,7 +111,12 @@ class LeadsQuery:
         with closing(delivery_log(self.log_conn_id)) as log:
             return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 
-    def _rows(self, on_columns: Callable[[Sequence[str]], object] | None = None) -> Rows:
+    def _rows(
+        self,
+        on_columns: Callable[[Sequence[str]], object] | None = None,
+        *,
+        keep: bool = False,
+    ) -> Rows:
         from zbl_provider.dispatch.intake import check_columns
         from zbl_provider.hooks.rows import Rows
 
@@ -106,7 +125,47 @@ class LeadsQuery:
             if on_columns is not None:
                 on_columns(columns)
 
-        return Rows(self.leads_conn_id, self.sql, self.parameters, check)
+        return Rows(self.leads_conn_id, self.sql, self.parameters, check, keep=keep)
+
+
+class Looks:
+    """
+    The leads of a query, found again at each call (Contract 4.12).
+
+    :param rows: of the query
+    :param field_map: names of columns that are to be other fields than their names say
+    """
+
+    def __init__(self, rows: Rows, field_map: Mapping[str, str] | None) -> None:
+        self._rows = rows
+        self._field_map = field_map
+
+    def __call__(self) -> Iterator[FoundRow]:
+        """Find the leads that the query has now, each yet to be read but for its id."""
+        from zbl_provider.dispatch.intake import find
+
+        return find(self._rows, self._field_map)
+
+    def close(self) -> None:
+        """Let go of the database until the next look; in the thread that looked."""
+        self._rows.close()
+
+
+def interval_seconds(interval: float | timedelta) -> float:
+    """
+    Read the time from one look at the query to the next.
+
+    :param interval: seconds, or a ``timedelta``
+    :raises ConfigurationError: if it is none
+    """
+    seconds = interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
+    if seconds > 0:
+        return seconds
+    raise ConfigurationError(
+        field="poll_interval",
+        problem=f"{seconds:g} seconds is not an interval",
+        remedy="Give some seconds, such as 5",
+    )
 
 
 def ids_by_webhook_id(integration: str, lead_ids: Iterable[str]) -> dict[str, str]:

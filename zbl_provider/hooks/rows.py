@@ -40,6 +40,8 @@ class Rows:
     :param sql: the query; one statement
     :param parameters: bound by the driver, in its own style of placeholders
     :param check: called with the names of the columns before any row, and where there is none
+    :param keep: iterated again and again, they come over one connection where its driver allows
+        that; `close` closes it
     :raises ConfigurationError: if the connection is no database, or the statement is no query
     """
 
@@ -49,6 +51,8 @@ class Rows:
         sql: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         check: Callable[[Sequence[str]], object] = lambda _columns: None,
+        *,
+        keep: bool = False,
     ) -> None:
         check_statement(sql)
         _check_parameters(parameters)
@@ -57,6 +61,8 @@ class Rows:
         self._sql = sql.removeprefix("\ufeff")  # of a .sql file that Windows has written
         self._parameters = parameters
         self._check = check
+        self._keep = keep
+        self._kept: Any = None
 
     def __iter__(self) -> Iterator[tuple[list[str], Sequence[object]]]:
         """
@@ -65,9 +71,17 @@ class Rows:
         :raises LeadsDatabaseError: if the database gives none; a driver's own error may quote them
         :raises ConfigurationError: naming sql, if the statement gives no columns
         """
-        connection = self._connect()
+        connection, self._kept = self._kept, None
+        is_new = connection is None
+        if is_new:
+            connection = self._connect()
         try:
-            yield from self._fetched(connection)
+            yield from self._fetched(connection, is_new=is_new)
+            if self._keep and driver_of(connection).keeps:
+                # What is read next is to be what is committed then, and no lock is to last.
+                with suppress(Exception):
+                    connection.rollback()
+                    self._kept = connection
         except (AirflowException, ConfigurationError, ImportError):
             raise
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
@@ -75,14 +89,20 @@ class Rows:
         else:
             return
         finally:
-            # The connection alone: a cursor that was not read to its end would either read on
-            # (MySQLdb) or refuse to be closed (mysql-connector). What it says is of no use now.
-            with suppress(Exception):
-                driver_of(connection).abandon(connection)
-            with suppress(Exception):
-                connection.close()
+            if self._kept is None:
+                # The connection alone: a cursor that was not read to its end would either read on
+                # (MySQLdb) or refuse to be closed (mysql-connector). What it says is of no use now.
+                with suppress(Exception):
+                    driver_of(connection).abandon(connection)
+                _close(connection)
         # Not within the block above: the driver's error, which may hold a row, would hang on it.
         raise LeadsDatabaseError(self._conn_id, said)
+
+    def close(self) -> None:
+        """Close a connection that was kept, in the thread that has read from it."""
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            _close(connection)
 
     def _connect(self) -> Any:  # noqa: ANN401  PEP 249 names no types
         try:
@@ -99,9 +119,14 @@ class Rows:
             said = told_whole(problem, [str(secret) for secret in secrets if secret])
         raise LeadsDatabaseError(self._conn_id, said)
 
-    def _fetched(self, connection: Any) -> Iterator[tuple[list[str], Sequence[object]]]:  # noqa: ANN401
+    def _fetched(
+        self,
+        connection: Any,  # noqa: ANN401  PEP 249 names no types
+        *,
+        is_new: bool,
+    ) -> Iterator[tuple[list[str], Sequence[object]]]:
         driver = driver_of(connection)
-        driver.open_session(connection)
+        driver.open_session(connection, is_new=is_new)
         check_statement(self._sql, streamed=package_of(connection) in _POSTGRESQL)
         cursor = driver.cursor(connection)
         with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
@@ -116,6 +141,8 @@ class Rows:
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             for row in rows:
                 yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
+        if self._keep:
+            cursor.close()
 
     def _columns(self, cursor: Any) -> list[str]:  # noqa: ANN401  PEP 249 names no types
         """Find the first result that has columns; `SET …; SELECT …` has one before it."""
@@ -170,6 +197,11 @@ def _check_parameters(parameters: object) -> None:
             problem="they are a text, each of whose characters would be bound",
             remedy="Give a list or a mapping of values",
         )
+
+
+def _close(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types
+    with suppress(Exception):
+        connection.close()
 
 
 def _has_next_result(cursor: Any) -> bool:  # noqa: ANN401  PEP 249 names no types

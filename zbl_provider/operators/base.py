@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
 
     from zbl_provider.dispatch.dispatcher import Dispatcher
+    from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.report import Report
     from zbl_provider.log.store import DeliveryLog
@@ -130,6 +131,10 @@ class DispatchOperator(BaseOperator):
 
         return lineage(self.webhook_conn_id, *self._source())
 
+    def _follow(self) -> Follow | None:
+        """Return how the task stays and looks again, if it does (Contract 4.12)."""
+        return None
+
     def _source(self) -> tuple[str | None, str | None]:
         """Return the leads' database and query, if they come from one."""
         return None, None
@@ -154,13 +159,15 @@ class DispatchOperator(BaseOperator):
             self._active = dispatcher = self._dispatcher(context)
         with closing(dispatcher.log) as log:
             with self._ending(dispatcher), failing_for_good():
+                follow = None if before_the_wait is not None else self._follow()
                 report = dispatcher.dispatch(
                     _run_key(context),
                     context["ti"].max_tries,
-                    find(),
+                    () if follow else find(),
                     self._try(context),
                     resumed=before_the_wait is not None,
                     may_probe=may_probe,
+                    follow=follow,
                 )
             found = Counter(
                 skipped=report.skipped,

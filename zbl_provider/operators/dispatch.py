@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zbl_provider.exceptions import ConfigurationError
-from zbl_provider.hooks.leads_query import LeadsQuery
+from zbl_provider.hooks.leads_query import LeadsQuery, interval_seconds
 from zbl_provider.operators.base import DispatchOperator
 from zbl_provider.operators.hidden import Hidden
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from zbl_provider.delivery.destination import Destination
+    from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.intake import FoundRow, Unreadable
     from zbl_provider.dispatch.report import Report
     from zbl_provider.leads.lead import Lead
@@ -35,6 +38,11 @@ class DispatchLeadsOperator(DispatchOperator):
     :param parameters: bound to the query by the driver (templated)
     :param field_map: names of columns that are to be other fields than their names say, such as
         ``{"mobile": "phone", "town": "custom_fields.city"}``
+    :param follow: stay for so long, look again every ``poll_interval``, and send new leads at once
+        and retries when they are due; for a Dag with ``schedule="@continuous"``. Leads that still
+        wait for a retry when the time is over go out with the next run (Contract 4.12)
+    :param poll_interval: seconds, or a ``timedelta``, from one look to the next
+    :raises ConfigurationError: if ``follow`` or ``poll_interval`` is not a time
     """
 
     template_fields: Sequence[str] = (
@@ -54,6 +62,8 @@ class DispatchLeadsOperator(DispatchOperator):
         leads_conn_id: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         field_map: Mapping[str, str] | None = None,
+        follow: timedelta | None = None,
+        poll_interval: float | timedelta = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +71,40 @@ class DispatchLeadsOperator(DispatchOperator):
         self.leads_conn_id = leads_conn_id
         self.parameters = parameters
         self.field_map = field_map
+        if follow is not None and not (isinstance(follow, timedelta) and follow > timedelta(0)):
+            raise ConfigurationError(
+                field="follow",
+                problem=f"{follow!r} is not a time to stay",
+                remedy="Give a timedelta, such as timedelta(hours=1)",
+            )
+        self.follow = follow
+        self.poll_interval = interval_seconds(poll_interval)
+
+    def _follow(self) -> Follow | None:
+        if self.follow is None:
+            return None
+        from zbl_provider.dispatch.follow import Follow
+
+        self.log.info(
+            "This task stays for %s, and looks for leads every %g seconds.",
+            self.follow,
+            self.poll_interval,
+        )
+        return Follow(LeadsQuery.of(self).looks(), self.follow, self.poll_interval, self._reread)
+
+    def _reread(self) -> Destination:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        from zbl_provider.hooks.webhook import WebhookHook
+
+        try:
+            return WebhookHook(self.webhook_conn_id, auth_type=self.auth_type).destination
+        except AirflowNotFoundException:
+            raise ConfigurationError(
+                field="webhook_conn_id",
+                problem=f"there is no connection {self.webhook_conn_id} any more",
+                remedy="Add it again, or name another one",
+            ) from None
 
     def _source(self) -> tuple[str, str]:
         return self.leads_conn_id, self.sql

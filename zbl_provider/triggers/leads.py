@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
+from zbl_provider.dispatch.troubles import Troubles
 from zbl_provider.exceptions import ConfigurationError
-from zbl_provider.hooks.leads_query import LeadsQuery
+from zbl_provider.hooks.leads_query import LeadsQuery, interval_seconds
 from zbl_provider.triggers.announcing import Announcements
-from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
+from zbl_provider.triggers.polling import Poll, in_thread, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import timedelta
 
 
 class _LeadsTrigger(BaseTrigger):
@@ -52,15 +53,7 @@ class _LeadsTrigger(BaseTrigger):
         self.parameters = _plain("parameters", parameters)
         self.field_map = _plain("field_map", field_map)
         self.log_conn_id = log_conn_id
-        if isinstance(poll_interval, timedelta):
-            poll_interval = poll_interval.total_seconds()
-        self.poll_interval = float(poll_interval)
-        if not self.poll_interval > 0:
-            raise ConfigurationError(
-                "poll_interval",
-                f"{self.poll_interval:g} seconds is not an interval",
-                "Give some seconds, such as 5",
-            )
+        self.poll_interval = interval_seconds(poll_interval)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of this class and its arguments: plain JSON."""

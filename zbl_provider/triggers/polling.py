@@ -13,16 +13,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from zbl_provider.driver_errors import told
-from zbl_provider.exceptions import ZblError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator
 
 _Answer = TypeVar("_Answer")
 
 _SOON_SECONDS = 10.0  # until a question is asked again that had no answer
-_LONGEST_PAUSE_SECONDS = 15.0
 
 _THREADS = threading.BoundedSemaphore(16)
 _POLLS: WeakValueDictionary[Hashable, Poll[Any]] = WeakValueDictionary()
@@ -150,36 +146,3 @@ async def until(
                 failing_since = None
                 if over(answer):
                     return True
-
-
-class Troubles:
-    """
-    What keeps a watcher from looking: told once, and asked again less and less often.
-
-    :param seconds: between two looks when there is no trouble
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._told = ""
-        self.pause = seconds
-
-    def news(self, problem: Exception, statement: str) -> str | None:
-        """
-        Return what to say of a problem, unless it was said; it shows no data (Contract 4.3).
-
-        :param problem: what the look raised
-        :param statement: the SQL of which words may be shown
-        """
-        self.pause = max(self._seconds, min(2 * self.pause, _LONGEST_PAUSE_SECONDS))
-        text = str(problem) if isinstance(problem, ZblError) else told(problem, statement)
-        if text == self._told:
-            return None
-        self._told = text
-        return text.rstrip(".")
-
-    def over(self) -> bool:
-        """Note that a look succeeded; tell whether that is news."""
-        self.pause = self._seconds
-        had, self._told = bool(self._told), ""
-        return had

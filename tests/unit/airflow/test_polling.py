@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from zbl_provider.dispatch.troubles import Troubles
 from zbl_provider.exceptions import LeadsDatabaseError
 from zbl_provider.log.storage import retry
 from zbl_provider.triggers import polling
-from zbl_provider.triggers.polling import Poll, Troubles, in_thread, until
+from zbl_provider.triggers.polling import Poll, in_thread, until
 
 
 class Question:

@@ -1,0 +1,82 @@
+"""Rows that a task has seen before, told apart in memory (Contract 4.12)."""
+
+from __future__ import annotations
+
+import logging
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from zbl_provider.dispatch.intake import row_text
+
+if TYPE_CHECKING:
+    from zbl_provider.dispatch.intake import FoundRow
+
+logger = logging.getLogger(__name__)
+
+MANY = 100_000
+"""Rows of a look that are remembered, which takes some 40 MB; the log is asked for the others."""
+
+
+class Seen:
+    """
+    The rows of the last look, by their ids: a row that is as it was then needs no more work.
+
+    Of an id that a look has in several rows none is passed over: which of them counts is known only
+    when all are judged (Contract 4.8).
+
+    :param many: how many rows are remembered
+    """
+
+    def __init__(self, many: int = MANY) -> None:
+        self._many = many
+        self._before: dict[str | bytes, bytes] = {}
+        self._now: dict[str | bytes, bytes] = {}
+        self._repeated_before: set[str | bytes] = set()
+        self._repeated: set[str | bytes] = set()
+        self._told = False
+
+    def begin(self) -> None:
+        """Begin a look; what was seen in one that did not come to its end is forgotten."""
+        self._now, self._repeated = {}, set()
+
+    def end(self) -> None:
+        """End a look: from now on its rows are known."""
+        self._before, self._repeated_before = self._now, self._repeated
+
+    def forget(self) -> None:
+        """Know no row any more, as when other filters are to judge them."""
+        self._before = {}
+
+    def is_news(self, row: FoundRow) -> bool:
+        """
+        Tell whether a row is new or has changed, so that it is to be judged.
+
+        :param row: the next row of this look
+        """
+        text = row_text(row.values).encode("utf-8", "backslashreplace")
+        digest = blake2b(text, digest_size=16).digest()
+        key = digest if row.id is None else row.id
+        if key in self._now:
+            return self._is_news_again(key, row)
+        if len(self._now) == self._many:
+            self._tell()
+            return True
+        self._now[key] = digest
+        return key in self._repeated_before or self._before.get(key) != digest
+
+    def _is_news_again(self, key: str | bytes, row: FoundRow) -> bool:
+        """Tell the same of a further row with an id of this look."""
+        if row.id is None:
+            return False  # nothing tells it from the row before
+        self._repeated.add(key)
+        # Where the row before was passed over, both are judged together in the next look.
+        return key in self._repeated_before or self._before.get(key) != self._now[key]
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "The query has more than %d rows, and the delivery log is asked for those beyond "
+                "at each look: have it look back less far.",
+                self._many,
+            )
