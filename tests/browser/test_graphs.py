@@ -10,6 +10,7 @@ from tests.support.commands import EXAMPLES, ROOT
 from tests.support.databases import postgres
 from tests.support.examples import Examples
 from tests.support.receiver import Receiver
+from tests.support.rest import wait_for
 
 __all__ = ["postgres"]
 
@@ -48,10 +49,13 @@ def examples(site, postgres):
 
 
 def run_of(examples, dag):
-    """Return a run that has ended."""
+    """Return a run that has done its work."""
     by_hand = dag == "zbl_one_lead"
     run = examples.rest.trigger(dag, conf=LEAD) if by_hand else examples.first_run(dag)
-    examples.rest.wait_for_run(dag, run)
+    if dag == "zbl_follow":  # which stays for an hour
+        wait_for("a task that runs", lambda: examples.arrivals("callback"), seconds=90)
+    else:
+        examples.rest.wait_for_run(dag, run)
     return run
 
 

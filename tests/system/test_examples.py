@@ -131,3 +131,15 @@ def test_a_lead_leaves_when_it_qualifies(examples):
 
     examples.qualify("1045")
     wait_for("lead 1045", lambda: "1045" in examples.arrivals("sales"), seconds=90)
+
+
+def test_a_task_that_stays_sends_what_qualifies(examples):
+    """One run sends lead after lead, each within seconds, and is still there (Contract 4.12)."""
+    run = examples.first_run("zbl_follow")
+    wait_for(
+        "the first leads", lambda: set(TABLE) <= set(examples.arrivals("callback")), seconds=90
+    )
+    for lead_id in ("1046", "1047"):
+        examples.qualify(lead_id)
+        wait_for(lead_id, lambda lead=lead_id: lead in examples.arrivals("callback"), seconds=30)
+    assert examples.rest.task("zbl_follow", run, "dispatch_leads")["state"] == "running"

@@ -142,6 +142,18 @@ def test_the_fan_out_runs_on_sqlite(example_dags, leads, receiver, connected):
     assert _sent(receiver) == ["1"] * len(INTEGRATIONS)
 
 
+def test_the_follow_dag_runs(example_dags, far_away, receiver, connected, monkeypatch):
+    """It sends what is there, and ends well when its time is over (Contract 4.12)."""
+    connected("callback")
+    dag = example_dags.dags["zbl_follow"]
+    monkeypatch.setattr(dag.get_task("dispatch_leads"), "follow", timedelta(seconds=3))
+    far_away.execute(
+        text("INSERT INTO leads (id, status, qualified_at) VALUES ('1', 'qualified', now())")
+    )
+    assert dag.test(logical_date=NOW).state == "success"
+    assert _sent(receiver) == ["1"]
+
+
 def test_one_lead_runs_on_sqlite(example_dags, leads, receiver, connected):
     """SQLite's mark for a bound value is another than PostgreSQL's."""
     connected("crm")
