@@ -91,7 +91,7 @@ def test_no_email_rests_in_the_log(with_keys):
     assert found(plain) == []
     rests = repr([keyed.rows(table) for table in tables.metadata.tables.values()])
     assert ANA not in rests
-    assert hashes(keyed)["1"] in rests
+    assert str(hashes(keyed)["1"]) in rests
 
 
 @pytest.mark.parametrize("status", [Status.FILTERED, Status.INVALID])

@@ -205,10 +205,10 @@ def test_all_in_error_are_counted_by_their_index(skewed):
 def test_a_person_is_found_by_the_index_of_emails(skewed, question):
     """The few leads of a person are found at once among very many others (8.8)."""
     with skewed.log._engine.begin() as connection:
-        connection.execute(text("UPDATE zbl_delivery SET email_hash = 'h' || id WHERE id % 2 = 0"))
+        connection.execute(text("UPDATE zbl_delivery SET email_hash = id WHERE id % 2 = 0"))
     with skewed.log._engine.begin() as connection:
         connection.execute(text("ANALYZE"))
-    query = Query(email_hashes=("h8", "h9", "other"))
+    query = Query(email_hashes=(8, 9, -1))
     ask = getattr(skewed.log.reader, question)
     [plan] = plans(skewed, lambda: ask(query))
     assert "zbl_delivery_email" in plan

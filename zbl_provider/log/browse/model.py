@@ -42,7 +42,7 @@ class Query:
     since: datetime | None = None
     until: datetime | None = None
     lead_id: str | None = None
-    email_hashes: tuple[str, ...] | None = None
+    email_hashes: tuple[int, ...] | None = None
     dags: frozenset[str] | None = None
 
     def __post_init__(self) -> None:

@@ -108,7 +108,7 @@ class Reader:
         return Detail(_row(row), made, sendable)
 
     @retried
-    def email_hashes(self, email: str) -> tuple[str, ...]:
+    def email_hashes(self, email: str) -> tuple[int, ...]:
         """
         Return what to find a person by: all hashes that may rest beside a lead (Contract 8.8).
 

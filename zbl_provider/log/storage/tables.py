@@ -139,7 +139,7 @@ delivery = Table(
     # Last, so that SQLite reads the columns before it without paging through it.
     Column("payload", LargeBinary),
     # By which a person is found; there only beside a payload, which has the email (Contract 8.8).
-    Column("email_hash", String),
+    Column("email_hash", BigInteger),
     UniqueConstraint("webhook_id", name="zbl_delivery_webhook_id"),
     CheckConstraint(
         "(status IN ('pending', 'sending', 'retrying')) = (due_at IS NOT NULL)",

@@ -61,7 +61,7 @@ def _renew_payloads(
         except UnreadableError:  # counted, and left as it is, its hash too: its key may come back
             continue
         email_hash = hasher.renewed(row.email_hash, body)
-        unfindable += bool(row.email_hash and not email_hash)
+        unfindable += row.email_hash is not None and email_hash is None
         renewed.append({"id": row.id, "payload": seal.close(body, place), "email_hash": email_hash})
     if renewed:
         update_rows(connection, delivery, renewed)

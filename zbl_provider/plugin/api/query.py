@@ -1,5 +1,6 @@
 """What the page asks for: its filters become a query of the log."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -23,7 +24,7 @@ _LAST = datetime(2200, 1, 1, tzinfo=UTC)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(storable)]
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 """Of a lead in the log."""
-EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.[0-9a-f]{32}){0,15}$")]
+EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}(\.[0-9a-f]{16}){0,15}$")]
 """What stands for a person's email in an address: a hash for each key, with dots between."""
 _MapIndex = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 
@@ -33,6 +34,17 @@ def _reckonable(moment: datetime) -> datetime:
 
 
 _Instant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
+
+
+def email_hash_of(hashes: Iterable[int]) -> str:
+    """Return what stands for a person in an address, made of what rests beside the leads."""
+    return ".".join(value.to_bytes(8, "big", signed=True).hex() for value in hashes)
+
+
+def hashes_of(email_hash: str) -> tuple[int, ...]:
+    """Return what rests beside the leads of the person that an address means."""
+    parts = email_hash.split(".")
+    return tuple(int.from_bytes(bytes.fromhex(part), "big", signed=True) for part in parts)
 
 
 class Filter(BaseModel):
@@ -55,7 +67,7 @@ class Filter(BaseModel):
         """Return the query, which finds nothing outside of the given Dags."""
         given = dict(self)
         hashes = given.pop("email_hash")
-        return Query(**given, dags=dags, email_hashes=tuple(hashes.split(".")) if hashes else None)
+        return Query(**given, dags=dags, email_hashes=hashes_of(hashes) if hashes else None)
 
 
 class Parameters(Filter):

@@ -29,7 +29,7 @@ function given() {
   if (!(found.status in STATUSES)) delete found.status;
   if (!(found.period in PERIODS)) delete found.period;
   if (found.view !== "integrations") delete found.view;
-  if (!/^[0-9a-f]{32}(\.[0-9a-f]{32})*$/.test(found.email_hash ?? "")) delete found.email_hash;
+  if (!/^[0-9a-f]{16}(\.[0-9a-f]{16})*$/.test(found.email_hash ?? "")) delete found.email_hash;
   for (const name of ["before", "open"]) if (!/^\d+$/.test(found[name] ?? "")) delete found[name];
   return found;
 }

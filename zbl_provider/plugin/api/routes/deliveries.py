@@ -15,7 +15,7 @@ from zbl_provider.log.model import Status
 from zbl_provider.plugin.api import export, serialize
 from zbl_provider.plugin.api.access import Dags, Editable, Readable, from_this_page
 from zbl_provider.plugin.api.deps import Log
-from zbl_provider.plugin.api.query import Asked, Now, Number, Person, in_error
+from zbl_provider.plugin.api.query import Asked, Now, Number, Person, email_hash_of, in_error
 from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
 
 routes = APIRouter(route_class=OwnThreadRoute)
@@ -63,7 +63,7 @@ def email_hash(person: Person, _: Readable, log: Log) -> dict[str, str]:
     and people share. The email comes in a body, which nobody writes down; what comes back tells
     nothing to whoever has not the key, and finds nothing once the person is erased.
     """
-    return {"email_hash": ".".join(log.reader.email_hashes(person.email))}
+    return {"email_hash": email_hash_of(log.reader.email_hashes(person.email))}
 
 
 @routes.get("/funnel")

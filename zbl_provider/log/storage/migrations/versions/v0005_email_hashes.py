@@ -24,7 +24,7 @@ def upgrade() -> None:
     )
     # Here, so that whoever opens the log finds the one that all others have.
     op.bulk_insert(salt, [{"purpose": "email", "value": os.urandom(32)}])
-    op.add_column("zbl_delivery", sa.Column("email_hash", sa.String))
+    op.add_column("zbl_delivery", sa.Column("email_hash", sa.BigInteger))
     op.create_index(
         "zbl_delivery_email",
         "zbl_delivery",
