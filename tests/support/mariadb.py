@@ -42,8 +42,9 @@ def running_mariadb(*, time_zone: str = "-03:00") -> Iterator[int]:
             "--skip-name-resolve",
             "--innodb-flush-log-at-trx-commit=0",
         )
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        server = subprocess.Popen(("mariadbd", *common, *options), **quiet)
+        nowhere = subprocess.DEVNULL
+        command = ("mariadbd", *common, *options)
+        server = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
         try:
             _make_database(local)
             yield port

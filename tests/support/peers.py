@@ -223,8 +223,10 @@ class Authority:
 
     def issue(self, *names: str, expired: bool = False) -> trustme.LeafCert:
         """Issue a certificate; without names, for all that the tests connect to."""
-        expiry = {"not_after": datetime(2020, 1, 1, tzinfo=UTC)} if expired else {}
-        return self._ca.issue_cert(*(names or (LOOPBACK, "localhost", "hooks.test")), **expiry)
+        until = datetime(2020, 1, 1, tzinfo=UTC) if expired else None
+        return self._ca.issue_cert(
+            *(names or (LOOPBACK, "localhost", "hooks.test")), not_after=until
+        )
 
     def trust(self, context: ssl.SSLContext) -> None:
         """Make a server's context ask its clients for certificates of this authority."""

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trustme
 
@@ -157,7 +157,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     context: ssl.SSLContext
 
-    def process_request_thread(self, request: ssl.SSLSocket, client_address: object) -> None:
+    def process_request_thread(self, request: Any, client_address: object) -> None:
         # The handshake belongs to the connection's thread: a slow client must not hold the others.
         try:
             secured = self.context.wrap_socket(request, server_side=True)

@@ -95,7 +95,7 @@ def _count_on(connection: Connection, table: Table) -> None:
 
 
 def _runs(now: datetime, days: float, dags: Mapping[str, str]) -> list[dict[str, Any]]:
-    runs = []
+    runs: list[dict[str, Any]] = []
     for hour in range(int(days * 24) + 1):
         at = now - timedelta(hours=hour)
         runs += [

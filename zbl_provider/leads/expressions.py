@@ -15,24 +15,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, UndefinedError, nodes
 from jinja2.visitor import NodeTransformer
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads.columns import VERIFICATIONS
+from zbl_provider.leads.jinja import MAX_TEXT_CHARS, METHODS, SLICE, Sandbox, in_text
 
 if TYPE_CHECKING:
     from jinja2.runtime import Context
 
-MAX_TEXT_CHARS: Final = 1_048_576
-"""Of each text on the way, and of all that is rendered: a larger body could not be sent."""
 
-_METHODS: Final = frozenset({"split", "strip", "lower", "upper", "title", "startswith", "endswith"})
-_NUMERIC_OPERATORS: Final = frozenset({"-", "*", "/", "//", "%"})
-_SLICE: Final = "_slice"
-_MAX_DIGITS: Final = 15
 _INT64: Final = range(-(2**63), 2**64)  # what orjson can write
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _ALLOWED: Final = (
@@ -104,7 +97,7 @@ def compile_text(text: str, place: str) -> Render:
     if len(renders) == 1:
         (alone,) = renders
         return lambda lead: _evaluate(alone, lead, place)
-    return lambda lead: "".join([_text(_evaluate(part, lead, place)) for part in renders])
+    return lambda lead: "".join([in_text(_evaluate(part, lead, place)) for part in renders])
 
 
 def refusal(place: str, problem: str, remedy: str) -> ConfigurationError:
@@ -125,9 +118,9 @@ def _check(node: nodes.Node, place: str) -> None:
         remedy = f"Supported are {', '.join(sorted(_FILTERS))}"
         raise refusal(place, f"uses the filter {_word(node.name)}", remedy)
     if isinstance(node, nodes.Call) and not (
-        isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
+        isinstance(node.node, nodes.Getattr) and node.node.attr in METHODS
     ):
-        remedy = f"Texts have the methods {', '.join(sorted(_METHODS))}"
+        remedy = f"Texts have the methods {', '.join(sorted(METHODS))}"
         raise refusal(place, "calls something else than a text's method", remedy)
     if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
         name = _member(node)
@@ -162,7 +155,7 @@ class _Slices(NodeTransformer):
             return node
         ends = (node.arg.start, node.arg.stop, node.arg.step)
         bounds = [end or nodes.Const(None) for end in ends]
-        return nodes.Filter(node.node, _SLICE, bounds, [], None, None, lineno=node.lineno)
+        return nodes.Filter(node.node, SLICE, bounds, [], None, None, lineno=node.lineno)
 
 
 def _function(expression: nodes.Expr) -> Render:
@@ -216,121 +209,9 @@ def _json(value: object, lead: Rendering) -> object:
     raise TypeError
 
 
-def _text(value: object) -> str:
-    """Write a value within a text: null as nothing, and the rest as JSON has it."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else _tojson(value)
-
-
-def _tojson(value: object) -> str:
-    text = orjson.dumps(value).decode()
-    _check_size(len(text))
-    return text
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Reads data, and no attribute of Python's but a few methods of texts."""
-
-    intercepted_binops = _NUMERIC_OPERATORS | {"+"}
-
-    def __init__(self) -> None:
-        # Nothing is worked out ahead of time: what constants cost must be bounded as well.
-        super().__init__(
-            undefined=StrictUndefined, autoescape=False, optimized=False, keep_trailing_newline=True
-        )
-        self.globals.clear()
-        plain = ("abs", "capitalize", "float", "int", "length", "lower", "title", "trim", "upper",
-                 "urlencode")  # fmt: skip
-        bounded: dict[str, Callable[..., Any]] = {
-            "first": lambda value: next(iter(value), None),
-            "last": lambda value: value[-1] if value else None,
-            "join": _join,
-            "replace": _replace,
-            "round": _round,
-            _SLICE: lambda value, *ends: value[slice(*ends)],
-            **{name: self.filters[name] for name in plain},
-        }
-        self.filters = {
-            **{name: _bounded(function) for name, function in bounded.items()},
-            "default": _default,
-            "string": _text,
-            "tojson": _tojson,
-        }
-
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401  as Jinja has it
-        if isinstance(obj, str) and attribute in _METHODS:
-            return getattr(obj, attribute)
-        return self.getitem(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401  as Jinja has it
-        if obj is None:  # such as `list.name` of a lead without a list
-            return None
-        if isinstance(obj, dict | list | tuple | str):
-            try:
-                return obj[argument]
-            except (LookupError, TypeError):
-                pass
-        return self.undefined(obj=obj, name=str(argument))
-
-    def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Call a text's method; of what is unknown the result is unknown."""
-        return None if obj is None else super().call(context, obj, *arguments, **options)
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-        if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
-            _check_size(len(left) + len(right))
-        elif not (isinstance(left, int | float) and isinstance(right, int | float)):
-            raise TypeError(operator)
-        return super().call_binop(context, operator, left, right)
-
-
-def _check_size(length: int) -> None:
-    if length > MAX_TEXT_CHARS:
-        raise ValueError
-
-
-def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep each step's text within what could be sent, so that steps cannot multiply it."""
-
-    def limited(value: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        if value is None:  # what is unknown stays so: Jinja would write "NONE"
-            return None
-        result = function(value, *arguments, **options)
-        if isinstance(result, str):
-            _check_size(len(result))
-        return result
-
-    return limited
-
-
-def _replace(value: object, old: str, new: str, count: int = -1) -> str:
-    text = _text(value)
-    _check_size(len(text) + text.count(old) * len(new))
-    return text.replace(old, new, count)
-
-
-def _join(value: list[object], separator: str = "") -> str:
-    texts = [_text(inner) for inner in value]
-    _check_size(sum(map(len, texts)) + len(separator) * len(texts))
-    return separator.join(texts)
-
-
-def _round(value: float, precision: int = 0) -> float:
-    if abs(precision) > _MAX_DIGITS:  # 10 ** precision is worked out
-        raise ValueError
-    return round(value, precision) if precision else round(value)
-
-
-def _default(value: object, other: object = "", boolean: bool = False) -> object:
-    """Replace what is unknown, null included; and what is false, if asked, as in Jinja."""
-    unknown = value is None or isinstance(value, Undefined)
-    return other if unknown or (boolean and not value) else value
-
-
 def _word(name: str) -> str:
     return name if _WORD.fullmatch(name) else "(not shown)"
 
 
-_ENVIRONMENT: Final = _Environment()
-_FILTERS: Final = frozenset(_ENVIRONMENT.filters) - {_SLICE}
+_ENVIRONMENT: Final = Sandbox()
+_FILTERS: Final = frozenset(_ENVIRONMENT.filters) - {SLICE}
