@@ -104,14 +104,11 @@ def read_one(lead: Mapping[str, object]) -> Lead | Unreadable:
     try:
         return read_lead(lead)
     except InvalidLead as problem:
-        return _unreadable(_lead_id(lead), lead, problem)
-
-
-def _lead_id(lead: Mapping[str, object]) -> str | None:
-    try:
-        return as_identifier(lead.get("id"), "lead.id")
-    except (InvalidLead, RecursionError):
-        return None
+        try:
+            lead_id = as_identifier(lead.get("id"), "lead.id")
+        except (InvalidLead, RecursionError):
+            lead_id = None
+        return _unreadable(lead_id, lead, problem)
 
 
 Found = FoundRow | Lead | Unreadable
@@ -153,24 +150,24 @@ def row_text(values: object) -> str:
         return "nested too deeply"
 
 
-def candidate(found: Found, destination: Destination) -> Candidate:
+def candidate(lead: Found, destination: Destination) -> Candidate:
     """
     Judge what was found by the integration's filters, then by the schema (Contract 5).
 
-    :param found: a row, a lead, or a row that could not become one
+    :param lead: a row, a lead, or a row that could not become one
     :param destination: the integration with its filters
     :return: PENDING with the exact bytes to send; FILTERED or INVALID with the reason
     """
-    if isinstance(found, FoundRow):
-        found = found.read()
-    judged = partial(Candidate, payload.webhook_id(destination.integration, found.id), found.id)
-    if isinstance(found, Unreadable):
-        return judged(Status.INVALID, str(found.problem), None, found.fingerprint)
-    document = payload.document(found)
+    if isinstance(lead, FoundRow):
+        lead = lead.read()
+    judged = partial(Candidate, payload.webhook_id(destination.integration, lead.id), lead.id)
+    if isinstance(lead, Unreadable):
+        return judged(Status.INVALID, str(lead.problem), None, lead.fingerprint)
+    document = payload.document(lead)
     try:
         body = payload.encode(document)
     except InvalidLead as problem:
-        unreadable = _unreadable(found.id, document, problem)
+        unreadable = _unreadable(lead.id, document, problem)
         return judged(Status.INVALID, str(problem), None, unreadable.fingerprint)
     fingerprint = payload.fingerprint(body)
     if reason := destination.filters.reason(document):

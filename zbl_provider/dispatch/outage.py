@@ -45,12 +45,12 @@ class OutageState:
     since: datetime | None = None
     reason: str = ""
 
-    def attempted(self, outcome: Outcome, number: int, now: datetime) -> News | None:
+    def attempted(self, outcome: Outcome, attempt: int, now: datetime) -> News | None:
         """
         Draw the conclusions from one attempt.
 
         :param outcome: how it ended
-        :param number: which attempt of its lead it was, from 1
+        :param attempt: which attempt of its lead it was, from 1
         :param now: when it ended
         """
         if not self.enabled:
@@ -60,17 +60,18 @@ class OutageState:
             self.down, self.probing, self.failures, self.since = False, False, 0, None
             return News.BACK if was_down else None
         self.probing = False
-        if not _is_away(outcome):
+        answered = outcome.status is not None and outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        if answered or outcome.verdict is not Verdict.RETRY:
             # It answers, if not as it should; of what was refused before it was sent nothing is
             # known.
             if outcome.status is not None:
                 self.failures, self.since = 0, None
             return None
-        return self._failed(outcome, number, now)
+        return self._failed(outcome, attempt, now)
 
-    def _failed(self, outcome: Outcome, number: int, now: datetime) -> News | None:
+    def _failed(self, outcome: Outcome, attempt: int, now: datetime) -> News | None:
         self.reason = outcome.detail
-        if self.down or number > 1:
+        if self.down or attempt > 1:
             return None  # leads are counted, not their attempts
         self.failures += 1
         self.since = self.since or now
@@ -87,9 +88,3 @@ class OutageState:
         self.failures = integration.failures
         self.since = integration.failing_since
         self.reason = integration.down_reason or self.reason
-
-
-def _is_away(outcome: Outcome) -> bool:
-    if outcome.verdict is not Verdict.RETRY:
-        return False
-    return outcome.status is None or outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR

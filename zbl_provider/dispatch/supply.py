@@ -71,9 +71,11 @@ class Supply:
 
     async def run(self) -> None:
         """Keep the senders supplied; return when nothing is due and nothing can become due."""
-        limit = self._first_limit()
+        first_limit = limit = self._rate.largest_claim(2 * self._destination.max_concurrency)
         while not self._is_over():
-            await self._release_refused()
+            if refused := self._refused:
+                self._refused = []
+                await self.release(refused)
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self.fed and self.in_flight == 0
             self._changed.clear()
@@ -90,7 +92,12 @@ class Supply:
             )
             if claimed := await in_thread(claim, self.take):
                 self.take(claimed)
-                limit = self._next_limit(limit, await self._until_low(limit))
+                took = await self._until_low(limit)
+                # More at once where the senders are fast, and less where they are slow.
+                if took < _SHORT_SUPPLY_SECONDS and not self._rate.limited:
+                    limit = min(2 * limit, max(_LARGEST_CLAIM, first_limit))
+                elif took > _LONG_SUPPLY_SECONDS and not self._rate.limited:
+                    limit = max(limit // 2, first_limit)
             elif quiet:
                 return
             else:
@@ -112,11 +119,6 @@ class Supply:
         """Give a lead back that may not be tried now: its destination is down (8.7)."""
         self._refused.append(claimed)
         self._changed.set()
-
-    async def _release_refused(self) -> None:
-        if refused := self._refused:
-            self._refused = []
-            await self.release(refused)
 
     def close(self) -> None:
         """Give each sender a None, once."""
@@ -190,17 +192,6 @@ class Supply:
             if (claimed := self._ready.get_nowait()) is not None:
                 unsent.append(claimed)
         return unsent
-
-    def _first_limit(self) -> int:
-        return self._rate.largest_claim(2 * self._destination.max_concurrency)
-
-    def _next_limit(self, limit: int, took: float) -> int:
-        """Claim more at once where the senders are fast, and less where they are slow."""
-        if self._rate.limited:
-            return limit
-        if took < _SHORT_SUPPLY_SECONDS:
-            return min(2 * limit, max(_LARGEST_CLAIM, self._first_limit()))
-        return max(limit // 2, self._first_limit()) if took > _LONG_SUPPLY_SECONDS else limit
 
     async def _until_low(self, limit: int, seconds: float = math.inf) -> float:
         """Wait until most of what was claimed is taken, or for so long; return how long it took."""

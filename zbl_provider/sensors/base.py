@@ -79,22 +79,6 @@ class DeferrableSensor(BaseSensorOperator):
             )
         return poked.xcom_value
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002  Airflow's own signature
-        """
-        Look once.
-
-        :param context: Airflow's
-        :return: whether the wait is over, and the summary
-        :raises AirflowFailException: for what only a person can change (Contract 3.2)
-        :raises DeliveryLogUnavailable: while the log is away
-        :raises LeadsDatabaseError: while the leads' database is away, or refuses the query
-        """
-        with failing_for_good():
-            return self._ask()
-
-    def _ask(self) -> PokeReturnValue:
-        raise NotImplementedError
-
     def _trigger(self, seconds: float) -> BaseTrigger:
         raise NotImplementedError
 
@@ -103,7 +87,7 @@ class DeferrableSensor(BaseSensorOperator):
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
         try:
-            return self.poke(context)
+            poked = self.poke(context)
         except (AirflowFailException, AirflowSkipException):
             raise
         except Exception as problem:
@@ -115,3 +99,4 @@ class DeferrableSensor(BaseSensorOperator):
                     "Skipping due to never_fail is set to True."
                 ) from problem
             raise
+        return poked if isinstance(poked, PokeReturnValue) else PokeReturnValue(bool(poked))

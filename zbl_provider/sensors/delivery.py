@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.sdk import BaseHook, PokeReturnValue
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
+from zbl_provider.hooks.failing import failing_for_good
 from zbl_provider.sensors.base import DeferrableSensor
 from zbl_provider.watch.arrivals import Arrivals, IfFiltered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
 
@@ -61,7 +63,17 @@ class LeadDeliverySensor(DeferrableSensor):
                 remedy="Choose fail or accept",
             )
 
-    def _ask(self) -> PokeReturnValue:
+    @failing_for_good()
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002  Airflow's own signature
+        """
+        Look once.
+
+        :param context: Airflow's
+        :return: whether all are delivered, and the summary
+        :raises AirflowFailException: when one will not be; or for what only a person can change
+            (Contract 3.2)
+        :raises DeliveryLogUnavailable: while the log is away
+        """
         from airflow.sdk.exceptions import AirflowFailException
 
         from zbl_provider.hooks.leads_query import ids_by_webhook_id, standings

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import PokeReturnValue
 
+from zbl_provider.hooks.failing import failing_for_good
 from zbl_provider.hooks.leads_query import LeadsQuery
 from zbl_provider.sensors.base import DeferrableSensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
 
@@ -64,7 +66,17 @@ class QualifiedLeadSensor(DeferrableSensor):
         self.field_map = field_map
         self.log_conn_id = log_conn_id
 
-    def _ask(self) -> PokeReturnValue:
+    @failing_for_good()
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002  Airflow's own signature
+        """
+        Look once.
+
+        :param context: Airflow's
+        :return: whether there is a lead to send, and the summary
+        :raises AirflowFailException: for what only a person can change (Contract 3.2)
+        :raises DeliveryLogUnavailable: while the log is away
+        :raises LeadsDatabaseError: while the leads' database is away, or refuses the query
+        """
         from zbl_provider.log.storage.retry import TASK_RETRY
 
         count = LeadsQuery.of(self).count(retry_for=TASK_RETRY)

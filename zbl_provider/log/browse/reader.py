@@ -129,10 +129,10 @@ class Reader:
             delivery.c.id == delivery_id
         )
         with reading(self._engine) as connection:
-            found = connection.execute(wanted).one_or_none()
-        if found is None or found.payload is None:
+            row = connection.execute(wanted).one_or_none()
+        if row is None or row.payload is None:
             return None
-        return self._seal.open(found.payload, payload_place(found.webhook_id))
+        return self._seal.open(row.payload, payload_place(row.webhook_id))
 
     @retried
     def unreadable(self, limit: int = 200) -> int:
@@ -144,15 +144,16 @@ class Reader:
             .limit(limit)
         )
         with reading(self._engine) as connection:
-            found = connection.execute(newest).all()
-        return sum(not self._is_readable(row.payload, row.webhook_id) for row in found)
+            rows = connection.execute(newest).all()
+        places = [(row.payload, payload_place(row.webhook_id)) for row in rows]
+        return sum(self._opened(payload, place) is None for payload, place in places)
 
-    def _is_readable(self, payload: bytes, webhook_id: str) -> bool:
+    def _opened(self, sealed: bytes, place: bytes) -> bytes | None:
+        """Return what rests; None if it cannot be read."""
         try:
-            self._seal.open(payload, payload_place(webhook_id))
+            return self._seal.open(sealed, place)
         except UnreadableError:
-            return False
-        return True
+            return None
 
     @retried
     def funnel(self, query: Query) -> dict[Status, int]:
@@ -212,6 +213,8 @@ class Reader:
 
     def _attempt(self, row: Found[*tuple[Any, ...]], webhook_id: str) -> Attempt:
         number, resend, started_at, duration_ms, status_code, kind, detail, excerpt, *key = row
+        # An attempt can be shown without its excerpt.
+        opened = excerpt and self._opened(excerpt, excerpt_place(webhook_id, resend, number))
         return Attempt(
             number=number,
             resend=resend,
@@ -220,17 +223,9 @@ class Reader:
             status_code=status_code,
             kind=kind,
             detail=detail,
-            excerpt=self._text(excerpt, excerpt_place(webhook_id, resend, number)),
+            excerpt=None if opened is None else opened.decode("utf-8", "replace"),
             run=RunKey(*key),
         )
-
-    def _text(self, excerpt: bytes | None, place: bytes) -> str | None:
-        if excerpt is None:
-            return None
-        try:
-            return self._seal.open(excerpt, place).decode("utf-8", "replace")
-        except UnreadableError:  # the attempt can be shown without it
-            return None
 
 
 class _Search:
@@ -261,12 +256,13 @@ class _Search:
         return min(end, self._first_since(self._query.until + CLOCKS_DIFFER))
 
     def _farther(self, limit: int, end: int) -> list[Row]:
-        few = self._few()
-        if few is not None:
-            return self._among(
-                sorted((row_id for row_id in few if row_id < end), reverse=True),
-                limit,
-            )
+        # Numbers that have all that is meant, if an index finds them and they are few.
+        selected = by_index(self._connection, self._query)
+        if selected is not None:
+            few = self._connection.scalars(selected.limit(_RARE + 1)).all()
+            if len(few) <= _RARE:
+                numbers = sorted((row_id for row_id in few if row_id < end), reverse=True)
+                return self._among(numbers, limit)
         start = 0
         if self._query.since is not None:
             start = self._first_since(self._query.since - CLOCKS_DIFFER)
@@ -281,14 +277,6 @@ class _Search:
             if len(rows) == limit:
                 break
         return rows
-
-    def _few(self) -> Sequence[int] | None:
-        """Return numbers that have all that is meant, if an index finds them and they are few."""
-        selected = by_index(self._connection, self._query)
-        if selected is None:
-            return None
-        numbers = self._connection.scalars(selected.limit(_RARE + 1)).all()
-        return numbers if len(numbers) <= _RARE else None
 
     def _first_since(self, moment: datetime) -> int:
         return first_since(self._connection, delivery.c.id, delivery.c.created_at, moment)

@@ -101,10 +101,10 @@ def _take(
     connection: Connection, due: Select[tuple[int]], lease: Lease, now: datetime
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     # As a common table expression PostgreSQL runs it once; inside IN it may run, and lock, anew.
-    found = due.with_for_update(skip_locked=True).cte("due")
+    locked = due.with_for_update(skip_locked=True).cte("due")
     return connection.execute(
         update(delivery)
-        .where(delivery.c.id.in_(select(found.c.id)))
+        .where(delivery.c.id.in_(select(locked.c.id)))
         .values(status=Status.SENDING, claim=lease.token, due_at=lease.until, updated_at=now)
         .returning(
             delivery.c.id,
@@ -118,8 +118,8 @@ def _take(
 
 
 def _number(row: Row[*tuple[Any, ...]]) -> int:
-    number: int = row.id
-    return number
+    delivery_id: int = row.id
+    return delivery_id
 
 
 def _idle(connection: Connection, integration: str, now: datetime) -> bool:
@@ -140,8 +140,13 @@ def read(
     claimed: list[Claimed] = []
     unreadable: dict[int, str] = {}
     for delivery_id, webhook_id, lead_id, payload, attempts, _ in rows:
+        if payload is None:
+            unreadable[delivery_id] = (
+                "the payload cannot be read: it was cleared from the delivery log"
+            )
+            continue
         try:
-            body = _body(payload, webhook_id, seal)
+            body = seal.open(payload, payload_place(webhook_id))
         except UnreadableError as problem:
             unreadable[delivery_id] = f"the payload cannot be read: {problem}"
         else:
@@ -171,9 +176,3 @@ def give_up(connection: Connection, reasons: dict[int, str], token: str, now: da
             for delivery_id, reason in sorted(reasons.items())
         ],
     )
-
-
-def _body(payload: bytes | None, webhook_id: str, seal: Seal) -> bytes:
-    if payload is None:
-        raise UnreadableError("it was cleared from the delivery log")
-    return seal.open(payload, payload_place(webhook_id))

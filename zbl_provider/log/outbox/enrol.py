@@ -181,7 +181,9 @@ class Enroller:
     def _verdict(self, candidate: Candidate) -> dict[str, Any]:
         to_send = candidate.status is Status.PENDING
         # What is kept back is sent from its row, if ever: its data need not rest here.
-        payload = self._sealed(candidate) if to_send else None
+        payload = None
+        if to_send and candidate.body:
+            payload = self._seal.close(candidate.body, payload_place(candidate.webhook_id))
         return {
             "status": candidate.status.value,
             "reason": candidate.reason,
@@ -192,8 +194,3 @@ class Enroller:
             "due_at": self._now if to_send else None,
             "updated_at": self._now,
         }
-
-    def _sealed(self, candidate: Candidate) -> bytes | None:
-        if not candidate.body:
-            return None
-        return self._seal.close(candidate.body, payload_place(candidate.webhook_id))
