@@ -71,8 +71,14 @@ def resend(args: Namespace) -> None:
         say("There is nothing to send again.")
         return
     confirm(args, f"Send {plural(count, 'lead')} again?")
-    count, unsendable, runs = _resend(log, chosen)
-    if unsendable:
+    count, runs, now = 0, set[RunKey](), utc_now()
+    while True:  # in steps, so that none keeps the log's writers waiting for long
+        done = log.resend(chosen, now, limit=_STEP)
+        count += done.count
+        runs.update(done.runs)
+        if done.count < _STEP:
+            break
+    if unsendable := done.unsendable:
         note(
             f"{plural(unsendable, 'lead')} cannot be sent again: the delivery log no longer has "
             "their data, or never had it to send."
@@ -93,7 +99,12 @@ def send_now(args: Namespace) -> None:
         say("No lead waits to be sent.")
         return
     confirm(args, f"Send {plural(count, 'lead')} now?")
-    count, runs = _send_now(log, chosen)
+    count, runs, now = 0, set[RunKey](), utc_now()
+    after: int | None = 0
+    while after is not None:
+        done = log.send_now(chosen, now, limit=_STEP, after=after)
+        count, after = count + done.count, done.after
+        runs.update(done.runs)
     if not count:
         raise Stop(f"No lead is sent now: {_where_they_stand(log, chosen)}.")
     say(f"{plural(count, 'lead')} will be sent now; the attempts that were made count.")
@@ -170,27 +181,6 @@ def _chosen(args: Namespace) -> Query | list[int]:
             WRONG_USE,
         )
     return list(args.delivery_ids) or _query(args)
-
-
-def _resend(log: DeliveryLog, chosen: Query | list[int]) -> tuple[int, int, set[RunKey]]:
-    """Resend in steps, so that none keeps the log's writers waiting for long."""
-    count, runs, now = 0, set[RunKey](), utc_now()
-    while True:
-        done = log.resend(chosen, now, limit=_STEP)
-        count += done.count
-        runs.update(done.runs)
-        if done.count < _STEP:
-            return count, done.unsendable, runs
-
-
-def _send_now(log: DeliveryLog, chosen: Query | list[int]) -> tuple[int, set[RunKey]]:
-    count, runs, now = 0, set[RunKey](), utc_now()
-    after: int | None = 0
-    while after is not None:
-        done = log.send_now(chosen, now, limit=_STEP, after=after)
-        count, after = count + done.count, done.after
-        runs.update(done.runs)
-    return count, runs
 
 
 def _where_they_stand(log: DeliveryLog, chosen: Query | list[int]) -> str:

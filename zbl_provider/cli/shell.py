@@ -116,9 +116,13 @@ def show(rows: Sequence[Mapping[str, object]], output: str) -> None:
     :param rows: with the same keys in all
     :param output: table, plain, json or yaml
     """
+    data: list[dict[str, object]] = [dict(row) for row in rows]
     if output in {"table", "plain"}:
-        rows = [{name: _cell(value, output) for name, value in row.items()} for row in rows]
-    AirflowConsole().print_as(data=[dict(row) for row in rows], output=output)
+        for row in data:
+            for name, value in row.items():
+                text = "" if value is None else _visible(str(value)).replace("\n", " ")
+                row[name] = escape(text) if output == "table" else text
+    AirflowConsole().print_as(data=data, output=output)
 
 
 def instant(moment: datetime | None) -> str | None:
@@ -129,11 +133,6 @@ def instant(moment: datetime | None) -> str | None:
 def plural(count: int, singular: str, several: str | None = None) -> str:
     """Return a count with its noun."""
     return f"{count:,} {singular if count == 1 else several or singular + 's'}"
-
-
-def _cell(value: object, output: str) -> str:
-    text = "" if value is None else _visible(str(value)).replace("\n", " ")
-    return escape(text) if output == "table" else text
 
 
 def _visible(text: str) -> str:

@@ -124,8 +124,15 @@ class Choice:
         self._database.executemany(
             "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (place, one.webhook_id, one.lead_id, one.status.value, one.reason, one.fingerprint)
-                for place, one in kept.items()
+                (
+                    place,
+                    lead.webhook_id,
+                    lead.lead_id,
+                    lead.status.value,
+                    lead.reason,
+                    lead.fingerprint,
+                )
+                for place, lead in kept.items()
             ),
         )
         self._database.executemany(

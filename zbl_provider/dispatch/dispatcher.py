@@ -207,11 +207,14 @@ class Dispatcher:
             self.log.end(self._run, self.clock())
 
     def _feed(self, run: Run, found: Iterable[Found], follow: Follow | None) -> Feed:
+        # Whether a clear means all that the run has sent, not just some chosen leads; of one lead
+        # it asks for it again, whichever run delivered it (4.5).
+        anew = run.cleared and self.policy.resend_all and not run.chosen
         rule = Rule(
-            resend_delivered=self.policy.resend_delivered or self._asked_again(run),
+            resend_delivered=self.policy.resend_delivered or (anew and self.policy.only_own),
             # Who asks for one lead means it; a query that looks back finds old errors each time.
             resend_errors=self.policy.only_own,
-            refresh_delivered=self._meant_anew(run),
+            refresh_delivered=anew,
         )
         return Feed(
             log=self.log,
@@ -222,14 +225,6 @@ class Dispatcher:
             clock=self.clock,
             follow=follow,
         )
-
-    def _asked_again(self, run: Run) -> bool:
-        """Tell whether a clear asks for one lead again, whichever run delivered it (4.5)."""
-        return self._meant_anew(run) and self.policy.only_own
-
-    def _meant_anew(self, run: Run) -> bool:
-        """Tell whether a clear means all that the run has sent, not just some chosen leads."""
-        return run.cleared and self.policy.resend_all and not run.chosen
 
     def _drain(self, run: Run, breaker: Breaker, follow: Follow | None) -> Drain:
         return Drain(

@@ -198,13 +198,17 @@ class RowReader:
         identifier = strict.get("id")
         if identifier is None:
             raise InvalidLead("lead.id", "must be there and not be empty")
+        full_name = fields.get("name")
+        if not full_name and self._name_parts:
+            parts = [as_text(values[at], "lead.name") for at in self._name_parts]
+            full_name = " ".join(part.strip() for part in parts if isinstance(part, str))
         # By position: thirteen names would cost more than all that they name.
         return Lead(
             identifier,
             custom_fields,
             verifications,
             fields.get("email"),
-            fields.get("name") or self._full_name(values),
+            full_name or None,
             fields.get("phone"),
             fields.get("company"),
             fields.get("score"),
@@ -233,12 +237,6 @@ class RowReader:
     def _object(self, name: str, values: Sequence[object]) -> dict[str, JSON]:
         at = self._objects.get(name)
         return {} if at is None else as_object(values[at], f"lead.{name}")
-
-    def _full_name(self, values: Sequence[object]) -> JSON:
-        if not self._name_parts:
-            return None
-        parts = [as_text(values[at], "lead.name") for at in self._name_parts]
-        return " ".join(part.strip() for part in parts if isinstance(part, str)) or None
 
 
 def places_of(columns: Sequence[str], field_map: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from zbl_provider.leads.payload import MAX_BODY_BYTES
 from zbl_provider.leads.values import field_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
@@ -63,7 +63,10 @@ def violation(document: Mapping[str, object]) -> InvalidLead | None:
 
     error = best_match(_reference().iter_errors(document))
     if error is not None:
-        return InvalidLead(_path(error.absolute_path), _rule(error))
+        path = ""
+        for key in map(str, error.absolute_path):
+            path = field_path(path, key) if path else key
+        return InvalidLead(path or "body", _rule(error))
     try:  # whether all can be written: of what it may not judge `jsonschema` asks nothing
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
@@ -104,13 +107,6 @@ def _reference() -> Draft202012Validator:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(_schema())
-
-
-def _path(keys: Iterable[str | int]) -> str:
-    path = ""
-    for key in keys:
-        path = field_path(path, str(key)) if path else str(key)
-    return path or "body"
 
 
 def _rule(error: ValidationError) -> str:

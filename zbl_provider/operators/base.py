@@ -80,7 +80,9 @@ class DispatchOperator(BaseOperator):
         self.wait_for_retries = wait_for_retries
         self.log_conn_id = log_conn_id
         self.auth_type = auth_type
-        self.on_outage_callback = _as_list(on_outage_callback)
+        if callable(on_outage_callback):
+            on_outage_callback = [on_outage_callback]
+        self.on_outage_callback: list[OutageCallback] = list(on_outage_callback or ())
         self._active: Dispatcher | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -157,14 +159,16 @@ class DispatchOperator(BaseOperator):
 
         with failing_for_good():
             self._active = dispatcher = self._dispatcher(context)
+        task_instance = context["ti"]
+        task_try = TaskTry(str(task_instance.id), task_instance.try_number, self.retries or 0)
         with closing(dispatcher.log) as log:
             with self._ending(dispatcher), failing_for_good():
                 follow = None if before_the_wait is not None else self._follow()
                 report = dispatcher.dispatch(
                     _run_key(context),
-                    context["ti"].max_tries,
+                    task_instance.max_tries,
                     () if follow else find(),
-                    self._try(context),
+                    task_try,
                     resumed=before_the_wait is not None,
                     may_probe=may_probe,
                     follow=follow,
@@ -187,10 +191,6 @@ class DispatchOperator(BaseOperator):
             summary = self._summary(report, log)
             dispatcher.end()
             return summary | {name: count for name, count in found.items() if count}
-
-    def _try(self, context: Context) -> TaskTry:
-        task_instance = context["ti"]
-        return TaskTry(str(task_instance.id), task_instance.try_number, self.retries or 0)
 
     @contextmanager
     def _ending(self, dispatcher: Dispatcher) -> Iterator[None]:
@@ -273,14 +273,6 @@ class DispatchOperator(BaseOperator):
                 "passes the filters and is valid counts; without one, the first.",
                 repeated,
             )
-
-
-def _as_list(
-    callbacks: OutageCallback | Sequence[OutageCallback] | None,
-) -> list[OutageCallback]:
-    if callbacks is None:
-        return []
-    return [callbacks] if callable(callbacks) else list(callbacks)
 
 
 def _run_key(context: Context) -> RunKey:

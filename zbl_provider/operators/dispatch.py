@@ -158,7 +158,18 @@ class DispatchLeadOperator(DispatchOperator):
         from zbl_provider.dispatch.intake import read_one
 
         lead = self.lead.value if isinstance(self.lead, Hidden) else self.lead
-        return [read_one(_as_object(lead))]
+        if isinstance(lead, str):
+            try:
+                lead = json.loads(lead)
+            except (ValueError, RecursionError):
+                lead = None
+        if not isinstance(lead, dict):
+            raise ConfigurationError(
+                "lead",
+                "it is neither an object nor JSON text of one",
+                "Pass a dict, or a template that ends in | tojson",
+            )
+        return [read_one(lead)]
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002
         from zbl_provider.leads.payload import webhook_id
@@ -172,18 +183,3 @@ class DispatchLeadOperator(DispatchOperator):
             "attempts": delivery.attempts,
             "last_status_code": delivery.last_status,
         }
-
-
-def _as_object(lead: Any) -> Mapping[str, Any]:  # noqa: ANN401  whatever was rendered
-    if isinstance(lead, str):
-        try:
-            lead = json.loads(lead)
-        except (ValueError, RecursionError):
-            lead = None
-    if isinstance(lead, dict):
-        return lead
-    raise ConfigurationError(
-        field="lead",
-        problem="it is neither an object nor JSON text of one",
-        remedy="Pass a dict, or a template that ends in | tojson",
-    )

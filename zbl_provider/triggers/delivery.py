@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -58,21 +57,21 @@ class LeadDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the wait is over, or until a worker should look why there is no answer."""
-        ids = await in_thread(self._ids)
+
+        def read_ids() -> dict[str, str]:
+            from zbl_provider.hooks.leads_query import ids_by_webhook_id
+
+            return ids_by_webhook_id(self.webhook_conn_id, self.lead_ids)
+
+        def read_standings(webhook_ids: Collection[str]) -> dict[str, Known]:
+            from zbl_provider.hooks.leads_query import standings
+
+            return standings(self.log_conn_id, webhook_ids)
+
+        ids = await in_thread(read_ids)
         key = (type(self).__name__, self.log_conn_id)
-        poll = Poll.shared(key, partial(_standings, self.log_conn_id), self.poll_interval)
+        poll = Poll.shared(key, read_standings, self.poll_interval)
         over = await until(
             poll, lambda known: Arrivals.judge(ids, known, self.if_filtered).over, ids
         )
         yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
-
-    def _ids(self) -> dict[str, str]:
-        from zbl_provider.hooks.leads_query import ids_by_webhook_id
-
-        return ids_by_webhook_id(self.webhook_conn_id, self.lead_ids)
-
-
-def _standings(log_conn_id: str | None, webhook_ids: Collection[str]) -> dict[str, Known]:
-    from zbl_provider.hooks.leads_query import standings
-
-    return standings(log_conn_id, webhook_ids)

@@ -94,20 +94,16 @@ def forget_choice(connection: Connection, keys: Collection[RunKey], now: datetim
     Nobody clears them now, so what they have due is taken along by any task of its integration, as
     if their own had not come for ten minutes (4.11).
     """
-    chosen = set(_numbers(connection, keys))
+    # What task instances are known by: a number for each integration that they had.
+    columns = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+    meant = given(connection, columns, [list(key.as_dict().values()) for key in keys])
+    same = and_(*(column == meant.c[column.name] for column in columns))
+    chosen = set(connection.scalars(select(run.c.id).join(meant, same)))
     if chosen:
         _lock(connection, chosen)
         of_them = run.c.id.in_(among(connection, chosen))
         connection.execute(update(run).where(of_them).values(chosen=False))
         leave_to_any(connection, chosen, now)
-
-
-def _numbers(connection: Connection, keys: Collection[RunKey]) -> Sequence[int]:
-    """Return what task instances are known by: a number for each integration that they had."""
-    columns = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
-    meant = given(connection, columns, [list(key.as_dict().values()) for key in keys])
-    same = and_(*(column == meant.c[column.name] for column in columns))
-    return connection.scalars(select(run.c.id).join(meant, same)).all()
 
 
 def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[ColumnElement[bool]]:

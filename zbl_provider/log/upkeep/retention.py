@@ -62,7 +62,10 @@ def purge_rows(connection: Connection, before: datetime, limit: int) -> int:
     ).all()
     if old:
         _remember(connection, old)
-        _delete(connection, old)
+        chosen = among(connection, old)
+        connection.execute(delete(attempt).where(attempt.c.delivery_id.in_(chosen)))
+        connection.execute(delete(run_delivery).where(run_delivery.c.delivery_id.in_(chosen)))
+        connection.execute(delete(delivery).where(delivery.c.id.in_(chosen)))
     return len(old)
 
 
@@ -103,10 +106,3 @@ def _remember(connection: Connection, ids: Sequence[int]) -> None:
         )
     )
     insert_missing(connection, purged, [dict(row) for row in rows.mappings()])
-
-
-def _delete(connection: Connection, ids: Sequence[int]) -> None:
-    chosen = among(connection, ids)
-    connection.execute(delete(attempt).where(attempt.c.delivery_id.in_(chosen)))
-    connection.execute(delete(run_delivery).where(run_delivery.c.delivery_id.in_(chosen)))
-    connection.execute(delete(delivery).where(delivery.c.id.in_(chosen)))

@@ -29,11 +29,10 @@ EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}(\.[0-9a-f]{16}){0,15}$"
 _MapIndex = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 
 
-def _reckonable(moment: datetime) -> datetime:
-    return min(max(moment, _FIRST), _LAST).astimezone(UTC)
-
-
-_Instant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
+_Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(lambda moment: min(max(moment, _FIRST), _LAST).astimezone(UTC)),
+]
 
 
 def email_hash_of(hashes: Iterable[int]) -> str:

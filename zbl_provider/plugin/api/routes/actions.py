@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from fastapi import APIRouter, Depends, HTTPException
@@ -111,18 +110,18 @@ def resume(name: Keeper, user: GetUserDep, log: Log) -> dict[str, str]:
 @routes.post("/integrations/{name}/test")
 async def test(name: Tester, user: GetUserDep) -> dict[str, Any]:
     """Send one test lead, as the Test button of the connection does (Contract 1.6)."""
-    return await _TESTS.run(_test, name, user)
 
+    def send() -> dict[str, Any]:
+        from zbl_provider.hooks.webhook import WebhookHook
 
-def _test(name: str, user: BaseUser) -> dict[str, Any]:
-    from zbl_provider.hooks.webhook import WebhookHook
+        record(user, "test", integration=name)
+        try:
+            delivered, message = WebhookHook(name).test_connection()
+        except AirflowNotFoundException:
+            raise HTTPException(404, f"There is no connection {name} any more.") from None
+        return {"delivered": delivered, "message": message}
 
-    record(user, "test", integration=name)
-    try:
-        delivered, message = WebhookHook(name).test_connection()
-    except AirflowNotFoundException:
-        raise HTTPException(404, f"There is no connection {name} any more.") from None
-    return {"delivered": delivered, "message": message}
+    return await _TESTS.run(send)
 
 
 def _request(row: Row, body: bytes) -> dict[str, Any]:

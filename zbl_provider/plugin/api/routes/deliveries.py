@@ -1,6 +1,6 @@
 """The routes that show the log. Plain functions: FastAPI runs them outside of its event loop."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -41,8 +41,13 @@ def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
     """Return all leads that the filters find, as a file."""
     pages = partial(log.reader.deliveries, query, _EXPORTED_AT_ONCE)
     name = {"Content-Disposition": 'attachment; filename="lead-deliveries.csv"'}
-    lines = _in_own_threads(export.lines(pages))
-    return StreamingResponse(lines, media_type="text/csv", headers=name)
+    pieces = export.lines(pages)
+
+    async def lines() -> AsyncIterator[str]:
+        while (piece := await PAGE.run(next, pieces, None)) is not None:
+            yield piece
+
+    return StreamingResponse(lines(), media_type="text/csv", headers=name)
 
 
 @routes.get("/deliveries/{delivery_id}")
@@ -97,8 +102,3 @@ def waiting(query: Asked, editable: Editable, log: Log) -> dict[str, int]:
 
 def _within(query: Query, editable: Dags) -> Query:
     return replace(query, dags=editable if query.dags is None else editable & query.dags)
-
-
-async def _in_own_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
-    while (piece := await PAGE.run(next, pieces, None)) is not None:
-        yield piece
