@@ -245,11 +245,8 @@ class Drain:
     async def _settled(self, count: int) -> None:
         self._supply.settled(count)
         if self._progress.due:
-            self._progress.show(await asyncio.to_thread(self._left))
-
-    def _left(self) -> int:
-        counts = self._log.counts(self._run)
-        return sum(counts.get(status, 0) for status in OPEN)
+            counts = await asyncio.to_thread(self._log.counts, self._run)
+            self._progress.show(sum(counts.get(status, 0) for status in OPEN))
 
     def _give_back(self) -> None:
         """
