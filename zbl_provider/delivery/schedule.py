@@ -56,7 +56,7 @@ class Schedule:
                 )
             if not math.isfinite(seconds) or seconds < 0:
                 raise ScheduleError(
-                    name, f"wait {place} is negative or endless", "Give 0 or more seconds"
+                    name, f"wait {place} is negative or infinite", "Give 0 or more seconds"
                 )
             if seconds > MAX_WAIT.total_seconds():
                 raise ScheduleError(name, f"wait {place} is over seven days", "Give a shorter one")

@@ -88,7 +88,7 @@ class Transport:
         if room is not None and room < self._max_concurrency:
             logger.warning(
                 "max_concurrency is %d, but this process may open only %d more files: raise its "
-                "limit (ulimit -n), or lower max_concurrency. What has no connection waits.",
+                "limit (ulimit -n), or lower max_concurrency. Leads without a connection wait.",
                 self._max_concurrency,
                 room,
             )

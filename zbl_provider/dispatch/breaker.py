@@ -181,15 +181,15 @@ class Breaker:
             return None
         return IntegrationPaused(self._destination.integration, answer, waiting)
 
-    def attempted(self, outcome: Outcome, due_at: datetime | None, number: int = 1) -> None:
+    def attempted(self, outcome: Outcome, due_at: datetime | None, attempt: int = 1) -> None:
         """
         Draw the conclusions from one attempt; they come in the order in which attempts end.
 
         :param outcome: how it ended
         :param due_at: when it is tried again, if it is
-        :param number: which attempt of its lead it was, from 1
+        :param attempt: which attempt of its lead it was, from 1
         """
-        news = self.outage.attempted(outcome, number, self._clock())
+        news = self.outage.attempted(outcome, attempt, self._clock())
         is_delivered = outcome.verdict is Verdict.DELIVERED
         if news is News.DOWN:
             self._decide(ChangeKind.DOWN, outcome)

@@ -69,7 +69,7 @@ def outage(change: Change) -> None:
 
         Stats.incr(f"zbl.outage.{change.kind}", tags={"integration": change.integration})
     except Exception:
-        logger.exception("Airflow takes no metrics: that %s is not counted.", change.kind)
+        logger.exception("Airflow takes no metrics: the change to %s is not counted.", change.kind)
 
 
 def metrics(integration: str) -> Metrics | None:

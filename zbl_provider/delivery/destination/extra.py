@@ -93,7 +93,7 @@ def statuses(extra: Mapping[str, object]) -> frozenset[int]:
     names = {str(status): status for status in RETRYABLE_STATUSES}
     if not isinstance(words, list | tuple) or any(str(word).strip() not in names for word in words):
         raise ConfigurationError(
-            "retry_statuses", "names another status", "Only 408, 425 and 429 can be"
+            "retry_statuses", "has a status that cannot be retried", "Use 408, 425 and 429 only"
         )
     return frozenset(names[str(word).strip()] for word in words)
 
@@ -138,7 +138,7 @@ def proxy(extra: Mapping[str, object], host: str) -> str | None:
         value = next((by_scheme[scheme] for scheme in schemes if scheme in by_scheme), None)
         if by_scheme and value is None:
             raise ConfigurationError(
-                key, "has none for https", 'Give it as {"https": "http://host:port"}'
+                key, "has no proxy for https", 'Give it as {"https": "http://host:port"}'
             )
     if value is None:
         return None
@@ -213,20 +213,20 @@ def remarks(extra: Mapping[str, object]) -> Iterator[str]:
     """
     if not boolean(extra, "check_response", default=True):
         raise ConfigurationError(
-            "check_response", "is false, and only 2xx is an arrival here", "Remove it"
+            "check_response", "is false, but here only 2xx counts as delivered", "Remove it"
         )
     if boolean(extra, "srv_lookup", default=False):
         raise ConfigurationError(
             "srv_lookup", "is not supported", "Remove it, and enter the host itself"
         )
     if given(extra, "timeout") is not None:
-        yield f"timeout is not used: an attempt has {DEADLINE_SECONDS:.0f} s for all of it"
+        yield f"timeout is not used: an attempt has {DEADLINE_SECONDS:.0f} s in all"
     if boolean(extra, "allow_redirects", default=False):
         yield "allow_redirects is not used: a redirect is an error, and is not followed"
     if given(extra, "max_redirects") is not None:
         yield "max_redirects is not used: redirects are not followed"
     if boolean(extra, "stream", default=False):
-        yield "stream is not used: of an answer the beginning is kept"
+        yield "stream is not used: only the start of an answer is kept"
 
 
 def _either(extra: Mapping[str, object], key: str, other: str) -> tuple[str, object]:
@@ -235,7 +235,9 @@ def _either(extra: Mapping[str, object], key: str, other: str) -> tuple[str, obj
     if value is None and other_value is not None:
         return other, other_value
     if other_value is not None and value != other_value:
-        raise ConfigurationError(key, f"and {other} are both given, and differ", f"Remove {other}")
+        raise ConfigurationError(
+            key, f"and {other} are both given, with different values", f"Remove {other}"
+        )
     return key, value
 
 

@@ -91,7 +91,7 @@ def without_duplicates(headers: Headers) -> Headers:
     for name, _ in headers:
         if name.lower() in seen:
             raise HeaderError(
-                f"header {name}", "is given twice", "Keep one of them; Login is Authorization"
+                f"header {name}", "is given twice", "Keep one of them; Login sets Authorization"
             )
         seen.add(name.lower())
     return headers

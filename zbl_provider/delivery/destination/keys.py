@@ -97,7 +97,7 @@ def _parse(text: object) -> Mapping[str, object]:
         if isinstance(parsed, str) and parsed.lstrip().startswith("{"):
             raise ConfigurationError(
                 "Extra",
-                "is JSON inside of a JSON text",
+                "is JSON inside a JSON text",
                 "Remove the outer quotes and the backslashes",
             )
     other = "a number" if isinstance(parsed, int | float) else "something"

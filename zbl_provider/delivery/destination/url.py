@@ -149,7 +149,7 @@ def _host_and_port(authority: str, port: object) -> tuple[str, int]:
     name, digits = parts.groups()
     written = int(digits) if digits else None
     if written is not None and port and written != port:
-        raise _refusal("names another port than Port does", "Leave Port empty")
+        raise _refusal("has another port than the field Port", "Leave Port empty")
     port_number = written if written is not None else port or _HTTPS_PORT
     if not 1 <= port_number <= _MAX_PORT:
         raise _refusal("has a port outside 1 to 65535", "Correct the port")

@@ -62,7 +62,7 @@ class Shortages:
         self._noticed_at = time.monotonic()
         if self._noticed_at - self._logged_at >= _LOG_SECONDS:
             self._logged_at = self._noticed_at
-            logger.warning("Sending waits for this machine itself: %s.", limit)
+            logger.warning("Sending waits for a limit of this machine: %s.", limit)
         return limit
 
     def any_since(self, moment: float) -> bool:

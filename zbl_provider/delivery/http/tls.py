@@ -54,7 +54,7 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
             raise ConfigurationError(
                 "cert",
                 "the file it names holds no certificate with its key",
-                "Name PEM files; the key unencrypted",
+                "Name PEM files; the key must not be encrypted",
             ) from None
     return context
 
