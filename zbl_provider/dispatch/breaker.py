@@ -193,7 +193,10 @@ class Breaker:
         is_delivered = outcome.verdict is Verdict.DELIVERED
         if news is News.DOWN:
             self._decide(ChangeKind.DOWN, outcome)
-        elif news is News.BACK or (is_delivered and self._awaits_delivery):
+        # A delivery ends a pause, or is the first since a person ended one (8.7).
+        elif news is News.BACK or (
+            is_delivered and (self._integration.resumed or (self._half_open and not self.open))
+        ):
             self._decide(ChangeKind.BACK, outcome)
             self._integration = replace(self._integration, resumed=False)
         if self.open:
@@ -204,11 +207,6 @@ class Breaker:
             self._answer, self.probe_due_at, self.open = outcome.detail, due_at, True
         elif outcome.verdict is Verdict.ERROR:
             self._refuse(outcome)
-
-    @property
-    def _awaits_delivery(self) -> bool:
-        """Whether a delivery ends a pause, or is the first since a person ended one (8.7)."""
-        return self._integration.resumed or (self._half_open and not self.open)
 
     def _refuse(self, outcome: Outcome) -> None:
         if outcome.status not in CONFIGURATION_ERRORS:

@@ -20,6 +20,9 @@ _TABLES = """
 """
 
 
+_PLACES = "SELECT lead_id, place FROM seen WHERE lead_id IN (SELECT value FROM json_each(?))"
+
+
 class Choice:
     """
     Chooses among the candidates of one query: the first that is to be sent, wherever it stands.
@@ -49,7 +52,8 @@ class Choice:
         """
         with _told():
             # Where an id's candidate is kept; None once one that is to be sent was returned.
-            places = self._places(candidates)
+            ids = orjson.dumps([candidate.lead_id for candidate in candidates]).decode()
+            places: dict[str, int | None] = dict(self._database.execute(_PLACES, (ids,)))
             first: list[Candidate] = []
             kept: dict[int, Candidate] = {}
             overtaken: list[int] = []
@@ -108,11 +112,6 @@ class Choice:
     def close(self) -> None:
         """Remove the database."""
         self._database.close()
-
-    def _places(self, candidates: Sequence[Candidate]) -> dict[str, int | None]:
-        ids = orjson.dumps([candidate.lead_id for candidate in candidates]).decode()
-        query = "SELECT lead_id, place FROM seen WHERE lead_id IN (SELECT value FROM json_each(?))"
-        return dict(self._database.execute(query, (ids,)))
 
     def _remember(
         self,

@@ -202,7 +202,11 @@ class Drain:
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._supply.next()) is not None:
             try:
-                await self._until_recordable()
+                # Nothing is sent while the log is away or slow: a death would leave too much in
+                # doubt (6.2). What was answered and is not settled would be sent again, so there
+                # is never much of it.
+                while (self._log.waiting or self._outcome_writer.slow) and not self._over:
+                    await moment()
             except asyncio.CancelledError:
                 self._supply.put_back(claimed)  # nothing of it was sent
                 raise
@@ -224,15 +228,6 @@ class Drain:
             outcome = classify(result, self._destination.retry_statuses)
             self._outcome_writer.put(self._settlement(claimed, outcome, started_at))
             self._supply.wake_if_empty()
-
-    async def _until_recordable(self) -> None:
-        """
-        Send nothing while the log is away or slow: a death would leave too much in doubt (6.2).
-
-        What was answered and is not settled would be sent again, so there is never much of it.
-        """
-        while (self._log.waiting or self._outcome_writer.slow) and not self._over:
-            await moment()
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, started_at: datetime) -> Settlement:
         due_at = None

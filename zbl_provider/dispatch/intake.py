@@ -181,7 +181,7 @@ def candidate(lead: Found, destination: Destination) -> Candidate:
     if to_send is not body:
         # Its own, so that a lead that failed gets the body of a connection that was corrected.
         fingerprint = payload.fingerprint(to_send)
-    email = found.email if isinstance(found.email, str) else None
+    email = lead.email if isinstance(lead.email, str) else None
     return judged(Status.PENDING, None, to_send, fingerprint, email)
 
 

@@ -57,7 +57,11 @@ def conditions(connection: Connection, query: Query) -> list[ColumnElement[bool]
 def _named(connection: Connection, query: Query) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
     if query.lead_id is not None:
-        where.append(delivery.c.webhook_id.in_(_webhook_ids(connection, query)))
+        # The lead's id has no index: what it became for each integration has one.
+        named = query.integration
+        names = known_integrations(connection) if named is None else [named]
+        ids = [webhook_id(name, query.lead_id) for name in names]
+        where.append(delivery.c.webhook_id.in_(ids))
     if query.email_hashes is not None:
         where.append(delivery.c.email_hash.in_(query.email_hashes))
     return where
@@ -165,10 +169,3 @@ def known_integrations(connection: Connection) -> list[str]:
 
 def _taken_on(query: Query) -> Select[tuple[int]]:
     return select(run_delivery.c.delivery_id).where(run_delivery.c.run_id.in_(runs(query)))
-
-
-def _webhook_ids(connection: Connection, query: Query) -> list[str]:
-    # The lead's id has no index: what it became for each integration has one.
-    given = query.integration
-    integrations = known_integrations(connection) if given is None else [given]
-    return [webhook_id(name, query.lead_id or "") for name in integrations]

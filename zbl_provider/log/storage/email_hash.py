@@ -54,7 +54,10 @@ class EmailHasher:
         if self._secrets and not self._keys:
             own = select(salt.c.value).where(salt.c.purpose == PURPOSE)
             value: bytes = connection.execute(own).scalar_one()
-            self._keys = tuple(_derive(secret, value) for secret in self._secrets)
+            self._keys = tuple(
+                HKDF(SHA256(), _KEY_BYTES, value, b"zbl_delivery.email_hash").derive(secret)
+                for secret in self._secrets
+            )
 
     def hash(self, email: str | None) -> int | None:
         """
@@ -103,10 +106,6 @@ def _normal(email: str) -> bytes:
         return text.lower().encode()
     folded = unicodedata.normalize("NFC", text).casefold()
     return unicodedata.normalize("NFC", folded).encode("utf-8", "backslashreplace")
-
-
-def _derive(secret: bytes, value: bytes) -> bytes:
-    return HKDF(SHA256(), _KEY_BYTES, value, b"zbl_delivery.email_hash").derive(secret)
 
 
 def _of_payload(document: object) -> str | None:

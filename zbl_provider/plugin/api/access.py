@@ -185,15 +185,9 @@ def _same_origin(request: Request) -> bool:
         host = urlsplit(origin).netloc
     except ValueError:  # no address at all
         return False
-    return bool(host) and host in _own_hosts(request)
-
-
-def _own_hosts(request: Request) -> set[str]:
     # Behind a reverse proxy the host that the browser sees is the one of `[api] base_url`.
-    return {
-        request.headers.get("host", ""),
-        urlsplit(conf.get("api", "base_url", fallback="")).netloc,
-    }
+    base_url = conf.get("api", "base_url", fallback="")
+    return bool(host) and host in {request.headers.get("host", ""), urlsplit(base_url).netloc}
 
 
 Editor = Annotated[Dags, Depends(editor)]
