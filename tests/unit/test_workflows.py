@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -37,6 +38,22 @@ def test_the_workflow_tries_each_session_on_each_of_its_pythons():
     tried = {(name, python) for name in matrix["session"] for python in matrix["python"]}
     there = {(one["name"], one["python"]) for one in sessions()}
     assert tried - left_out == there
+
+
+def test_what_looks_at_the_repository_is_left_out_where_only_the_wheel_is():
+    """The version matrix runs the unit tests where it has copied some folders, and no more."""
+    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
+    noxfile = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(noxfile)
+    looking = {
+        path.relative_to(ROOT)
+        for path in (ROOT / "tests/unit").rglob("test_*.py")
+        for name in re.findall(r'ROOT / "([^"/]+)', path.read_text())
+        if name not in noxfile._COPIED
+    }
+    left_out = noxfile._OF_THE_REPOSITORY
+    assert looking
+    assert not [path for path in looking if not any(map(path.is_relative_to, left_out))]
 
 
 @cache
