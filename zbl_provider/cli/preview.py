@@ -65,22 +65,38 @@ def _query(args: Namespace) -> LeadsQuery:
             raise Stop("Give --sql, --conn-id and --integration, or a Dag's task.", WRONG_USE)
         sql = args.sql
         if sql.endswith(".sql"):
-            sql = Path(sql).read_text(encoding="utf-8")
+            sql = _file(sql)
         query = LeadsQuery(sql=sql, leads_conn_id=args.conn_id, webhook_conn_id=args.integration)
     given = {
         "leads_conn_id": args.conn_id,
         "webhook_conn_id": args.integration,
-        "parameters": _json("parameters", args.parameters),
-        "field_map": _json("field-map", args.field_map),
+        "parameters": _json("parameters", args.parameters, list, dict),
+        "field_map": _json("field-map", args.field_map, dict),
     }
-    return replace(query, **{name: value for name, value in given.items() if value})
+    return replace(query, **{name: value for name, value in given.items() if value is not None})
 
 
-def _json(flag: str, text: str | None) -> Any:  # noqa: ANN401  whatever JSON holds
+def _file(name: str) -> str:
     try:
-        return json.loads(text) if text else None
-    except ValueError:
+        return Path(name).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Stop(f"--sql: {name} is not text in UTF-8.", WRONG_USE) from None
+    except OSError as problem:
+        raise Stop(f"--sql: {name} cannot be read: {problem.strerror}.", WRONG_USE) from None
+
+
+def _json(flag: str, text: str | None, *kinds: type) -> Any:  # noqa: ANN401  whatever JSON holds
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         raise Stop(f"--{flag} is not JSON.", WRONG_USE) from None
+    if not isinstance(value, kinds):
+        raise Stop(
+            f"--{flag} is not a JSON {'array or ' if list in kinds else ''}object.", WRONG_USE
+        )
+    return value
 
 
 def _query_of_task(args: Namespace) -> LeadsQuery:

@@ -31,6 +31,7 @@ _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
 _TEXT_OIDS = (25, 1043, 19, 18, 142, 705, 0)
 _NARROW_OIDS = (1082, 1083, 1266, 1114, 1184, 1186, 114, 3802)
 _ARRAY_OIDS = (1182, 1183, 1270, 1115, 1185, 1187, 199, 3807)
+_RANGE_ARRAY_OIDS = (3905, 3907, 3909, 3911, 3913, 3927)
 _RANGE_OIDS = (3904, 3906, 3908, 3910, 3912, 3926)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ASCII = frozenset({"SQLASCII", "SQL_ASCII"})  # psycopg2's names for a database without encoding
@@ -162,6 +163,8 @@ class Psycopg2(PostgreSql):
             extensions.register_type(arrays, connection)
         as_text = extensions.new_type(_RANGE_OIDS, "ZBL_range", lambda text, _cursor: text)
         extensions.register_type(as_text, connection)
+        ranges = extensions.new_array_type(_RANGE_ARRAY_OIDS, "ZBL_ranges", as_text)
+        extensions.register_type(ranges, connection)
         if connection.encoding in _ASCII:
             extensions.register_type(extensions.BYTES, connection)
         else:
@@ -171,6 +174,8 @@ class Psycopg2(PostgreSql):
                 lambda text, _cursor: None if text is None else PaddedText(text),
             )
             extensions.register_type(padded, connection)
+            chars = extensions.new_array_type((1014,), "ZBL_chars", padded)
+            extensions.register_type(chars, connection)
 
     def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
         """Read text that has no encoding: it comes as bytes, while bytea comes as memoryview."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from zbl_provider.hooks.drivers import driver_of, package_of
 from zbl_provider.hooks.statement import check_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -191,11 +192,13 @@ def database(conn_id: str) -> DbApiHook:
 
 
 def _check_parameters(parameters: object) -> None:
-    if isinstance(parameters, str | bytes):
+    several = isinstance(parameters, Mapping | Sequence) and not isinstance(parameters, str | bytes)
+    if parameters is not None and not several:
+        kind = type(parameters).__name__
         raise ConfigurationError(
             field="parameters",
-            problem="they are a text, each of whose characters would be bound",
-            remedy="Give a list or a mapping of values",
+            problem=f"they are neither a list nor a mapping, but a {kind}",
+            remedy="Give a list or a mapping of values, as the placeholders of the query ask for",
         )
 
 

@@ -112,6 +112,15 @@ def test_the_columns_of_an_empty_result_are_shown(zbl):
     }
 
 
+def test_a_file_of_windows_is_read(zbl, tmp_path):
+    """A byte order mark before a query is no part of it; what is no text is said (4.9 and 8.9)."""
+    query = tmp_path / "leads.sql"
+    query.write_text("SELECT id FROM leads", encoding="utf-8-sig")
+    assert "4 rows for crm" in zbl("--sql", str(query), *QUERY[2:], "-o", "json").err
+    query.write_bytes("SELECT 'é' AS id".encode("latin-1"))
+    assert "is not text in UTF-8" in zbl("--sql", str(query), *QUERY[2:], code=2).err
+
+
 def test_the_query_of_a_task(zbl, monkeypatch):
     """A Dag's task gives query, connections, parameters and field_map; flags win (8.9)."""
     with DAG("daily", schedule=None):
@@ -142,6 +151,9 @@ def test_the_query_of_a_task(zbl, monkeypatch):
         ((), "Give --sql"),
         (("--dag-id", "daily"), "Give --sql, or --dag-id and --task-id"),
         ((*QUERY, "--parameters", "{"), "--parameters is not JSON"),
+        ((*QUERY, "--parameters", "5"), "--parameters is not a JSON array or object"),
+        ((*QUERY, "--field-map", "[]"), "--field-map is not a JSON object"),
+        (("--sql", "/nowhere/leads.sql", *QUERY[2:]), "--sql: /nowhere/leads.sql cannot be read"),
     ],
 )
 def test_what_is_missing_is_said(zbl, words, said):

@@ -90,7 +90,9 @@ def test_ranges_and_padded_text_of_postgresql(use, connections, driver):
     """A range has PostgreSQL's own text; a CHAR column's padding stays in an id alone (2.2)."""
     query = (
         "SELECT 'a1'::char(4) AS id, 'Lyon'::char(9) AS city, int4range(1, 5) AS span, "
-        "tstzrange('2026-01-01Z', 'infinity') AS days, 'qualified'::char(12) AS status"
+        "tstzrange('2026-01-01Z', 'infinity') AS days, 'qualified'::char(12) AS status, "
+        "ARRAY[int4range(1, 2), NULL] AS spans, ARRAY[daterange('2026-01-01', NULL)] AS times, "
+        "ARRAY['ab'::char(4)] AS codes"
     )
     (lead,) = _read(use(connections[driver]), query)
     assert lead.id == "a1  "
@@ -99,6 +101,9 @@ def test_ranges_and_padded_text_of_postgresql(use, connections, driver):
         "city": "Lyon",
         "span": "[1,5)",
         "days": '["2026-01-01 00:00:00+00",infinity)',
+        "spans": ["[1,2)", None],
+        "times": ["[2026-01-01,)"],
+        "codes": ["ab"],
     }
 
 

@@ -51,6 +51,14 @@ def test_a_connection_without_sql_is_refused(monkeypatch):
         Rows("web", "SELECT 1")
 
 
+@pytest.mark.parametrize("parameters", ["ab", b"ab", 5, {"a"}])
+def test_parameters_that_are_no_list_are_refused(leads, parameters):
+    """A text would be bound character by character; its content is not shown (4.2 and 4.3)."""
+    with pytest.raises(ConfigurationError, match="parameters: they are neither a list") as refused:
+        Rows(leads, "SELECT ? AS id", parameters)
+    assert "ab" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
