@@ -24,7 +24,10 @@ def test_a_connection_is_made_tested_and_edited_and_no_secret_is_shown_or_lost(s
     _trust(site)
     page.reload()
 
+    page.set_viewport_size({"width": 1000, "height": 480})
     assert _press_test(page).startswith("Test lead delivered: status 200")
+    page.get_by_text("Test lead delivered").hover()  # waits until it has come to rest
+    site.picture(page, "connection-tested")
     page.reload()
     page.get_by_role("button", name="Edit Connection").first.click()
     dialog = page.get_by_role("dialog")
@@ -80,7 +83,11 @@ def _fill_in(site, page) -> None:
     _open_extra(page)
     _write_json(page, dialog.locator(".monaco-editor").first, HEADERS)
     dialog.get_by_text("Custom body", exact=True).scroll_into_view_if_needed()
-    _write_json(page, dialog.locator(".monaco-editor").nth(1), BODY)
+    body = dialog.locator(".monaco-editor").nth(1)
+    _write_json(page, body, BODY)
+    box = body.bounding_box()
+    around = {"x": 50, "y": box["y"] - 20, "width": 900, "height": box["height"] + 90}
+    site.picture(page, "connection-body", clip=around)
     dialog.locator("[name=element_field_filters]").fill("city is not empty")
     dialog.locator("[name=element_signing_secret]").fill(SECRET)
 
