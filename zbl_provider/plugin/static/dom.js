@@ -2,8 +2,15 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The element of an id. */
-export const byId = (id) => document.getElementById(id);
+/** The element of an id that `index.html` has. */
+export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** The element that has the focus, if one has it. */
+export const focusedElement = () => /** @type {HTMLElement | null} */ (document.activeElement);
+
+/** Put the focus on the element that a selector finds within another, if it is there. */
+export const focusOn = (root, selector) =>
+  /** @type {HTMLElement | null} */ (root.querySelector(selector))?.focus();
 
 /** Make an HTML element; attributes that are null or false are left out, `on…` are listeners. */
 export const h = (tag, attributes, ...children) =>
@@ -25,7 +32,7 @@ function fill(element, attributes, children) {
 
 /** Show a modal dialog until it is closed; the focus goes back to where it was. */
 export function showDialog(dialog) {
-  const before = document.activeElement;
+  const before = focusedElement();
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     dialog.remove();

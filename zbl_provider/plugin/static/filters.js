@@ -6,7 +6,8 @@ import { byId, h } from "./dom.js";
 import { t } from "./language.js";
 import { STATUSES } from "./words.js";
 
-const form = byId("filters");
+const form = /** @type {HTMLFormElement} */ (byId("filters"));
+const fields = /** @type {Record<string, any> & Iterable<any>} */ (/** @type {unknown} */ (form.elements));
 const TYPING_MS = 400;
 let runShown = ofRun();
 let typing;
@@ -15,14 +16,14 @@ let person = ""; // the email that was asked for; kept nowhere else
 /** Show the filters, and tell when they change, or what is wrong. */
 export function startFilters(changed, failed) {
   const options = (entries) => entries.map(([value, text]) => h("option", { value }, text));
-  form.elements.status.append(...options([["", t("All")], ...Object.entries(STATUSES)]));
-  form.elements.period.append(...options(Object.entries(PERIODS).map(([key, [text]]) => [key, text])));
+  fields.status.append(...options([["", t("All")], ...Object.entries(STATUSES)]));
+  fields.period.append(...options(Object.entries(PERIODS).map(([key, [text]]) => [key, text])));
   showIntegrations([]);
   form.addEventListener("submit", (event) => event.preventDefault());
   // A lead is named whole. What is half typed may be a part of an email, and is asked for nowhere.
-  form.elements.lead.addEventListener("change", (event) => takeLead(event.target.value.trim()).then(changed, failed));
+  fields.lead.addEventListener("change", (event) => takeLead(event.target.value.trim()).then(changed, failed));
   form.addEventListener("input", (event) => {
-    if (event.target === form.elements.lead && event.target.value) return;
+    if (event.target === fields.lead && fields.lead.value) return;
     const typed = event.target instanceof HTMLInputElement;
     clearTimeout(typing);
     typing = setTimeout(() => take(event.target, changed), typed ? TYPING_MS : 0);
@@ -34,10 +35,13 @@ export function startFilters(changed, failed) {
   byId("more").addEventListener("click", () => {
     runShown = !runShown;
     showFilters();
-    if (runShown) form.elements.dag.focus();
+    if (runShown) fields.dag.focus();
   });
   showFilters();
 }
+
+/** @returns {NodeListOf<HTMLElement>} */
+const elements = (selector) => form.querySelectorAll(selector);
 
 function take(field, changed) {
   look({ [field.name]: field.value.trim(), ...(field.name === "lead" ? { email_hash: "" } : {}) });
@@ -57,14 +61,14 @@ export const emailAskedFor = () => (state.email_hash ? person : "");
 
 /** Show what is filtered by. */
 export function showFilters() {
-  for (const field of form.elements) {
+  for (const field of fields) {
     if (field.name && document.activeElement !== field) field.value = state[field.name];
   }
-  if (state.email_hash && document.activeElement !== form.elements.lead) form.elements.lead.value = person || "•••@•••";
-  const show = (kind, shown) => form.querySelectorAll(`.${kind}`).forEach((one) => { one.hidden = !shown; });
+  if (state.email_hash && document.activeElement !== fields.lead) fields.lead.value = person || "•••@•••";
+  const show = (kind, shown) => elements(`.${kind}`).forEach((one) => { one.hidden = !shown; });
   const all = state.view === "deliveries";
-  for (const label of form.querySelectorAll("label")) label.hidden = !all && !label.querySelector("[name=period]");
-  form.querySelector(".filter-actions").hidden = !all;
+  for (const label of elements("label")) label.hidden = !all && !label.querySelector("[name=period]");
+  for (const actions of elements(".filter-actions")) actions.hidden = !all;
   runShown ||= ofRun();
   show("custom", state.period === "custom");
   show("more", all && runShown);
@@ -77,7 +81,7 @@ export function showFilters() {
 export function showIntegrations(names) {
   const known = new Set(names);
   if (state.integration) known.add(state.integration); // shared by somebody who sees more
-  const field = form.elements.integration;
+  const field = fields.integration;
   const options = [["", t("All")], ...[...known].sort().map((name) => [name, name])];
   field.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
   field.value = state.integration;

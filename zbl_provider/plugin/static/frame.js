@@ -34,26 +34,27 @@ export function keepInAddress(query) {
 /** Have the links marked `data-leave` followed outside of the frame. */
 export function releaseLinks() {
   if (!outer) return;
-  for (const kind of ["click", "auxclick"]) {
+  for (const kind of /** @type {const} */ (["click", "auxclick"])) {
     document.addEventListener(kind, (event) => {
-      const link = event.target.closest("a[data-leave]");
+      const target = /** @type {HTMLElement} */ (event.target);
+      const link = /** @type {HTMLAnchorElement | null} */ (target.closest("a[data-leave]"));
       if (!link || event.button > 1) return;
       event.preventDefault();
       const apart = event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey;
-      follow(link, apart || link.target === "_blank");
+      follow(link, apart || link.target === "_blank", outer.document);
     });
   }
 }
 
-function follow(link, apart) {
-  const twin = outer.document.createElement("a");
+function follow(link, apart, document) {
+  const twin = document.createElement("a");
   twin.href = link.href;
   if (link.hasAttribute("download")) twin.download = "";
   else if (apart) {
     twin.target = "_blank";
     twin.rel = "noopener";
   }
-  outer.document.body.append(twin);
+  document.body.append(twin);
   twin.click();
   twin.remove();
 }

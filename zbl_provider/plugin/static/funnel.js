@@ -1,7 +1,7 @@
 // The funnel: what became of the leads that were found. Each number is a filter.
 
 import { look, state } from "./address.js";
-import { byId, h } from "./dom.js";
+import { byId, focusedElement, focusOn, h } from "./dom.js";
 import { t } from "./language.js";
 import { count, share, STATUSES } from "./words.js";
 
@@ -10,14 +10,14 @@ const RARELY = ["sending"];
 
 /** Show how many leads stand where. */
 export function showFunnel(counts, changed) {
-  const focused = document.activeElement?.dataset?.step;
+  const focused = focusedElement()?.dataset?.step;
   const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
   const steps = STEPS.filter((status) => !RARELY.includes(status) || counts[status] || state.status === status);
   byId("funnel").replaceChildren(
     tile("", t("Found"), all, "", changed),
     ...steps.map((status) => tile(status, STATUSES[status], counts[status], share(counts[status], all), changed)),
   );
-  if (focused !== undefined) byId("funnel").querySelector(`[data-step="${focused}"]`)?.focus();
+  if (focused !== undefined) focusOn(byId("funnel"), `[data-step="${focused}"]`);
   return all;
 }
 

@@ -2,7 +2,7 @@
 
 import { change } from "./api.js";
 import { look } from "./address.js";
-import { announce, byId, h, showDialog } from "./dom.js";
+import { announce, byId, focusedElement, focusOn, h, showDialog } from "./dom.js";
 import { Charts } from "./chart.js";
 import { t } from "./language.js";
 import { count, fromNow, milliseconds, share, time } from "./words.js";
@@ -13,19 +13,19 @@ const charts = new Map();
 /**
  * Show the integrations.
  *
- * @param all what there is
- * @param activities the attempts of each, in the same order
- * @param changed called when one has been changed
+ * @param {any[]} all what there is
+ * @param {any[]} activities the attempts of each, in the same order
+ * @param {() => void} changed called when one has been changed
  */
 export function showIntegrationsView(all, activities, changed) {
   const view = byId("integrations");
-  const focused = view.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+  const focused = view.contains(document.activeElement) ? focusedElement()?.dataset.focus : null;
   view.replaceChildren(
     h("h2", { class: "hidden" }, t("Integrations")),
     all.length ? h("div", { class: "cards" }, all.map((one) => card(one, changed))) : nothing(),
   );
   all.forEach((one, place) => chartsOf(one).show(activities[place]));
-  if (focused) view.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) focusOn(view, `[data-focus="${CSS.escape(focused)}"]`);
 }
 
 /** Say above everything what is held or paused. */
@@ -101,7 +101,7 @@ function controls(one, changed) {
   ].filter(Boolean);
 }
 
-const path = (one, act) => `integrations/${encodeURIComponent(one.name)}/${act}`;
+const path = (one, what) => `integrations/${encodeURIComponent(one.name)}/${what}`;
 
 function hold(one, changed) {
   const go = h("button", { type: "button", class: "button primary" }, t("Hold"));

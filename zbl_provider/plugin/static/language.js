@@ -36,7 +36,8 @@ export function translatePage() {
   document.documentElement.lang = locale;
   document.title = t(document.title);
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+  while (walker.nextNode()) {
+    const node = /** @type {Text} */ (walker.currentNode);
     const text = node.data.trim();
     if (text) node.data = node.data.replace(text, () => t(text));
   }

@@ -2,7 +2,7 @@
 
 import { read, taskAddress } from "./api.js";
 import { look, state } from "./address.js";
-import { h, showDialog } from "./dom.js";
+import { focusedElement, focusOn, h, showDialog } from "./dom.js";
 import { t } from "./language.js";
 import { badge, isSendable, isWaiting } from "./list.js";
 import { showPayload } from "./payload.js";
@@ -10,18 +10,19 @@ import { askToResend, askToSendNow } from "./resend.js";
 import { answer, fromNow, milliseconds, OPEN, time } from "./words.js";
 
 const OFTEN_MS = 3000;
-let dialog = null;
+let dialog = /** @type {HTMLDialogElement | null} */ (null);
 
 /** Show the lead that the address names, if it names one. */
 export async function showLead(changed) {
   if (!state.open || dialog) return;
-  dialog = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, t("Loading…")));
-  dialog.addEventListener("close", () => {
+  const drawer = h("dialog", { class: "drawer", "aria-labelledby": "lead-title" }, h("p", { class: "quiet" }, t("Loading…")));
+  dialog = drawer;
+  drawer.addEventListener("close", () => {
     dialog = null;
     look({ open: "" });
   });
-  showDialog(dialog);
-  await load(dialog, changed);
+  showDialog(drawer);
+  await load(drawer, changed);
 }
 
 async function load(into, changed) {
@@ -37,7 +38,7 @@ async function load(into, changed) {
 }
 
 function draw(into, lead, changed) {
-  const focused = into.dataset.shown ? document.activeElement?.dataset?.focus : "close";
+  const focused = into.dataset.shown ? focusedElement()?.dataset?.focus : "close";
   const unfolded = into.querySelectorAll("details[open]").length > 0;
   into.dataset.shown = JSON.stringify(lead);
   into.replaceChildren(
@@ -50,7 +51,7 @@ function draw(into, lead, changed) {
       h("h3", null, t("Attempts")),
       attempts(lead, unfolded)),
   );
-  into.querySelector(`[data-focus="${focused}"]`)?.focus();
+  focusOn(into, `[data-focus="${focused}"]`);
 }
 
 function head(title, into) {

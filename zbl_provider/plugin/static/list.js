@@ -2,7 +2,7 @@
 
 import { taskAddress } from "./api.js";
 import { look, state } from "./address.js";
-import { byId, h } from "./dom.js";
+import { byId, focusedElement, focusOn, h } from "./dom.js";
 import { t } from "./language.js";
 import { answer, count, fromNow, OPEN, STATUSES, time } from "./words.js";
 
@@ -35,12 +35,12 @@ export function showList(rows, emptiness) {
     byId("list").replaceChildren(emptiness);
     return;
   }
-  const focused = document.activeElement?.dataset?.focus;
+  const focused = focusedElement()?.dataset?.focus;
   const known = drawn;
   drawn = new Map(rows.map((row) => [row.id, keep(known.get(row.id), row)]));
   const body = byId("list").querySelector("tbody") ?? makeTable();
   body.replaceChildren(...[...drawn.values()].map(({ element }) => element));
-  if (focused) byId("list").querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) focusOn(byId("list"), `[data-focus="${CSS.escape(focused)}"]`);
   showSelection();
 }
 
@@ -138,7 +138,7 @@ function showSelection() {
   }
   const sendable = rows.filter(({ row }) => isSendable(row));
   const chosen = sendable.filter(({ row }) => selected.has(row.id)).length;
-  const all = byId("select-all");
+  const all = /** @type {HTMLInputElement | null} */ (document.getElementById("select-all"));
   if (all) {
     all.disabled = !sendable.length;
     all.checked = chosen > 0 && chosen === sendable.length;
@@ -150,11 +150,13 @@ function showSelection() {
 /** Whether some of what is shown changes by itself. */
 export const isMoving = (rows) => rows.some((row) => OPEN.includes(row.status));
 
+const button = (id) => /** @type {HTMLButtonElement} */ (byId(id));
+
 /** How the pages are walked through. */
 export function showPages(next, changed) {
   byId("pages").hidden = !next && !state.before;
-  byId("newest").disabled = !state.before;
-  byId("older").disabled = !next;
+  button("newest").disabled = !state.before;
+  button("older").disabled = !next;
   const walk = (before) => {
     look({ before });
     unselect();

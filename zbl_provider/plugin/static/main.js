@@ -34,7 +34,7 @@ async function refresh({ quietly = false } = {}) {
   showFilters();
   showView();
   if (!quietly) document.body.setAttribute("aria-busy", "true");
-  let next = SELDOM_MS;
+  let next = /** @type {number | null} */ (SELDOM_MS);
   try {
     const found = await ask();
     if (mine !== asking) return;
@@ -102,6 +102,8 @@ function pace(counts, took) {
   return Math.max(often ? OFTEN_MS : SELDOM_MS, 10 * took);
 }
 
+const link = (id) => /** @type {HTMLAnchorElement} */ (byId(id));
+
 function show(found, quietly) {
   const { integrations } = found;
   byId("problem").hidden = true;
@@ -110,7 +112,7 @@ function show(found, quietly) {
   showIntegrations(integrations.map((one) => one.name));
   showKeptBack(integrations, refresh);
   byId("updated").textContent = t("Updated {time}, times in {zone}", { time: time(new Date()).slice(11), zone: zoneName });
-  byId("own-tab").href = new URL(`../${window.location.search}`, import.meta.url).href;
+  link("own-tab").href = new URL(`../${window.location.search}`, import.meta.url).href;
   if (state.view === "integrations") showIntegrationsView(integrations, found.activities, refresh);
   else showDeliveries(found, quietly);
 }
@@ -124,7 +126,7 @@ function showDeliveries({ page, funnel, activity, integrations, resendable, wait
   showActions();
   const number = state.status ? funnel[state.status] : found;
   byId("list-title").textContent = state.status ? `${leads(number)} · ${STATUSES[state.status]}` : leads(number);
-  byId("export").href = fileAddress("deliveries.csv", filter());
+  link("export").href = fileAddress("deliveries.csv", filter());
   if (!quietly) announce(t("{title}, {count} shown, newest first.", { title: byId("list-title").textContent, count: page.rows.length }));
 }
 
@@ -156,7 +158,7 @@ function showActions() {
   const box = byId("list-actions");
   const focused = box.contains(document.activeElement);
   box.replaceChildren(...(chosen.length ? forChosen(chosen) : forAll()));
-  if (focused) (box.querySelector(".primary") ?? byId("refresh")).focus();
+  if (focused) (/** @type {HTMLElement | null} */ (box.querySelector(".primary")) ?? byId("refresh")).focus();
 }
 
 function forChosen(chosen) {

@@ -20,10 +20,11 @@ export function noteHeld(names) {
 /**
  * Ask, and resend.
  *
- * @param rows the leads; or else
- * @param filter those in error that it finds, and
- * @param number how many these are
- * @returns whether something was sent again
+ * @param {object} what
+ * @param {any[]} [what.rows] the leads; or else
+ * @param {object} [what.filter] those in error that it finds, and
+ * @param {number} [what.number] how many these are
+ * @returns {Promise<boolean>} whether something was sent again
  */
 export const askToResend = ({ rows, filter, number = rows?.length }) =>
   ask({
@@ -33,7 +34,11 @@ export const askToResend = ({ rows, filter, number = rows?.length }) =>
     act: (progress) => act(mark, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
   });
 
-/** Ask, and have leads that wait be sent now; takes the same. */
+/**
+ * Ask, and have leads that wait be sent now.
+ *
+ * @param {{ rows?: any[], filter?: object, number?: number }} what as above
+ */
 export const askToSendNow = ({ rows, filter, number = rows?.length }) =>
   ask({
     title: number === 1 ? t("Send 1 lead now?") : t("Send {count} leads now?", { count: count(number) }),
@@ -101,7 +106,7 @@ async function act(marking, what, progress) {
 
 /** Mark the leads, some thousands at a time. */
 async function mark(what, progress) {
-  const all = { count: 0, unsendable: 0, runs: [] };
+  const all = { count: 0, unsendable: 0, runs: /** @type {any[]} */ ([]) };
   let left;
   do {
     const marked = await change("resend", what);
@@ -116,7 +121,7 @@ async function mark(what, progress) {
 
 /** Have leads that wait be due now, some thousands at a time. */
 async function hasten(what, progress) {
-  const all = { count: 0, runs: [] };
+  const all = { count: 0, runs: /** @type {any[]} */ ([]) };
   let after = 0;
   do {
     const marked = await change("send-now", { ...what, after });
@@ -139,7 +144,7 @@ function told({ count: number, unsendable }) {
 async function clearTasks(runs, progress) {
   const left = byRun(runs);
   const all = left.length;
-  const found = { cleared: 0, running: 0, gone: 0, refused: new Map(), left: [] };
+  const found = { cleared: 0, running: 0, gone: 0, refused: new Map(), left: /** @type {any[]} */ ([]) };
   const worker = async () => {
     for (let group = left.pop(); group; group = left.pop()) {
       progress(t("Clearing tasks: run {number} of {all}…", { number: all - left.length, all }));

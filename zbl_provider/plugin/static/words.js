@@ -71,7 +71,8 @@ export const shortTime = (moment, wide) => {
 
 /** Such as "in 4 minutes". */
 export function fromNow(moment, now = Date.now()) {
-  const seconds = Math.round((new Date(moment) - now) / 1000);
+  const seconds = Math.round((new Date(moment).getTime() - now) / 1000);
+  /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
   const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
   const [unit, size] = units.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
   return relative.format(Math.round(seconds / size), unit);
