@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -38,6 +39,19 @@ def test_the_workflow_tries_each_session_on_each_of_its_pythons():
     tried = {(name, python) for name in matrix["session"] for python in matrix["python"]}
     there = {(one["name"], one["python"]) for one in sessions()}
     assert tried - left_out == there
+
+
+def test_the_part_of_the_day_is_one_that_there_is():
+    """Each day of the year has its part, and it ends by itself (`.ci/run`)."""
+    text = (ROOT / ".ci/run").read_text()
+    parts = re.findall(r"^  (\d)\) timeout --kill-after=1m 4m (.*) ;;$", text, re.MULTILINE)
+    assert [int(day) for day, _ in parts] == list(range(len(parts)))
+    assert f"% {len(parts)}))" in text
+    for _, command in parts:
+        _, target, *options = shlex.split(command)
+        assert target in targets()
+        for name in (option[5:] for option in options if option.startswith("WHAT=")):
+            assert name in {one["session"] for one in sessions()}
 
 
 def test_what_looks_at_the_repository_is_left_out_where_only_the_wheel_is():
