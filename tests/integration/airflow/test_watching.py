@@ -5,13 +5,16 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 from structlog.testing import capture_logs
 
 from tests.support.receiver import Reply
+from zbl_provider.hooks.leads_query import LeadsQuery
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.triggers.leads import QualifiedLeadTrigger
 
@@ -152,3 +155,29 @@ def test_triggers_could_not_send_if_they_wanted(leads, receiver):
     assert receiver.received == []
     with sqlite3.connect(Path(os.environ["AIRFLOW_HOME"]) / "zbl_delivery_log.db") as log:
         assert log.execute("SELECT count(*) FROM zbl_delivery").fetchall() == [(0,)]
+
+
+async def test_a_look_that_takes_long_is_followed_by_a_longer_pause(leads, receiver, monkeypatch):
+    """However many rows a query has, other triggers of the process get their turn (8.2)."""
+    looks = []
+    look, enough, loop = LeadsQuery.backlog, asyncio.Event(), asyncio.get_running_loop()
+
+    def timed(query):
+        began = time.monotonic()
+        try:
+            return look(query)
+        finally:
+            looks.append((began, time.monotonic()))
+            if len(looks) == 3:
+                loop.call_soon_threadsafe(enough.set)
+
+    monkeypatch.setattr(LeadsQuery, "backlog", timed)
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)"
+    trigger = _watch(sql=f"{numbers} SELECT max(i) AS id, 'new' AS status FROM n")
+    watching = asyncio.create_task(_events(trigger))
+    await enough.wait()
+    watching.cancel()
+    pauses = [after[0] - before[1] for before, after in pairwise(looks)]
+    assert all(
+        pause >= 3.9 * (end - began) for pause, (began, end) in zip(pauses, looks, strict=False)
+    )
