@@ -51,7 +51,7 @@ test: lint types ## All tests that need Python packages alone: within ten minute
 	$(BIN)/pytest -m system tests/system
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
-	$(BIN)/pytest -m soak tests/faults
+	$(BIN)/pytest -m soak tests/faults tests/integration
 
 # Built with what Debian has of MariaDB, so they are no part of `make install`.
 MYSQL_CLIENTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group mysql --constraint constraints.txt \

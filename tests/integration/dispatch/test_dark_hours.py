@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support import peers
+from tests.support.peers import Authority, raw_then_reset
 from tests.support.receiver import Reply
 
 LEADS = 20_000
@@ -42,6 +44,21 @@ def refusing(setup):
 
 
 @pytest.fixture
+def resetting(setup, tmp_path):
+    """Give a destination that resets each connection once it has a request, until it is lit."""
+    receiver, authority = setup.receiver, setup.authority
+
+    def light():
+        setup.receiver, setup.authority = receiver, authority
+
+    other = Authority()
+    with peers.Receiver(raw_then_reset(), other) as resetter:
+        setup.receiver = SimpleNamespace(url=resetter.url(""))
+        setup.authority = other.write(tmp_path / "other.pem")
+        yield light
+
+
+@pytest.fixture
 def failing(setup):
     """Give a destination that answers 503, until it is lit."""
     setup.answer(lambda _: Reply(503))
@@ -59,7 +76,9 @@ def silent(setup):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("darkness", ["refusing", "failing", "silent"])
+@pytest.mark.parametrize(
+    "darkness", ["refusing", "resetting", "silent", pytest.param("failing", marks=pytest.mark.soak)]
+)
 def test_nothing_is_in_error_when_it_is_back_in_time(setup, together, request, darkness):
     """Few requests meanwhile, and then everything is delivered without anyone's hand (8.7)."""
     light = request.getfixturevalue(darkness)
