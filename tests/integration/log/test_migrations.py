@@ -23,7 +23,14 @@ from zbl_provider.log.model import RunKey, TaskTry
 from zbl_provider.log.storage import engine as log_engine
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.engine import open_engine
-from zbl_provider.log.storage.tables import VERSION_TABLE, integration, metadata, run
+from zbl_provider.log.storage.tables import (
+    VERSION_TABLE,
+    delivery,
+    integration,
+    metadata,
+    run,
+    salt,
+)
 from zbl_provider.log.store import DeliveryLog
 
 TABLES = {*metadata.tables, VERSION_TABLE}
@@ -166,6 +173,29 @@ def test_a_log_of_the_second_version_is_upgraded_in_place(engine, empty_url):
     assert log.begin(RunKey("d", "t", "r"), "i", 4, noon, TaskTry("third", 3, 2)).cleared
     assert not log.integration("i").paused
     log.close()
+
+
+def test_a_log_without_hashes_of_emails_is_upgraded_once(engine, empty_url):
+    """Leads of before have none until a rotation, and the salt is never made anew (6.1, 8.8)."""
+    with engine.begin() as connection:
+        command.upgrade(scripts(connection=connection), "0004")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO zbl_delivery (integration, lead_id, webhook_id, status, fingerprint, "
+                "attempts, resend, run_id, created_at, updated_at) VALUES ('i', '1', 'm', "
+                "'delivered', '', 1, 0, 1, '2026-03-01T12:00:00+00:00', "
+                "'2026-03-01T12:00:00+00:00')"
+            )
+        )
+    salts = []
+    for _ in range(2):
+        upgrade(empty_url)
+        with engine.connect() as connection:
+            salts += connection.execute(select(salt.c.purpose, salt.c.value)).all()
+            assert connection.scalars(select(delivery.c.email_hash)).all() == [None]
+    assert salts[0] == salts[1]
+    assert (salts[0].purpose, len(salts[0].value)) == ("email", 32)
 
 
 def test_a_failed_migration_leaves_nothing_behind(engine, empty_url):
