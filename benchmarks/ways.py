@@ -58,8 +58,8 @@ def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
     from zbl_provider.log.store import DeliveryLog
 
     # One key for all processes of a measurement: they may send each other's leads.
-    key = options.key or Fernet.generate_key()
-    log = DeliveryLog(options.log, cipher=Fernet(key), keys=[key])
+    secret = options.key.encode() if options.key else Fernet.generate_key()
+    log = DeliveryLog(options.log, cipher=Fernet(secret), keys=[secret])
     log.upgrade()
     settings = extra(max_concurrency=IN_FLIGHT)
     if options.authority:
@@ -86,6 +86,19 @@ def nothing_new(options: argparse.Namespace) -> Callable[[], None]:
     def run() -> None:
         report = dispatch()
         assert (report.skipped, report.counts) == (options.count, {}), report
+
+    return run
+
+
+def ten_new(options: argparse.Namespace) -> Callable[[], None]:
+    """Prepare a run of the provider that finds ten new leads after many that were delivered."""
+    from zbl_provider.log.model import Status
+
+    dispatch = dispatching(options)
+
+    def run() -> None:
+        report = dispatch()
+        assert (report.skipped, report.counts) == (options.count, {Status.DELIVERED: 10}), report
 
     return run
 
@@ -188,6 +201,7 @@ def _post(session: Session, url: str, body: bytes) -> None:
 WAYS = {
     "ours": ours,
     "nothing-new": nothing_new,
+    "ten-new": ten_new,
     "look": look,
     "read": read_alone,
     "aiohttp": bare_aiohttp,
