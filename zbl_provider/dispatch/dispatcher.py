@@ -119,7 +119,7 @@ class Dispatcher:
         self,
         key: RunKey,
         epoch: int,
-        found: Iterable[Found] = (),
+        leads: Iterable[Found] = (),
         task_try: TaskTry | None = None,
         *,
         resumed: bool = False,
@@ -131,12 +131,12 @@ class Dispatcher:
 
         :param key: the Airflow task instance
         :param epoch: Airflow's ``max_tries``; when it changes, the task was cleared (Contract 4.5)
-        :param found: leads to enrol; none when the run has enrolled them before
+        :param leads: those to enrol; none when the run has enrolled them before
         :param task_try: Airflow's try of the task; shows all other clears (Contract 4.10)
         :param resumed: it goes on after a wait: of a destination that is down it tries no lead that
             was not tried (Contract 8.7)
         :param may_probe: it does all the same, since that is what it waited for
-        :param follow: stay, and look again what is to be enrolled; ``found`` is not read then
+        :param follow: stay, and look again what is to be enrolled; ``leads`` is not read then
             (Contract 4.12)
         :return: where the run stands
         """
@@ -144,7 +144,7 @@ class Dispatcher:
         self._run = run
         if run.cleared and not run.chosen:
             self.log.forget_invalid(run, self.clock())
-        feed = self._feed(run, found, follow)
+        feed = self._feed(run, leads, follow)
         if run.cleared:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
@@ -206,7 +206,7 @@ class Dispatcher:
         if self._run:
             self.log.end(self._run, self.clock())
 
-    def _feed(self, run: Run, found: Iterable[Found], follow: Follow | None) -> Feed:
+    def _feed(self, run: Run, leads: Iterable[Found], follow: Follow | None) -> Feed:
         # Whether a clear means all that the run has sent, not just some chosen leads; of one lead
         # it asks for it again, whichever run delivered it (4.5).
         anew = run.cleared and self.policy.resend_all and not run.chosen
@@ -221,7 +221,7 @@ class Dispatcher:
             run=run,
             destination=self.destination,
             rule=rule,
-            found=found,
+            leads=leads,
             clock=self.clock,
             follow=follow,
         )

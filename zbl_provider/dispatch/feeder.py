@@ -52,7 +52,7 @@ class Feed:
     :param run: the run that found them
     :param destination: the integration with its filters
     :param rule: what to do with leads that are settled already
-    :param found: rows of a query, or leads that are given
+    :param leads: rows of a query, or leads that are given
     :param clock: gives the present time
     :param follow: of a task that stays: each of its looks is begun by `look_again`, and rows that
         are as they were at the look before are passed over (Contract 4.12)
@@ -65,7 +65,7 @@ class Feed:
         run: Run,
         destination: Destination,
         rule: Rule,
-        found: Iterable[Found],
+        leads: Iterable[Found],
         clock: Callable[[], datetime],
         follow: Follow | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class Feed:
         self._follow = follow
         self._seen = Seen()
         self._repeated = 0
-        self._begin(found)
+        self._begin(leads)
         self._passed_over = 0  # counted as they are read,
         self._skipped = 0  # and as they are written, in another thread
         self.failed = 0
@@ -93,8 +93,8 @@ class Feed:
         """How many rows repeated an id, at one look at most (Contract 4.8)."""
         return max(self._repeated, self._choice.repeated)
 
-    def _begin(self, found: Iterable[Found]) -> None:
-        self._found = iter(found)
+    def _begin(self, leads: Iterable[Found]) -> None:
+        self._leads = iter(leads)
         self._choice = Choice()
         self._batches = self._read()
 
@@ -151,7 +151,7 @@ class Feed:
     def _fill(self, rows: list[Found], largest: int) -> bool:
         """Fetch the next rows; tell whether there may be more."""
         until = time.monotonic() + _BATCH_SECONDS
-        for row in self._found:
+        for row in self._leads:
             if not self._follow or not isinstance(row, FoundRow) or self._seen.is_news(row):
                 rows.append(row)
             if len(rows) == largest or time.monotonic() > until:
@@ -232,8 +232,8 @@ class Feed:
     def _end(self) -> None:
         self._repeated = self.repeated
         self._choice.close()
-        if isinstance(self._found, Generator):
-            self._found.close()
+        if isinstance(self._leads, Generator):
+            self._leads.close()
 
 
 class Feeder:

@@ -173,16 +173,16 @@ class DispatchOperator(BaseOperator):
                     may_probe=may_probe,
                     follow=follow,
                 )
-            found = Counter(
+            tally = Counter(
                 skipped=report.skipped,
                 repeated=report.repeated,
                 skipped_in_error=report.failed_before,
             )
-            found.update(before_the_wait or {})
+            tally.update(before_the_wait or {})
             if report.due_at:
-                self._defer_until(report, found)
+                self._defer_until(report, tally)
             self._say(report)
-            self._say_found(found)
+            self._say_skipped(tally)
             _purge(log)
             with self._ending(dispatcher):
                 if failure := report.failure(self.webhook_conn_id):
@@ -190,7 +190,7 @@ class DispatchOperator(BaseOperator):
             announce(self, context, report.counts)
             summary = self._summary(report, log)
             dispatcher.end()
-            return summary | {name: count for name, count in found.items() if count}
+            return summary | {name: count for name, count in tally.items() if count}
 
     @contextmanager
     def _ending(self, dispatcher: Dispatcher) -> Iterator[None]:
@@ -232,7 +232,7 @@ class DispatchOperator(BaseOperator):
             tell=Announcement(context, self.on_outage_callback),
         )
 
-    def _defer_until(self, report: Report, found: Mapping[str, int]) -> NoReturn:
+    def _defer_until(self, report: Report, tally: Mapping[str, int]) -> NoReturn:
         """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
         from zbl_provider.triggers.due import DueTrigger
 
@@ -242,7 +242,7 @@ class DispatchOperator(BaseOperator):
         self.defer(
             trigger=DueTrigger(moment=report.due_at),
             method_name=self.resume.__name__,
-            kwargs=dict(found) | probing,
+            kwargs=dict(tally) | probing,
         )
 
     def _say(self, report: Report) -> None:
@@ -264,10 +264,10 @@ class DispatchOperator(BaseOperator):
         if report.down and not report.down.ends_the_task:
             self.log.warning("%s", report.down)
 
-    def _say_found(self, found: Mapping[str, int]) -> None:
-        if skipped := found["skipped"]:
+    def _say_skipped(self, tally: Mapping[str, int]) -> None:
+        if skipped := tally["skipped"]:
             self.log.info("Skipped, since earlier runs have settled them: %d.", skipped)
-        if repeated := found["repeated"]:
+        if repeated := tally["repeated"]:
             self.log.info(
                 "Rows that repeat an id of the query: %d. Of the rows with one id the first that "
                 "passes the filters and is valid counts; without one, the first.",

@@ -63,7 +63,7 @@ def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
         run=run,
         destination=ONLY_B,
         rule=Rule(),
-        found=found(rows),
+        leads=found(rows),
         clock=lambda: NOW,
     )
     for batch in islice(iter(feed.read, None), stop_after):
@@ -160,7 +160,7 @@ def test_rows_that_are_passed_over_decide_nothing(log, batch_sizes, data, tables
         run=log.begin(RunKey("dag", "task", "run"), "zapier", 0, NOW),
         destination=ONLY_B,
         rule=Rule(),
-        found=(),
+        leads=(),
         clock=lambda: NOW,
         follow=follow,
     )

@@ -25,7 +25,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
         run=Run(1, cleared=False),
         destination=DESTINATION,
         rule=Rule(),
-        found=leads,
+        leads=leads,
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
     batches = list(iter(feed.read, None))

@@ -98,4 +98,6 @@ def given(
         row = func.json_array_elements(cast(text, JSON)).column_valued("value")
         cells = [row.op("->>")(place) for place in range(len(columns))]
     named = zip(cells, columns, strict=True)
-    return select(*(cast(cell, one.type).label(one.name) for cell, one in named)).subquery("given")
+    return select(*(cast(cell, column.type).label(column.name) for cell, column in named)).subquery(
+        "given"
+    )
