@@ -13,6 +13,7 @@ from benchmarks import (
     page,
     scale,
     sizing,
+    speed_to_lead,
     stages,
     standalone,
 )
@@ -32,6 +33,7 @@ if __name__ == "__main__":
             "claim": claim.main,
             "latency": latency.main,
             "standalone": standalone.main,
+            "speed_to_lead": speed_to_lead.main,
             "page": page.main,
             "sizing": sizing.main,
             "databases": databases.main,
