@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("id", "name", "email", "phone", "company", "score", "status", "list_id", "list_name")
 COLUMNS += ("segment", "qualified_at", "created_at", "custom_fields", "verifications")
+EMAIL = "ana.souza@example.com"  # no command may show it
 
 
 def lead(id_: str, **fields: object) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,10 @@ from tests.support.databases import empty_database, postgres
 from tests.support.examples import Examples
 from tests.support.receiver import Received, Receiver, Reply
 from tests.support.statsd import Statsd
-from tests.system.case import Case, Scenario, Stage
+from tests.system.case import EMAIL, Case, Scenario, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["postgres"]
 
@@ -116,6 +118,29 @@ def case(cases: dict[str, Case], request: pytest.FixtureRequest) -> Case:
     """Return the case of the test's scenario."""
     scenario: Scenario = request.node.get_closest_marker("scenario").args[0]
     return cases[scenario.name]
+
+
+@pytest.fixture
+def zbl(case: Case) -> Callable[..., str]:
+    """Run a command as in a shell of the machine that Airflow is on."""
+
+    def run(*words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "zbl", *words],
+            # At DEBUG, which other tests need, Airflow logs to where its commands answer.
+            env=case.stage.airflow.environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert EMAIL not in done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """`airflow zbl …`, as an operator types it, and the link from the task to its leads."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,38 +8,14 @@ import pytest
 
 from tests.support.receiver import Reply
 from tests.support.rest import wait_for
-from tests.system.case import Scenario, lead
+from tests.system.case import EMAIL, Scenario, lead
 
 RECEIVER = SimpleNamespace(mended=False)
-EMAIL = "ana.souza@example.com"
 
 
 def answer(request):
     """Refuse what is bad until the receiver is mended."""
     return Reply(200 if RECEIVER.mended or not request.lead_id.startswith("bad") else 401)
-
-
-@pytest.fixture
-def zbl(case):
-    """Run a command as in a shell of the machine that Airflow is on."""
-
-    def run(*words, code=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "zbl", *words],
-            # At DEBUG, which other tests need, Airflow logs to where its commands answer.
-            env=case.stage.airflow.environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        assert EMAIL not in done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
-
-    return run
 
 
 def numbers(zbl, *filters):

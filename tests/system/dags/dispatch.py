@@ -57,6 +57,7 @@ broken = [
     ),
     *(dispatching(f"private_{what}") for what in ("header", "url", "blocked")),
 ]
+hurried = [dispatching(f"hurried_{by}", schedule=(3600,)) for by in ("clear", "shell", "page")]
 overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
 refused = [
     dispatching(f"refused_{what}")
