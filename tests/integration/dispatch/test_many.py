@@ -120,7 +120,7 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(setup, reading, held):
 def test_a_task_that_runs_long_says_what_is_left(setup, caplog, monkeypatch):
     """Every few seconds its log tells what was sent, and how many leads are still to go."""
     caplog.set_level("INFO", logger="zbl_provider.dispatch.progress")
-    monkeypatch.setattr("zbl_provider.dispatch.progress._EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("zbl_provider.dispatch.drain.PROGRESS_SECONDS", 0.0)
     setup.dispatch("run 1", list(range(600)))
     left = [int(found[1]) for found in re.finditer(r"; (\d+) left\.", caplog.text)]
     assert any(left)
