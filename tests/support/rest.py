@@ -69,7 +69,8 @@ class Rest:
         request = Request(self.url + path, data, self._headers(), method=method)
         try:
             with self._opener.open(request, timeout=60) as answer:
-                return dict(json.loads(answer.read() or b"{}"))
+                # Some have nothing to say, and say `null`.
+                return dict(json.loads(answer.read() or b"null") or {})
         except HTTPError as error:
             raise ApiError(error.code, error.read().decode(errors="replace")[:2000]) from None
 

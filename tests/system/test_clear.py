@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.receiver import Reply
-from tests.system.case import Scenario, lead
+from tests.support.rest import wait_for
+from tests.system.case import Scenario, always, lead
 
 RECEIVER = SimpleNamespace(mended=False)
 
@@ -48,3 +49,78 @@ def test_clear_resends_all_where_asked(case):
     assert case.end() == "success"
     assert case.arrivals() == ["one", "one", "two", "two"]
     assert len({request.webhook_id for request in case.received}) == 2
+
+
+def lower_retries_and_clear(case):
+    """Lower `retries` in the Dag's file after the failure, and clear what has failed."""
+    assert case.rest.wait_for_run(case.name, case.run_id) == "failed"
+    assert case.task()["max_tries"] == 1
+    (case.stage.airflow.home / "retries").write_text("0")
+    token = case.rest.call("GET", f"/api/v2/dags/{case.name}")["file_token"]
+    case.rest.call("PUT", f"/api/v2/parseDagFile/{token}")
+    task = f"/api/v2/dags/{case.name}/tasks/send"
+    wait_for("0 retries", lambda: case.rest.call("GET", task)["retries"] == 0, seconds=90)
+    case.clear()
+    wait_for("another try", lambda: case.task()["try_number"] == 2, seconds=90)
+
+
+@pytest.mark.scenario(
+    Scenario(name="lowered", rows=[lead("low")], answer=always(404), during=lower_retries_and_clear)
+)
+def test_a_clear_counts_although_retries_was_lowered_before_it(case):
+    """`max_tries` stays what it was, and the lead is sent again all the same (4.10)."""
+    case.thread.join(200)
+    assert case.end(seconds=200) == "failed"
+    assert case.task()["max_tries"] == 1
+    assert [attempt["resend"] for attempt in case.attempts("low")] == [0, 1]
+
+
+def delete_and_trigger_again(case):
+    """Make the run anew under its id, once the receiver is mended."""
+    assert case.rest.wait_for_run(case.name, case.run_id) == "failed"
+    runs = f"/api/v2/dags/{case.name}/dagRuns"
+    case.rest.call("DELETE", f"{runs}/{case.run_id}")
+    case.rest.call("POST", runs, {"logical_date": None, "dag_run_id": case.run_id})
+
+
+@pytest.mark.scenario(
+    Scenario(
+        name="anew",
+        rows=[lead("anew")],
+        answer=lambda request: Reply(200 if request.before else 404),
+        during=delete_and_trigger_again,
+    )
+)
+def test_a_run_made_anew_under_the_same_id_sends_what_had_failed(case):
+    """It is as if it had been cleared: it does not fail with the old error (4.10)."""
+    case.thread.join(200)
+    assert case.end(seconds=200) == "success"
+    assert [request.status for request in case.received] == [404, 200]
+
+
+def run_again(case):
+    assert case.rest.wait_for_run(case.name, case.run_id) == "failed"
+    NEXT.run_id = case.trigger()
+
+
+NEXT = SimpleNamespace(run_id="")
+
+
+@pytest.mark.scenario(
+    Scenario(
+        name="honest",
+        rows=[lead("bad"), lead("good")],
+        answer=lambda request: Reply(404 if request.lead_id == "bad" else 200),
+        during=run_again,
+    )
+)
+def test_a_green_run_says_what_earlier_ones_left_in_error(case):
+    """How many, since when, and how to send them again; in the log and the summary (4.4, 4.7)."""
+    case.thread.join(200)
+    assert case.end(NEXT.run_id, seconds=200) == "success"
+    summary = case.rest.xcom(case.name, NEXT.run_id, "send")
+    assert summary == {"skipped": 2, "skipped_in_error": 1}
+    said = case.rest.log(case.name, NEXT.run_id, "send")
+    assert "1 leads of the query are in error, the first since 20" in said
+    assert "airflow zbl deliveries resend --integration honest" in said
+    assert len(case.received) == 2

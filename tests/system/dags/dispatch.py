@@ -1,6 +1,8 @@
 """Dags of the system tests: one a scenario, named as its table, connection and receiver's path."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, task
 
@@ -57,7 +59,12 @@ broken = [
     ),
     *(dispatching(f"private_{what}") for what in ("header", "url", "blocked")),
 ]
+dark = dispatching("dark")
+anew = dispatching("anew", retries=0)
+honest = dispatching("honest", retries=0)
 hurried = [dispatching(f"hurried_{by}", schedule=(3600,)) for by in ("clear", "shell", "page")]
+RETRIES = Path(os.environ["AIRFLOW_HOME"], "retries")
+lowered = dispatching("lowered", retries=int(RETRIES.read_text()) if RETRIES.exists() else 1)
 overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
 refused = [
     dispatching(f"refused_{what}")
@@ -103,3 +110,12 @@ with DAG(dag_id="private_one", schedule=None):
         schedule=(WAIT,),
         **RETRIED,
     )
+
+for name, limit in {"gone": None, "gone_timed_out": timedelta(seconds=30)}.items():
+    with DAG(dag_id=name, schedule=None, dagrun_timeout=limit):
+        DispatchLeadOperator(
+            task_id="send",
+            lead="{{ dag_run.conf['lead'] | tojson }}",
+            webhook_conn_id="gone",
+            schedule=(3600,),
+        )
