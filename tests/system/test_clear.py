@@ -121,6 +121,6 @@ def test_a_green_run_says_what_earlier_ones_left_in_error(case):
     summary = case.rest.xcom(case.name, NEXT.run_id, "send")
     assert summary == {"skipped": 2, "skipped_in_error": 1}
     said = case.rest.log(case.name, NEXT.run_id, "send")
-    assert "1 leads of the query are in error, the first since 20" in said
+    assert "Leads of the query that are in error: 1, the first since 20" in said
     assert "airflow zbl deliveries resend --integration honest" in said
     assert len(case.received) == 2

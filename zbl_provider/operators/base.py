@@ -254,9 +254,9 @@ class DispatchOperator(BaseOperator):
             )
         if report.failed_before and report.failed_since:
             self.log.warning(
-                "%d leads of the query are in error, the first since %s, and this task leaves them "
-                "so. To send them again, clear the task that failed, use Resend on the page Lead "
-                "deliveries, or `airflow zbl deliveries resend --integration %s`.",
+                "Leads of the query that are in error: %d, the first since %s. This task leaves "
+                "them so. To send them again, clear the task that failed, use Resend on the page "
+                "Lead deliveries, or `airflow zbl deliveries resend --integration %s`.",
                 report.failed_before,
                 f"{report.failed_since:%Y-%m-%d %H:%M} UTC",
                 self.webhook_conn_id,

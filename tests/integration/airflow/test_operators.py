@@ -492,5 +492,5 @@ def test_the_next_run_says_what_earlier_runs_left_in_error(leads, receiver, caps
     capsys.readouterr()
     assert _many().execute(_context("next")) == {"skipped": 3, "skipped_in_error": 2}
     said = "".join(capsys.readouterr())
-    assert "2 leads of the query are in error, the first since 20" in said
+    assert "Leads of the query that are in error: 2, the first since 20" in said
     assert "airflow zbl deliveries resend --integration zbl_webhook_default" in said
