@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.figures import Figure
 
@@ -26,19 +26,22 @@ def svg(figures: Sequence[Figure], title: str) -> str:
     :return: an SVG document
     """
     height = _TOP + _ROW * len(figures) + 10
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" font-family="Helvetica, Arial, sans-serif">'
-    )
     parts = [
-        opening,
-        box(0, 0, _WIDTH, height, "#ffffff"),
         words(16, 26, title, size=16, weight="bold"),
         *_legend(),
     ]
     for place, figure in enumerate(figures):
         parts += _bar(figure, _TOP + _ROW * place)
-    return "\n".join([*parts, "</svg>", ""])
+    return document(_WIDTH, height, parts)
+
+
+def document(width: int, height: int, parts: Iterable[str]) -> str:
+    """Return an SVG document with a white ground, and the parts on it."""
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" font-family="Helvetica, Arial, sans-serif">'
+    )
+    return "\n".join([opening, box(0, 0, width, height, "#ffffff"), *parts, "</svg>", ""])
 
 
 def _legend() -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.plot import box, words
+from benchmarks.plot import box, document, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,13 +40,7 @@ class Row:
 def svg(rows: Sequence[Row]) -> str:
     """Draw the rows, top to bottom, on one scale from nothing; return an SVG document."""
     height = _TOP + _ROW * len(rows) + 12
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" font-family="Helvetica, Arial, sans-serif">'
-    )
     parts = [
-        opening,
-        box(0, 0, _WIDTH, height, "#ffffff"),
         words(16, 28, "Leads sent and recorded, a second", size=16, weight="bold"),
         words(_DOUBLED, 28, "when killed in the middle", colour=_FAINT, anchor="end"),
         words(_LOST, 58, "lost", colour=_FAINT, anchor="end"),
@@ -55,7 +49,7 @@ def svg(rows: Sequence[Row]) -> str:
     most = max(row.rate for row in rows)
     for place, row in enumerate(rows):
         parts += _bar(row, _TOP + _ROW * place, most)
-    return "\n".join([*parts, "</svg>", ""])
+    return document(_WIDTH, height, parts)
 
 
 def _bar(row: Row, top: float, most: float) -> Iterator[str]:
