@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS, Failure, FailureKind, Request
 from zbl_provider.delivery.outcome import Verdict, classify
 from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch.feeder import Feeder
-from zbl_provider.dispatch.loop import first_problem, moment, new_event_loop, seldom_collecting
+from zbl_provider.dispatch.loop import (
+    first_problem,
+    heeding_signals,
+    moment,
+    new_event_loop,
+    seldom_collecting,
+)
 from zbl_provider.dispatch.outcome_writer import OutcomeWriter
 from zbl_provider.dispatch.progress import PROGRESS_SECONDS, Progress
 from zbl_provider.dispatch.supply import Supply
@@ -96,6 +102,7 @@ class Drain:
         self._outcome_writer = OutcomeWriter(
             log, run, breaker, lambda: self._supply.in_flight, observe
         )
+        self._task: asyncio.Task[None] | None = None
         self._interruption: BaseException | None = None
         self._stopping = False
         self._begins_anew = False
@@ -116,10 +123,11 @@ class Drain:
             self._follow,
             lambda: self._begins_anew,
         )
-        with seldom_collecting(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner = asyncio.Runner(loop_factory=new_event_loop)
+        with seldom_collecting(), heeding_signals(self._interrupt), runner:
             try:
                 runner.run(self._drain(feeder))
-                ended = True
+                ended = self._interruption is None
             except BaseExceptionGroup as group:
                 # A call of the log that was to wait no more may have failed for that very reason.
                 raise self._interruption or first_problem(group) from None
@@ -127,6 +135,8 @@ class Drain:
                 raise self._interruption or asyncio.CancelledError from None
             finally:
                 feeder.shut_down(wait=ended)
+        if self._interruption:
+            raise self._interruption  # it came as the last lead was settled
 
     def stop(self) -> None:
         """Send nothing more, but settle what is in flight; may be called by a signal's handler."""
@@ -136,10 +146,13 @@ class Drain:
     def _over(self) -> bool:
         """Whether nothing more is to be sent, though more may be found."""
         followed = self._follow is not None and not self._supply.fed
-        return self._stopping or self._breaker.open or self._begins_anew or followed
+        ending = self._stopping or self._interruption is not None or self._begins_anew
+        return ending or self._breaker.open or followed
 
     async def _drain(self, feeder: Feeder) -> None:
-        self._heed_interruptions()
+        self._task = asyncio.current_task()
+        if self._interruption:
+            raise asyncio.CancelledError  # it came before there was anything to cancel
         async with Transport(self._destination, self._guard) as transport:
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -156,24 +169,13 @@ class Drain:
         if problem := enrolment.result():
             raise problem
 
-    def _heed_interruptions(self) -> None:
-        """
-        Stop for what a signal raises, such as the end of the task's `execution_timeout`.
-
-        An event loop only reports it, since a signal comes in the middle of anything.
-        """
-        task = asyncio.current_task()
-
-        def heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            problem = context.get("exception")
-            if task is None or problem is None or isinstance(problem, Exception):
-                loop.default_exception_handler(context)
-            else:
-                self._interruption = problem
-                self._log.wait_no_more()
-                task.cancel()
-
-        asyncio.get_running_loop().set_exception_handler(heed)
+    def _interrupt(self, reason: BaseException) -> None:
+        """End for what a signal's handler raised; called by it, in the event loop's thread."""
+        if self._interruption is None:
+            self._interruption = reason
+            self._log.wait_no_more()
+            if self._task:
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     async def _watch(self) -> None:
         """Notice what others do to the integration; the leads in hand are given back at once."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import signal
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 _Result = TypeVar("_Result")
 
@@ -35,6 +38,40 @@ async def in_thread(call: Callable[[], _Result], keep: Callable[[_Result], None]
         with contextlib.suppress(Exception):  # what has ended this task is the reason to tell
             keep(await calling)
         raise
+
+
+@contextlib.contextmanager
+def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
+    """
+    Give on what signals' handlers raise, such as the end of the task's `execution_timeout`.
+
+    A signal comes in the middle of anything. Raised there, between the start of a thread and the
+    wait for it, it would leave nobody who takes what the thread claims.
+
+    :param heed: told of it, once for each time; in the main thread
+    """
+
+    def quiet(handler: Callable[[int, FrameType | None], object]) -> Callable[..., None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as reason:  # noqa: BLE001  a timeout is none of Exception
+                heed(reason)
+
+        return handle
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere no handler is called
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler) and handler is not signal.default_int_handler:  # the Runner's
+                before[number] = handler
+                signal.signal(number, quiet(handler))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,6 +66,36 @@ def test_leads_that_are_claimed_as_the_task_breaks_are_free_at_once(setup, end_i
     setattr(setup.log, call, slowly)
     with pytest.raises(TaskTimeout):
         setup.dispatch("run 1", LEADS)
+    assert setup.sent == []
+    assert claimed(setup) == set()
+
+
+@pytest.mark.parametrize("call", ["claim", "enrol"])
+def test_a_signal_between_the_start_of_a_claim_and_the_wait_for_it(
+    setup, end_it, call, monkeypatch
+):
+    """A handler raises in the middle of anything, such as here, where nobody waits yet (6.2)."""
+    setup.extra = {"max_concurrency": AT_ONCE}
+    method, submit = getattr(setup.log, call), ThreadPoolExecutor.submit
+    called, ended = threading.Event(), []
+
+    def slowly(*args, **options):
+        called.set()
+        time.sleep(0.5)
+        return method(*args, **options)
+
+    def submit_and_end(*args):
+        future = submit(*args)
+        if not ended and called.wait(0.2):
+            ended.append(call)
+            end_it()
+        return future
+
+    setattr(setup.log, call, slowly)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_end)
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", LEADS)
+    assert ended
     assert setup.sent == []
     assert claimed(setup) == set()
 
