@@ -56,25 +56,25 @@ def _show(runs: Runs, count: int) -> None:
     print(f"{count} leads, {IN_FLIGHT} in flight, nginx over TLS on loopback, median of {rounds}")
     print(" " * 26 + "".join(f"{head:>10}" for head in ("leads/s", "us CPU", "peak MB")))
     for label, measured in runs.items():
-        cpu = statistics.median(one["cpu"] for one in measured) / count * 1e6
-        peak = max(one["peak_mb"] for one in measured)
+        cpu = statistics.median(measurement["cpu"] for measurement in measured) / count * 1e6
+        peak = max(measurement["peak_mb"] for measurement in measured)
         print(f"{label:<26}{count / _seconds(runs, label):>10.0f}{cpu:>10.0f}{peak:>10.0f}")
 
 
 def _seconds(runs: Runs, label: str) -> float:
-    return statistics.median(one["seconds"] for one in runs[label])
+    return statistics.median(measurement["seconds"] for measurement in runs[label])
 
 
 def _figures(runs: Runs, count: int) -> list[Figure]:
     bare = f"{count:,} leads, {IN_FLIGHT} in flight; the peer posts ready-made bodies, keeps no log"
     threads = f"{count:,} leads, PostgreSQL log; the peer: {THREADS} threads without any log"
     shared = f"{threads}, one Session with its default settings (ten connections)"
-    each = f"{threads}, each with a Session that ignores the environment"
+    detail = f"{threads}, each with a Session that ignores the environment"
     return [
         _figure(runs, POSTGRES, AIOHTTP, "Speed to bare aiohttp, PostgreSQL log", 1.0, 0.7, bare),
         _figure(runs, SQLITE, AIOHTTP, "Speed to bare aiohttp, SQLite log", 1.0, 0.7, bare),
         _figure(runs, POSTGRES, SHARED, "Speed to requests, one session", 10, 6, shared),
-        _figure(runs, POSTGRES, SESSIONS, "Speed to requests, a session each", 10, 6, each),
+        _figure(runs, POSTGRES, SESSIONS, "Speed to requests, a session each", 10, 6, detail),
     ]
 
 

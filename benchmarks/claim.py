@@ -98,8 +98,8 @@ def _enrol(log: DeliveryLog, run: Run, now: datetime) -> None:
 
     host = "https://localhost/hook"
     destination = Destination.parse(integration="bench", host=host, extra=extra())
-    found = read(((NAMES, row) for row in rows(DUE)), None)
-    candidates = [candidate(lead, destination) for lead in found]
+    leads = read(((NAMES, row) for row in rows(DUE)), None)
+    candidates = [candidate(lead, destination) for lead in leads]
     assert log.enrol(run, "bench", candidates, now).new == DUE
 
 

@@ -37,8 +37,8 @@ def main(*, quick: bool = False) -> list[Figure]:
     for name, connection, sql in _databases():
         few, more = (measure(connection, sql.replace("COUNT", str(rows))) for rows in (FEW, many))
         assert (few.rows, more.rows) == (FEW, many), name
-        each = more.seconds / many * 1_000_000
-        print(f"{name:<28} {few.peak:>9.0f} {more.peak:>9.0f} {each:>9.1f}")
+        us_a_row = more.seconds / many * 1_000_000
+        print(f"{name:<28} {few.peak:>9.0f} {more.peak:>9.0f} {us_a_row:>9.1f}")
         differences.append(more.peak - few.peak)
     return [
         Figure(

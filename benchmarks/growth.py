@@ -62,10 +62,10 @@ def _few(server: str, folder: Path, few: int, base: dict[str, str]) -> list[Meas
 
 
 def _tell(what: str, count: int, measured: Measured) -> None:
-    each = measured["seconds"] / count * 1e6
+    us_a_lead = measured["seconds"] / count * 1e6
     cpu = measured["cpu"] / count * 1e6
     print(
-        f"{what:<44}{count:>10,} leads{measured['seconds']:>8.1f} s{each:>7.0f} us"
+        f"{what:<44}{count:>10,} leads{measured['seconds']:>8.1f} s{us_a_lead:>7.0f} us"
         f"{cpu:>7.0f} us CPU{measured['peak_mb']:>7.0f} MB",
         flush=True,
     )
@@ -99,9 +99,9 @@ def _look_back(folder: Path, many: int, log: str, base: dict[str, str]) -> None:
     write_leads(path, many + NEW)
     read = measure("read", many + NEW, leads=str(path))
     _tell("reading the rows alone", many + NEW, read)
-    found = measure("ten-new", many, leads=str(path), log=log, **base)
-    _tell(f"a look-back, {NEW} of its leads new", many + NEW, found)
-    print(f"to reading the rows alone: {found['seconds'] / read['seconds']:.1f} x")
+    look_back = measure("ten-new", many, leads=str(path), log=log, **base)
+    _tell(f"a look-back, {NEW} of its leads new", many + NEW, look_back)
+    print(f"to reading the rows alone: {look_back['seconds'] / read['seconds']:.1f} x")
 
 
 def _wait(count: int) -> None:
@@ -144,12 +144,12 @@ def _resident_mb() -> float:
 
 def _figures(small: list[Measured], large: Measured, few: int, many: int) -> list[Figure]:
     note = f"{many:,} leads beside {few:,}, PostgreSQL log"
-    each = statistics.mean(measured["seconds"] for measured in small) / few
+    seconds_a_lead = statistics.mean(measured["seconds"] for measured in small) / few
     peak = max(measured["peak_mb"] for measured in small)
     return [
         Figure(
             name="Time a lead, a million to ten thousand",
-            value=large["seconds"] / many / each,
+            value=large["seconds"] / many / seconds_a_lead,
             unit="x",
             goal=1,
             bound=1.15,

@@ -87,12 +87,14 @@ class _WatchedLog(DeliveryLog):
         **options: Any,
     ) -> Enrolment:
         done = super().enrol(run, integration, candidates, now, **options)
-        self.enrolled |= dict.fromkeys((one.lead_id for one in candidates), time.perf_counter())
+        self.enrolled |= dict.fromkeys(
+            (candidate.lead_id for candidate in candidates), time.perf_counter()
+        )
         return done
 
     def settle(self, settlements: Sequence[Settlement], run: Run) -> list[Settlement]:
         fenced = super().settle(settlements, run)
-        leads = (one.claimed.lead_id for one in settlements)
+        leads = (settlement.claimed.lead_id for settlement in settlements)
         self.settled |= dict.fromkeys(leads, time.perf_counter())
         return fenced
 
@@ -104,8 +106,8 @@ def _offered(count: int, offers: dict[str, float]) -> Iterator[Row]:
     A row that nobody has asked for then was there all the same, and waits: it counts from its time.
     """
     begun = time.perf_counter()
-    for number, row in enumerate(rows(count)):
-        due = begun + number / RATE
+    for place, row in enumerate(rows(count)):
+        due = begun + place / RATE
         time.sleep(max(0.0, due - time.perf_counter()))
         offers[row[0]] = due
         yield NAMES, row
@@ -131,8 +133,8 @@ def _child(url: str, authority: str, log_url: str, seconds: int) -> None:
         guard=Guard.parse("127.0.0.0/8, ::1/128"),
         policy=Policy(schedule=Schedule.DEFAULT),
     )
-    found = read(_offered(seconds * RATE, offers), None)
-    report = dispatcher.dispatch(RunKey("bench", "bench", "bench"), 0, found)
+    leads = read(_offered(seconds * RATE, offers), None)
+    report = dispatcher.dispatch(RunKey("bench", "bench", "bench"), 0, leads)
     assert report.counts == {Status.DELIVERED: seconds * RATE}, report.counts
     assert offers.keys() == log.enrolled.keys() == log.settled.keys()
     seen = {

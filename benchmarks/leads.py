@@ -54,9 +54,9 @@ def bodies(path: str) -> list[bytes]:
     from zbl_provider.dispatch.intake import Unreadable, read
     from zbl_provider.leads import payload
 
-    found = read(read_rows(path), None)
+    leads = read(read_rows(path), None)
     return [
-        payload.encode(payload.document(lead)) for lead in found if not isinstance(lead, Unreadable)
+        payload.encode(payload.document(lead)) for lead in leads if not isinstance(lead, Unreadable)
     ]
 
 

@@ -74,8 +74,8 @@ def _deliver_all(url: str, leads: str) -> None:
     run = log.begin(RunKey("bench", "bench", "before"), "bench", 0, now)
     destination = Destination.parse(integration="bench", host="https://bench.example/")
     outcome = classify(Answer(200, '{"ok": true}', None, 0.01))
-    found = read(read_rows(leads), None)
-    while batch := [candidate(lead, destination) for lead in islice(found, BATCH)]:
+    rows = read(read_rows(leads), None)
+    while batch := [candidate(lead, destination) for lead in islice(rows, BATCH)]:
         enrolment = log.enrol(run, "bench", batch, now, lease=timedelta(minutes=1))
         log.settle([Settlement(lead, outcome, now, None) for lead in enrolment.claimed], run)
     log.close()
@@ -86,10 +86,10 @@ def _show(runs: Runs, count: int) -> None:
     print(" " * 40 + "".join(f"{head:>12}" for head in ("us a lead", "us CPU", "peak MB")))
     for label, measured in runs.items():
         took, cpu = (
-            statistics.median(one[what] for one in measured) / count * 1e6
+            statistics.median(measurement[what] for measurement in measured) / count * 1e6
             for what in ("seconds", "cpu")
         )
-        peak = max(one["peak_mb"] for one in measured)
+        peak = max(measurement["peak_mb"] for measurement in measured)
         print(f"{label:<40}{took:>12.1f}{cpu:>12.1f}{peak:>12.0f}")
 
 

@@ -80,8 +80,8 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
                 "INSERT INTO zbl_integration (integration) SELECT DISTINCT integration FROM zbl_run"
             )
         )
-        found = text("UPDATE zbl_delivery SET webhook_id = :id WHERE lead_id = :lead")
-        connection.execute(found, {"id": webhook_id("usual", LEAD), "lead": LEAD})
+        update = text("UPDATE zbl_delivery SET webhook_id = :id WHERE lead_id = :lead")
+        connection.execute(update, {"id": webhook_id("usual", LEAD), "lead": LEAD})
     with log._engine.connect() as connection:  # noqa: SLF001
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 

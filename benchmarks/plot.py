@@ -57,7 +57,7 @@ def _bar(figure: Figure, top: float) -> Iterator[str]:
     longest = max(abs(figure.value), figure.goal, figure.bound) * 1.2 or 1.0
     # A value under nothing is as good as nothing: a bar has no room to its left.
     value, goal, bound = (
-        max(0.0, number) / longest * _SCALE for number in (figure.value, figure.goal, figure.bound)
+        max(0.0, length) / longest * _SCALE for length in (figure.value, figure.goal, figure.bound)
     )
     near, far = sorted((goal, bound))
     grounds = (_POOR, _FAIR, _GOOD) if figure.more_is_better else (_GOOD, _FAIR, _POOR)

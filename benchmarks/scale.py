@@ -40,13 +40,13 @@ def _show(runs: Runs) -> None:
     print(f"{IN_FLIGHT} in flight, PostgreSQL log, nginx over TLS on loopback, in turns, medians")
     print(f"{'leads':>10}{'runs':>6}{'us/lead':>10}{'us CPU':>10}{'peak MB':>10}")
     for count, measured in runs.items():
-        each, cpu = (_median(runs, count, what) / count * 1e6 for what in ("seconds", "cpu"))
+        us_a_lead, cpu = (_median(runs, count, what) / count * 1e6 for what in ("seconds", "cpu"))
         peak = _median(runs, count, "peak_mb")
-        print(f"{count:>10,}{len(measured):>6}{each:>10.0f}{cpu:>10.0f}{peak:>10.0f}")
+        print(f"{count:>10,}{len(measured):>6}{us_a_lead:>10.0f}{cpu:>10.0f}{peak:>10.0f}")
 
 
 def _median(runs: Runs, count: int, what: str) -> float:
-    return statistics.median(one[what] for one in runs[count])
+    return statistics.median(measurement[what] for measurement in runs[count])
 
 
 def _figures(runs: Runs, few: int, many: int) -> list[Figure]:

@@ -61,9 +61,9 @@ def main(*, quick: bool = False) -> list[Figure]:
 
 
 def _shards(folder: Path, count: int, processes: int) -> list[Path]:
-    shards = [folder / f"{processes}-{number}.db" for number in range(processes)]
-    for number, path in enumerate(shards):
-        write_leads(path, count // processes, first=number * count // processes)
+    shards = [folder / f"{processes}-{process}.db" for process in range(processes)]
+    for process, path in enumerate(shards):
+        write_leads(path, count // processes, first=process * count // processes)
     return shards
 
 

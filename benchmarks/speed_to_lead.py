@@ -125,9 +125,9 @@ class _Bench:
         chance = random.Random(way)
         took: list[float] = []
         began, cpu = time.monotonic(), self._cpu()
-        for number in range(leads):
+        for n in range(leads):
             gap_until = time.monotonic() + chance.uniform(SHORTEST_GAP, LONGEST_GAP)
-            took.append(self._send(way, str(number), LEAD_SECONDS))
+            took.append(self._send(way, str(n), LEAD_SECONDS))
             time.sleep(max(0.0, gap_until - time.monotonic()))
         time.sleep(5)
         spent = self._cpu() - cpu - idle * (time.monotonic() - began)
@@ -138,9 +138,9 @@ class _Bench:
         print(f"{WAYS[way]}: p50 {speed.p50:.2f} s, p95 {speed.p95:.2f} s", flush=True)
         return speed
 
-    def _send(self, way: str, number: str, seconds: float) -> float:
+    def _send(self, way: str, name: str, seconds: float) -> float:
         """Commit a lead, and return how long it took to its receiver."""
-        lead_id = f"{way}-{number}"
+        lead_id = f"{way}-{name}"
         with self._leads.begin() as connection:
             connection.execute(text(INSERT), {"id": lead_id, "way": way})
         committed = time.time()

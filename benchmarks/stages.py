@@ -65,12 +65,12 @@ def main(*, quick: bool = False) -> list[Figure]:
         with _stage("read rows (SQLite)", count):
             rows = list(read_rows(str(path)))
         with _stage("row to lead", count):
-            found = list(read(iter(rows), None))
+            leads = list(read(iter(rows), None))
         with _stage("payload, filters, schema, ids", count):
-            candidates = [candidate(lead, destination) for lead in found]
+            candidates = [candidate(lead, destination) for lead in leads]
         shaped = replace(destination, body=Body(BODY))
         with _stage("the same, with a body of its own", count):
-            for lead in found:
+            for lead in leads:
                 candidate(lead, shaped)
         claimed = _log("SQLite", f"sqlite:///{name}/log.db", candidates)
         claimed = _log("PostgreSQL", postgres, candidates)
@@ -101,7 +101,7 @@ def _log(kind: str, url: str, candidates: Sequence[Candidate]) -> list[Claimed]:
             claimed += log.enrol(run, "bench", batch, now, lease=lease).claimed
     with _stage(f"settle, {kind}", count):
         for at in range(0, count, BATCH):
-            made = [Settlement(one, outcome, now, None) for one in claimed[at : at + BATCH]]
+            made = [Settlement(lead, outcome, now, None) for lead in claimed[at : at + BATCH]]
             log.settle(made, run)
     log.close()
     return claimed
@@ -119,8 +119,8 @@ def _send(destination: Destination, claimed: Sequence[Claimed]) -> None:
             shared = iter(claimed)
 
             async def send() -> None:
-                for one in shared:
-                    await transport.send(Request(one.webhook_id, one.body))
+                for lead in shared:
+                    await transport.send(Request(lead.webhook_id, lead.body))
 
             await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
 

@@ -83,8 +83,8 @@ def took(installation: Installation, dag_id: str, leads: int, integration: str =
     return Took(whole / leads, (ended - started).total_seconds() / leads)
 
 
-def _moment(found: Json, name: str) -> datetime:
-    return datetime.fromisoformat(found[name])
+def _moment(resource: Json, name: str) -> datetime:
+    return datetime.fromisoformat(resource[name])
 
 
 def _wait(installation: Installation, integration: str, leads: int, wait: float) -> Waited:

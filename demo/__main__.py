@@ -65,15 +65,15 @@ def _demo(folder: Path, *, once: bool) -> int:
         with Airflow(folder / "airflow", HERE / "dags", options=_options()) as airflow:
             clock.say(f"Airflow is up: {airflow.url}, user {USER}, password {airflow.password}")
             try:
-                found = Show(airflow, receiver, database, authority, clock).run()
-                _tell(found)
+                differences = Show(airflow, receiver, database, authority, clock).run()
+                _tell(differences)
                 if not once:
                     _stay(airflow)
             finally:
                 # A second Ctrl-C must not leave half of it running.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 clock.say("Stopping Airflow ...")
-    return int(bool(found))
+    return int(bool(differences))
 
 
 def _options() -> dict[str, str]:
@@ -81,14 +81,14 @@ def _options() -> dict[str, str]:
     return {"AIRFLOW__ZBL__ALLOWED_NETWORKS": LOOPBACK}
 
 
-def _tell(found: list[str]) -> None:
-    if not found:
+def _tell(differences: list[str]) -> None:
+    if not differences:
         console.print(
             "  [green]Log and receiver agree: each delivered lead arrived exactly once, "
             "under one webhook-id.[/]\n",
             soft_wrap=True,
         )
-    for difference in found:
+    for difference in differences:
         console.print(f"  [red]{difference}[/]")
 
 

@@ -81,8 +81,8 @@ def _rows() -> Iterator[dict[str, object]]:
     chance = random.Random(2026)
     odd = _row(361, random.Random(361)) | {"country": "BR", "score": 90, "status": "qualified"}
     yield odd | {"id": TWO_LISTS, "list_id": "list-3", "list_name": "Newsletter", "phone": None}
-    for number in range(1, COUNT + 1):
-        row = _row(number, chance)
+    for n in range(1, COUNT + 1):
+        row = _row(n, chance)
         if row["id"] == INVALID:
             row |= {"score": 250, "status": "qualified", "phone": None, "country": "US"}
         if row["id"] == REFUSED:
@@ -94,17 +94,17 @@ def _rows() -> Iterator[dict[str, object]]:
     yield odd | {"id": UNDECODABLE, "country": "US", "phone": None}
 
 
-def _row(number: int, chance: random.Random) -> dict[str, object]:
+def _row(n: int, chance: random.Random) -> dict[str, object]:
     country = chance.choice(tuple(_PEOPLE))
     first_names, last_names, cities, companies = _PEOPLE[country]
-    qualified = _FIRST + timedelta(minutes=number)
+    qualified = _FIRST + timedelta(minutes=n)
     list_number = chance.randrange(len(_LISTS))
     return {
-        "id": f"lead-{number:04}",
+        "id": f"lead-{n:04}",
         "first_name": chance.choice(first_names),
         "last_name": chance.choice((*last_names, None)),
-        "email": _sometimes(chance, f"lead.{number}@example.com"),
-        "phone": _sometimes(chance, f"+55119{number:08}"),
+        "email": _sometimes(chance, f"lead.{n}@example.com"),
+        "phone": _sometimes(chance, f"+55119{n:08}"),
         "company": chance.choice(companies),
         "score": chance.choice((None, *range(20, 101, 4))),
         "status": chance.choice(_STATUSES),

@@ -130,12 +130,12 @@ def troubles(entries: Iterable[Entry]) -> list[str]:
         if entry.status in {"error", "invalid"}:
             key = (entry.integration, entry.status, entry.reason or "")
             alike.setdefault(key, []).append(entry)
-    return [_trouble(*key, found) for key, found in alike.items()]
+    return [_trouble(*key, same) for key, same in alike.items()]
 
 
-def _trouble(integration: str, status: str, reason: str, found: Sequence[Entry]) -> str:
-    who = found[0].lead_id if len(found) == 1 else f"{len(found)} leads"
-    what = f"in error after attempt {found[0].attempts}" if status == "error" else status
+def _trouble(integration: str, status: str, reason: str, entries: Sequence[Entry]) -> str:
+    who = entries[0].lead_id if len(entries) == 1 else f"{len(entries)} leads"
+    what = f"in error after attempt {entries[0].attempts}" if status == "error" else status
     return f"[bold]{integration:<12}[/]{who} {what}: {reason}"
 
 
@@ -158,19 +158,19 @@ def differences(
     ours = [entry for entry in entries if entry.integration == integration.name]
     logged = frozenset(entry.lead_id for entry in ours if entry.status == "delivered")
     arrivals = Counter(accepted(integration, received))
-    found = [f"{lead_id} arrived {times} times" for lead_id, times in arrivals.items() if times > 1]
-    found += [
+    wrong = [f"{lead_id} arrived {times} times" for lead_id, times in arrivals.items() if times > 1]
+    wrong += [
         f"{lead_id} came under several webhook-ids" for lead_id in _renamed(integration, received)
     ]
     for what, got in (("the receiver", frozenset(arrivals)), ("the delivery log", logged)):
-        found += [f"{lead_id} is missing in {what}" for lead_id in expected.delivered - got]
-        found += [f"{lead_id} should not be in {what}" for lead_id in got - expected.delivered]
+        wrong += [f"{lead_id} is missing in {what}" for lead_id in expected.delivered - got]
+        wrong += [f"{lead_id} should not be in {what}" for lead_id in got - expected.delivered]
     counts = Counter(entry.status for entry in ours)
     for status in ("filtered", "invalid", "error", "retrying", "sending", "pending"):
         wanted = getattr(expected, status, 0)
         if counts[status] != wanted:
-            found.append(f"{counts[status]} leads are {status}, not {wanted}")
-    return [f"{integration.name}: {sentence}" for sentence in sorted(found)]
+            wrong.append(f"{counts[status]} leads are {status}, not {wanted}")
+    return [f"{integration.name}: {sentence}" for sentence in sorted(wrong)]
 
 
 def _renamed(integration: Integration, received: Iterable[Received]) -> list[str]:

@@ -129,12 +129,12 @@ class Show:
         console.print()
         console.print(report.table("In the end", entries, received))
         console.print(report.odd_rows(entries))
-        found: list[str] = []
+        differences: list[str] = []
         for integration in world.INTEGRATIONS:
             expected = integration.expected(self.database)
-            found += report.differences(integration, expected, entries, received)
+            differences += report.differences(integration, expected, entries, received)
         self._tell_times()
-        return found
+        return differences
 
     def _tell_times(self) -> None:
         first = self.clock.since(self._first) if self._first else "never"

@@ -24,7 +24,7 @@ class Integration:
     :param path: where its receiver listens; a secret, as with any catch-hook.
     :param header: name and value its receiver wants to see.
     :param extra: the rest of the connection's settings.
-    :param found: SQL condition of the task's query.
+    :param chosen: SQL condition of the task's query.
     :param passes: SQL condition of its filters, written a second time to check against.
     """
 
@@ -33,7 +33,7 @@ class Integration:
     path: str
     header: tuple[str, str] = field(repr=False)
     extra: Mapping[str, Any]
-    found: str
+    chosen: str
     passes: str
 
     def connection(self, receiver: str, authority: Path, **headers: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Integration:
         """Ask the leads database, in plain SQL, what must become of each lead."""
         # Of rows with the same id the one that passes counts.
         passes = f"max(status = 'qualified' AND coalesce({self.passes}, 0))"
-        query = f"SELECT id, {passes} FROM leads WHERE {self.found} GROUP BY id"
+        query = f"SELECT id, {passes} FROM leads WHERE {self.chosen} GROUP BY id"
         with closing(sqlite3.connect(database)) as connection:
             passed = dict(connection.execute(query))
         invalid = {leads.INVALID, leads.UNDECODABLE}
@@ -76,7 +76,7 @@ INTEGRATIONS = (
         path="/crm/v2/leads",
         header=("X-Api-Key", "k-7d41f0"),
         extra={"min_score": 40},
-        found="1",
+        chosen="1",
         passes="score >= 40",
     ),
     Integration(
@@ -88,7 +88,7 @@ INTEGRATIONS = (
             "lists": ["Google Ads Campaign", "list-1"],
             "signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         },
-        found="country = 'BR'",
+        chosen="country = 'BR'",
         passes="list_name = 'Google Ads Campaign' OR list_id = 'list-1'",
     ),
     Integration(
@@ -97,7 +97,7 @@ INTEGRATIONS = (
         path="/webhook/5f1e/new-call",
         header=("Authorization", "Bearer right-token"),
         extra={"field_filters": ["job_title contains director", "email is not empty"]},
-        found="phone IS NOT NULL",
+        chosen="phone IS NOT NULL",
         passes="lower(job_title) LIKE '%director%' AND email IS NOT NULL",
     ),
 )
@@ -124,7 +124,7 @@ def answer(request: Received) -> Reply:
 
 
 def _bad_moments(lead_id: str) -> int:
-    number = int(lead_id.rpartition("-")[2])
-    if number % 90 == 11:
+    n = int(lead_id.rpartition("-")[2])
+    if n % 90 == 11:
         return 2
-    return int(number % 20 == 3)
+    return int(n % 20 == 3)

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[1]
 def version() -> str:
     """Read the version from where the package has it."""
     text = (ROOT / "zbl_provider/__init__.py").read_text()
-    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
-    if not found:
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if not match:
         sys.exit("zbl_provider/__init__.py: give __version__ in a line of its own")
-    return found[1]
+    return match[1]
 
 
 def problems(version: str, changelog: str, today: str) -> list[str]:
@@ -54,15 +54,15 @@ def _git(*arguments: str) -> str:
 def main() -> None:
     """Check what must hold, build, and make the tag; pushing it is left to a person."""
     today = datetime.now(UTC).date().isoformat()
-    found = problems(version(), (ROOT / "CHANGELOG.md").read_text(), today)
+    obstacles = problems(version(), (ROOT / "CHANGELOG.md").read_text(), today)
     if _git("status", "--porcelain"):
-        found.append("commit what is changed, or put it away")
+        obstacles.append("commit what is changed, or put it away")
     if _git("branch", "--show-current") != "main":
-        found.append("go to main")
+        obstacles.append("go to main")
     if f"v{version()}" in _git("tag").split():
-        found.append(f"the tag v{version()} is there already: raise zbl_provider.__version__")
-    if found:
-        sys.exit("Not released:\n" + "\n".join(f"- {problem}" for problem in found))
+        obstacles.append(f"the tag v{version()} is there already: raise zbl_provider.__version__")
+    if obstacles:
+        sys.exit("Not released:\n" + "\n".join(f"- {problem}" for problem in obstacles))
     subprocess.run(["make", "-C", str(ROOT), "dist"], check=True)
     _git("tag", "--annotate", f"v{version()}", "--message", f"Version {version()}")
     print(f"Tagged. To publish: git push origin main v{version()}")

@@ -87,7 +87,7 @@ def work(place: Place) -> None:
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
             _app(place, session).open_async() as app,
         ):
-            each = {"concurrency": IN_FLIGHT // WORKERS, "install_signal_handlers": False}
-            await asyncio.gather(*(app.run_worker_async(**each) for _ in range(WORKERS)))
+            options = {"concurrency": IN_FLIGHT // WORKERS, "install_signal_handlers": False}
+            await asyncio.gather(*(app.run_worker_async(**options) for _ in range(WORKERS)))
 
     uvloop.run(run())

@@ -162,7 +162,7 @@ def _ratio(speeds: Speeds, counts: Mapping[Peer, int], peer: Peer, what: str) ->
         (getattr(theirs, what) / counts[peer]) / (getattr(mine, what) / counts[OURS])
         for mine, theirs in zip(speeds[OURS], speeds[peer], strict=True)
     ]
-    print(f"{what}, {peer.name} to ours, by round:" + "".join(f"{each:>7.2f}" for each in ratios))
+    print(f"{what}, {peer.name} to ours, by round:" + "".join(f"{ratio:>7.2f}" for ratio in ratios))
     return statistics.median(ratios)
 
 

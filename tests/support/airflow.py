@@ -225,12 +225,12 @@ class Airflow:
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process that belongs to this Airflow."""
-        found: dict[int, psutil.Process] = {}
+        processes: dict[int, psutil.Process] = {}
         for part in self.parts.values():
             if part.is_running():
-                found[part.pid] = part
-                found |= {child.pid: child for child in part.children(recursive=True)}
-        return list(found.values())
+                processes[part.pid] = part
+                processes |= {child.pid: child for child in part.children(recursive=True)}
+        return list(processes.values())
 
     def stop(self) -> None:
         """Stop all parts and everything they started; what does not end by itself is killed."""

@@ -188,10 +188,10 @@ def endless_body(peer, _):
 def endless_headers(peer, _):
     """Send headers that never end."""
     peer.send(b"HTTP/1.1 200 OK\r\n")
-    for number in itertools.count():
+    for n in itertools.count():
         if peer.wait(0):
             return
-        peer.send(b"X-%d: %s\r\n" % (number, b"a" * 8000))
+        peer.send(b"X-%d: %s\r\n" % (n, b"a" * 8000))
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
@@ -200,8 +200,8 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
     def behave(peer, request):
         with lock:
-            number = next(numbers)
-        behaviours[min(number, len(behaviours) - 1)](peer, request)
+            turn = next(numbers)
+        behaviours[min(turn, len(behaviours) - 1)](peer, request)
 
     return behave
 
@@ -363,7 +363,7 @@ def proxy(seen: list[str]):
         yield receiver
 
 
-def _pump(one: socket.socket, other: socket.socket) -> None:
+def _pump(client: socket.socket, server: socket.socket) -> None:
     def copy(source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
@@ -371,7 +371,7 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    back = threading.Thread(target=copy, args=(other, one), daemon=True)
+    back = threading.Thread(target=copy, args=(server, client), daemon=True)
     back.start()
-    copy(one, other)
+    copy(client, server)
     back.join()

@@ -43,11 +43,11 @@ def wait_for(what: str, look: Callable[[], T | None], *, seconds: float, pause: 
     :param seconds: after these, `TimeoutError` is raised.
     """
     end = time.monotonic() + seconds
-    while not (found := look()):
+    while not (answer := look()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
         time.sleep(pause)
-    return found
+    return answer
 
 
 @dataclass(slots=True)
@@ -126,8 +126,8 @@ class Rest:
 
     def import_errors(self) -> list[str]:
         """Return why Dag files could not be parsed."""
-        found = self.call("GET", "/api/v2/importErrors")["import_errors"]
-        return [f"{error['filename']}: {error['stack_trace']}" for error in found]
+        errors = self.call("GET", "/api/v2/importErrors")["import_errors"]
+        return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
 
     def trigger(self, dag_id: str, *, conf: Mapping[str, object] | None = None) -> str:
         """Start a run by hand and return its id."""

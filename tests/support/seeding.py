@@ -59,10 +59,11 @@ def seed(
     log.upgrade()
     chance = random.Random(7)
     runs = _runs(now, days, dags)
-    found = [_lead(number, count, now, days, runs, chance) for number in range(1, count + 1)]
-    for lead, made in found:
+    seeded = [_lead(n, count, now, days, runs, chance) for n in range(1, count + 1)]
+    for lead, made in seeded:
         _seal(log, lead, made)
-    deliveries, attempts = [lead for lead, _ in found], [one for _, some in found for one in some]
+    deliveries = [lead for lead, _ in seeded]
+    attempts = [attempt for _, made in seeded for attempt in made]
     with log._engine.begin() as connection:
         connection.execute(insert(tables.run), runs)
         connection.execute(
@@ -80,10 +81,10 @@ def _seal(log: DeliveryLog, lead: dict[str, Any], made: list[dict[str, Any]]) ->
     webhook_id = lead["webhook_id"]
     if lead["payload"] is not None:
         lead["payload"] = log._seal.close(lead["payload"], payload_place(webhook_id))
-    for one in made:
-        if one["excerpt"] is not None:
-            place = excerpt_place(webhook_id, one["resend"], one["number"])
-            one["excerpt"] = log._seal.close(one["excerpt"], place)
+    for attempt in made:
+        if attempt["excerpt"] is not None:
+            place = excerpt_place(webhook_id, attempt["resend"], attempt["number"])
+            attempt["excerpt"] = log._seal.close(attempt["excerpt"], place)
 
 
 def _count_on(connection: Connection, table: Table) -> None:
@@ -116,28 +117,28 @@ def _runs(now: datetime, days: float, dags: Mapping[str, str]) -> list[dict[str,
 
 
 def _lead(
-    number: int,
+    n: int,
     count: int,
     now: datetime,
     days: float,
     runs: list[dict[str, Any]],
     chance: random.Random,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    created = now - timedelta(days=days) * (1 - number / count) - timedelta(seconds=30)
+    created = now - timedelta(days=days) * (1 - n / count) - timedelta(seconds=30)
     integration = chance.choices(INTEGRATIONS, (5, 2, 3))[0]
-    status = chance.choices([one for one, _ in _SHARES], [share for _, share in _SHARES])[0]
+    status = chance.choices(list(dict(_SHARES)), [share for _, share in _SHARES])[0]
     if status is Status.RETRYING and now - created > timedelta(hours=1):
         status = Status.DELIVERED
     reason = chance.choice(_REASONS[status]) if status in _REASONS else None
     hour = int((now - created) / timedelta(hours=1))
     run = runs[hour * len(INTEGRATIONS) + INTEGRATIONS.index(integration)]
     code = 200 if status is Status.DELIVERED else _code(reason)
-    made = _attempts(number, run["id"], status, code, reason, created, chance)
+    made = _attempts(n, run["id"], status, code, reason, created, chance)
     lead = {
-        "id": number,
+        "id": n,
         "integration": integration,
-        "lead_id": f"lead-{number:05}",
-        "webhook_id": webhook_id(integration, f"lead-{number:05}"),
+        "lead_id": f"lead-{n:05}",
+        "webhook_id": webhook_id(integration, f"lead-{n:05}"),
         "status": status.value,
         "reason": reason,
         "fingerprint": "",
@@ -163,7 +164,7 @@ def _code(reason: str | None) -> int | None:
 
 
 def _attempts(
-    number: int,
+    n: int,
     run_id: int,
     status: Status,
     code: int | None,
@@ -178,7 +179,7 @@ def _attempts(
     waits = (0, 60, 360, 1260, 3060)
     return [
         {
-            "delivery_id": number,
+            "delivery_id": n,
             "resend": 0,
             "number": place + 1,
             "run_id": run_id,

@@ -29,7 +29,7 @@ def check(name: str, connection: str, values: Iterable[str]) -> None:
     lines = "".join(_line(connection, value) for value in values)
     place = re.compile(rf"(<!-- types: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     drawn, count = place.subn(
-        lambda found: f"{found[1]}{HEAD}{lines}{found[2]}", PAGE.read_text(encoding="utf-8")
+        lambda match: f"{match[1]}{HEAD}{lines}{match[2]}", PAGE.read_text(encoding="utf-8")
     )
     assert count == 1, f"{PAGE} has no place for the types of {name}"
     if os.environ.get("TYPES"):

@@ -83,10 +83,10 @@ def cited(path: Path) -> set[str]:
             if token.type == tokenize.COMMENT or token.string.startswith('"""')
         )
         text = "\n".join(kept)
-    found: set[str] = set()
+    cited: set[str] = set()
     for groups in _CITED.findall(re.sub(r"\s+", " ", text)):
         citation = "".join(groups)
         for section, first, last in _RANGE.findall(citation):
-            found |= {f"{section}.{number}" for number in range(int(first), int(last) + 1)}
-        found |= set(re.findall(_RULE, citation))
-    return found
+            cited |= {f"{section}.{n}" for n in range(int(first), int(last) + 1)}
+        cited |= set(re.findall(_RULE, citation))
+    return cited

@@ -28,7 +28,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_what_is_not_python_too(wheel):
     """The page's files, the payload's schema and the migrations are installed (8.4, 5.5, 6.1)."""
     names = set(wheel.namelist())
-    assert {f"zbl_provider/plugin/static/{one.name}" for one in STATIC.iterdir()} <= names
+    assert {f"zbl_provider/plugin/static/{path.name}" for path in STATIC.iterdir()} <= names
     assert "zbl_provider/plugin/static/index.html" in names
     assert "zbl_provider/leads/lead_qualified.schema.json" in names
     assert "zbl_provider/log/storage/migrations/versions/v0001_delivery_log.py" in names
@@ -37,7 +37,7 @@ def test_the_wheel_has_what_is_not_python_too(wheel):
 
 def test_airflow_finds_the_provider_and_the_page_by_their_entry_points(wheel):
     """Nothing need be set up after the installation (Contract 8.4)."""
-    (name,) = [one for one in wheel.namelist() if one.endswith("entry_points.txt")]
+    (name,) = [path for path in wheel.namelist() if path.endswith("entry_points.txt")]
     text = wheel.read(name).decode()
     assert "zbl_provider.get_provider_info:get_provider_info" in text
     assert "zbl_provider.plugin.lead_deliveries:LeadDeliveriesPlugin" in text
@@ -45,7 +45,7 @@ def test_airflow_finds_the_provider_and_the_page_by_their_entry_points(wheel):
 
 @pytest.fixture(scope="module")
 def metadata(wheel):
-    (name,) = [one for one in wheel.namelist() if one.endswith("dist-info/METADATA")]
+    (name,) = [path for path in wheel.namelist() if path.endswith("dist-info/METADATA")]
     return message_from_string(wheel.read(name).decode())
 
 
@@ -73,7 +73,7 @@ def test_all_that_is_imported_is_declared(metadata):
     missing = {
         name
         for name in used - {"zbl_provider", "openlineage", "airflow"}
-        if not {one.lower().replace("-", "_") for one in packages[name]} & declared
+        if not {provided.lower().replace("-", "_") for provided in packages[name]} & declared
     }
     assert missing == set()
 

@@ -35,9 +35,9 @@ def test_the_workflow_tries_each_session_on_each_of_its_pythons():
     """What docs/versions.md names is run on every change, and nothing else is asked for."""
     job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["versions"]
     matrix = job["strategy"]["matrix"]
-    left_out = {(one["session"], one["python"]) for one in matrix["exclude"]}
+    left_out = {(session["session"], session["python"]) for session in matrix["exclude"]}
     tried = {(name, python) for name in matrix["session"] for python in matrix["python"]}
-    there = {(one["name"], one["python"]) for one in sessions()}
+    there = {(session["name"], session["python"]) for session in sessions()}
     assert tried - left_out == there
 
 
@@ -51,7 +51,7 @@ def test_the_part_of_the_day_is_one_that_there_is():
         _, target, *options = shlex.split(command)
         assert target in targets()
         for name in (option[5:] for option in options if option.startswith("WHAT=")):
-            assert name in {one["session"] for one in sessions()}
+            assert name in {session["session"] for session in sessions()}
 
 
 def test_what_looks_at_the_repository_is_left_out_where_only_the_wheel_is():

@@ -52,9 +52,9 @@ def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
     """
 
     def quiet(handler: Callable[[int, FrameType | None], object]) -> Callable[..., None]:
-        def handle(number: int, frame: FrameType | None) -> None:
+        def handle(signum: int, frame: FrameType | None) -> None:
             try:
-                handler(number, frame)
+                handler(signum, frame)
             except BaseException as reason:  # noqa: BLE001  a timeout is none of Exception
                 heed(reason)
 
@@ -62,16 +62,16 @@ def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere no handler is called
-        for number in signal.valid_signals():
-            handler = signal.getsignal(number)
+        for signum in signal.valid_signals():
+            handler = signal.getsignal(signum)
             if callable(handler) and handler is not signal.default_int_handler:  # the Runner's
-                before[number] = handler
-                signal.signal(number, quiet(handler))
+                before[signum] = handler
+                signal.signal(signum, quiet(handler))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 @contextlib.contextmanager

@@ -94,8 +94,10 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
             "Write one SELECT, WITH … SELECT, VALUES or TABLE; for a procedure, use a "
             "function that returns rows: SELECT * FROM …",
         )
-    queries = [each for each in statements if each.first in _QUERIES and not each.keeps_result]
-    if len(queries) > 1 or (streamed and len(statements) > 1):
+    returning_rows = sum(
+        statement.first in _QUERIES and not statement.keeps_result for statement in statements
+    )
+    if returning_rows > 1 or (streamed and len(statements) > 1):
         raise _refusal(
             f"it has {len(statements)} statements, and leads are read from one query",
             "Keep one; UNION ALL joins the rows of several",

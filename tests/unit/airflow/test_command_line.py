@@ -40,7 +40,9 @@ def test_airflow_has_the_commands():
     """Each command of the contract is there, and Airflow's own parser takes them (8.4)."""
     [zbl] = definition.get_zbl_cli_commands()
     groups = [entry for entry in zbl.subcommands if isinstance(entry, GroupCommand)]
-    assert {group.name: {one.name for one in group.subcommands} for group in groups} == COMMANDS
+    assert {
+        group.name: {command.name for command in group.subcommands} for group in groups
+    } == COMMANDS
     assert {entry.name for entry in zbl.subcommands} == {*COMMANDS, "preview", "check"}
     assert "zbl" in cli_parser.ALL_COMMANDS_DICT
 
@@ -49,9 +51,9 @@ def test_every_command_can_be_called():
     """What a command's name stands for is there (8.4)."""
     [zbl] = definition.get_zbl_cli_commands()
     for entry in zbl.subcommands:
-        for one in getattr(entry, "subcommands", (entry,)):
+        for command in getattr(entry, "subcommands", (entry,)):
             with pytest.raises(ValueError, match="Namespace"):
-                one.func(None)  # loads the function, which asks for its arguments
+                command.func(None)  # loads the function, which asks for its arguments
 
 
 def test_naming_the_commands_loads_none_of_them():

@@ -114,8 +114,8 @@ def _connection(shape, statements):
             statements.append(sql)
 
         def fetchmany(self, size):
-            found, self._rows = self._rows[:size], self._rows[size:]
-            return found
+            batch, self._rows = self._rows[:size], self._rows[size:]
+            return batch
 
         def close(self):
             pass

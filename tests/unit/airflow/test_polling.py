@@ -60,7 +60,7 @@ async def test_the_loop_goes_on_while_a_database_thinks():
     for _ in range(10):
         await asyncio.sleep(0)
     assert not asking.done()
-    [thread] = [one for one in threading.enumerate() if one not in before]
+    [thread] = set(threading.enumerate()) - set(before)
     assert thread.name == "zbl-poll"
     assert thread.daemon
     release.set()

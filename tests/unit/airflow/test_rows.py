@@ -17,7 +17,7 @@ def leads(tmp_path, monkeypatch):
     path = tmp_path / "leads.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE leads (id, email)")
-        rows = [(number, f"{number}@example.com") for number in range(2500)]
+        rows = [(n, f"{n}@example.com") for n in range(2500)]
         connection.executemany("INSERT INTO leads VALUES (?, ?)", rows)
     monkeypatch.setenv("AIRFLOW_CONN_LEADS", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     return "leads"

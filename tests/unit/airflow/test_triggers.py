@@ -61,7 +61,7 @@ def test_an_asset_watcher_takes_it_and_airflow_tells_it_from_others():
     assert AssetWatcher(name="crm", trigger=trigger).trigger is trigger
     again = QualifiedLeadTrigger(**QUERY, parameters=["l-1"])
     other = QualifiedLeadTrigger(**QUERY, parameters=["l-2"])
-    hashes = [BaseEventTrigger.hash(*one.serialize()) for one in (trigger, again, other)]
+    hashes = [BaseEventTrigger.hash(*watched.serialize()) for watched in (trigger, again, other)]
     assert hashes[0] == hashes[1] != hashes[2]
 
 

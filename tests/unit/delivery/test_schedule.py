@@ -49,9 +49,9 @@ def test_an_empty_schedule_is_a_single_attempt():
 def test_each_wait_follows_its_own_failure(waits):
     """The n-th wait follows the n-th failure, and after the last there is none (Contract 3.1)."""
     schedule = Schedule.parse(waits)
-    found = [wait(schedule, number) for number in range(1, len(waits) + 2)]
-    assert found[:-1] == pytest.approx(waits, abs=1e-6)
-    assert found[-1] is None
+    seconds = [wait(schedule, attempt) for attempt in range(1, len(waits) + 2)]
+    assert seconds[:-1] == pytest.approx(waits, abs=1e-6)
+    assert seconds[-1] is None
 
 
 def test_seconds_and_timedeltas_may_be_mixed():
@@ -62,15 +62,15 @@ def test_seconds_and_timedeltas_may_be_mixed():
 @given(waits_lists, st.integers(0, 10**12))
 def test_retry_after_lengthens_up_to_the_longest_step(waits, asked):
     """Retry-After never shortens a wait, and never passes the longest step (Contract 3.3)."""
-    found = wait(Schedule.parse(waits), 1, retry_after=str(asked))
-    assert found == pytest.approx(max(waits[0], min(asked, max(waits))), abs=1e-6)
+    seconds = wait(Schedule.parse(waits), 1, retry_after=str(asked))
+    assert seconds == pytest.approx(max(waits[0], min(asked, max(waits))), abs=1e-6)
 
 
 @given(waits_lists, st.text(max_size=80))
 def test_a_retry_after_that_cannot_be_read_changes_nothing(waits, garbage):
     """Whatever a peer writes, the wait stays between its step and the longest (Contract 3.3)."""
-    found = wait(Schedule.parse(waits), 1, retry_after=garbage)
-    assert waits[0] - 1e-6 <= found <= max(waits) + 1e-6
+    seconds = wait(Schedule.parse(waits), 1, retry_after=garbage)
+    assert waits[0] - 1e-6 <= seconds <= max(waits) + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
     """However large leads are, a write of the log has some megabytes at most, and none is lost."""
     monkeypatch.setattr("zbl_provider.dispatch.feeder._BATCH_SECONDS", 600)
     notes = "x" * (MIB - 10_000)
-    leads = [read_lead({"id": number, "notes": notes}) for number in range(30)]
+    leads = [read_lead({"id": lead_id, "notes": notes}) for lead_id in range(30)]
     log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
     log.upgrade()
     feed = Feed(
@@ -29,8 +29,10 @@ def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
     batches = list(iter(feed.read, None))
-    assert all(sum(len(one.body) for one in batch) < 9 * MIB for batch in batches)
-    found = [one for batch in batches for one in batch]
-    assert [one.lead_id for one in found] == [str(number) for number in range(30)]
-    assert {one.status for one in found} == {Status.PENDING}
+    assert all(sum(len(candidate.body) for candidate in batch) < 9 * MIB for batch in batches)
+    candidates = [candidate for batch in batches for candidate in batch]
+    assert [candidate.lead_id for candidate in candidates] == [
+        str(lead_id) for lead_id in range(30)
+    ]
+    assert {candidate.status for candidate in candidates} == {Status.PENDING}
     log.close()

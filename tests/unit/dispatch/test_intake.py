@@ -50,8 +50,8 @@ def test_a_field_map_may_name_the_id():
 )
 def test_an_unusable_id_makes_the_lead_invalid_and_shows_nothing(bad):
     """Half a character, an object or no id at all is invalid, under a made-up id (5.5)."""
-    found = intake.read_one({"id": bad, "email": "marker@example.com"})
-    judged = intake.candidate(found, DESTINATION)
+    lead = intake.read_one({"id": bad, "email": "marker@example.com"})
+    judged = intake.candidate(lead, DESTINATION)
     assert judged.status is Status.INVALID
     assert judged.lead_id.startswith("row-")
     assert judged.body is None
@@ -68,13 +68,11 @@ def test_an_unreadable_lead_keeps_its_id():
 )
 def test_the_same_unreadable_row_is_known_again(value):
     """What a driver makes anew at each read does not make the row a changed one (5.5)."""
-
-    def anew(found):
-        return type(found)(b"a") if isinstance(found, memoryview) else type(found)()
-
-    other = value if isinstance(value, bytes) else anew(value)
+    other = value
+    if not isinstance(value, bytes):
+        other = type(value)(b"a") if isinstance(value, memoryview) else type(value)()
     first, again = (
-        _read((1, each, math.nan), columns=("id", "blob", "score"))[0] for each in (value, other)
+        _read((1, read, math.nan), columns=("id", "blob", "score"))[0] for read in (value, other)
     )
     assert first.fingerprint == again.fingerprint
 
@@ -90,8 +88,8 @@ def test_a_value_nested_without_end_makes_one_lead_invalid():
     bad, good = _read((1, _nested(5000)), (2, []), columns=("id", "tags"))
     assert intake.candidate(bad, DESTINATION).status is Status.INVALID
     assert isinstance(good, Lead)
-    found = intake.read_one({"id": 1, "tags": _nested(5000)})
-    assert intake.candidate(found, DESTINATION).reason
+    lead = intake.read_one({"id": 1, "tags": _nested(5000)})
+    assert intake.candidate(lead, DESTINATION).reason
 
 
 def test_filters_come_before_the_schema():
@@ -167,8 +165,8 @@ def test_a_body_over_the_limit_is_invalid():
     extra = {"body": ["{{ lead.custom_fields.x }}", "{{ lead.custom_fields.y | default(0) }}"]}
     destination = Destination.parse(integration="z", host="https://hooks.example/", extra=extra)
     for size, status in ((900_000, Status.PENDING), (1_048_577, Status.INVALID)):
-        found = intake.read_one({"id": 1, "x": "x" * size})
-        assert intake.candidate(found, destination).status is status
+        lead = intake.read_one({"id": 1, "x": "x" * size})
+        assert intake.candidate(lead, destination).status is status
     # What is too large in the standard payload may be small enough in a body that leaves it out.
     small = intake.read_one({"id": 1, "x": "x", "z": "x" * 1_048_577})
     assert intake.candidate(small, destination).status is Status.PENDING

@@ -20,8 +20,8 @@ def lines(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def _attempt(progress, number, status, due_at=None):
-    claimed = Claimed(number, "msg_1", f"lead-{number}", b"{}", 1, NOON, "token")
+def _attempt(progress, lead_id, status, due_at=None):
+    claimed = Claimed(lead_id, "msg_1", f"lead-{lead_id}", b"{}", 1, NOON, "token")
     progress.attempted(claimed, classify(Answer(status, "", None, 0.1)), due_at)
 
 
@@ -41,8 +41,8 @@ def test_a_failed_attempt_is_a_line_with_its_reason_and_what_follows(lines):
 def test_the_first_failures_are_shown_and_the_others_counted(lines):
     """After twenty lines of failures the rest is one."""
     progress = Progress()
-    for number in range(25):
-        _attempt(progress, number, 404)
+    for lead_id in range(25):
+        _attempt(progress, lead_id, 404)
     assert len(lines()) == 20
     progress.close()
     assert lines()[20] == "5 more attempts failed; the delivery log has each."

@@ -58,7 +58,7 @@ def test_rows_without_an_id_are_told_apart_by_what_they_hold():
 def test_memory_is_bounded(caplog):
     """What goes beyond is judged at each look, and said once (4.12)."""
     seen = Seen(many=2)
-    rows = [(number, 1, None) for number in range(4)]
+    rows = [(lead_id, 1, None) for lead_id in range(4)]
     assert news(seen, *rows) == rows
     assert news(seen, *rows) == rows[2:]
     assert news(seen, *rows) == rows[2:]

@@ -53,8 +53,8 @@ def test_each_page_is_reached_from_the_front_page():
 
 def links(text: str) -> list[str]:
     tokens = [token for block in _MARKDOWN.parse(text) for token in block.children or ()]
-    found = (token.attrGet("href") or token.attrGet("src") for token in tokens)
-    return [link for link in found if link and not re.match(r"[a-z]+:", link)]
+    targets = (token.attrGet("href") or token.attrGet("src") for token in tokens)
+    return [link for link in targets if link and not re.match(r"[a-z]+:", link)]
 
 
 def leads_somewhere(page: Path, link: str) -> bool:

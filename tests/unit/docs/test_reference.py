@@ -38,8 +38,8 @@ def public(module: str) -> list[str]:
     classes = inspect.getmembers(import_module(module), inspect.isclass)
     return [
         f"{module}.{name}"
-        for name, found in classes
-        if found.__module__ == module and not name.startswith("_")
+        for name, member in classes
+        if member.__module__ == module and not name.startswith("_")
     ]
 
 

@@ -56,9 +56,9 @@ def value(text, document):
 )
 def test_an_expression_alone_keeps_its_type(example, text, expected):
     """One expression is its value; among other text it is joined as text (2.7)."""
-    found = value(text, example)
-    assert found == expected
-    assert type(found) is type(expected)
+    rendered = value(text, example)
+    assert rendered == expected
+    assert type(rendered) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_the_names_of_a_lead_are_those_of_the_payload(example):
 
 def _paths(example):
     for root in ("lead", "list"):
-        for name, found in example[root].items():
+        for name, content in example[root].items():
             yield f"{root}.{name}"
-            if isinstance(found, dict):
-                yield from (f"{root}.{name}.{inner}" for inner in found)
+            if isinstance(content, dict):
+                yield from (f"{root}.{name}.{inner}" for inner in content)
 
 
 @pytest.mark.parametrize(
@@ -294,15 +294,15 @@ def test_whatever_is_written_is_refused_or_invalid_or_json(parts, outside):
 
 
 @given(json_values)
-def test_any_value_of_a_lead_comes_through_as_it_is(found):
+def test_any_value_of_a_lead_comes_through_as_it_is(content):
     """An expression alone gives the lead's own value, whatever JSON it is (2.2 and 2.7)."""
     document = payload.sample("test-1", NOW)
-    document["lead"]["custom_fields"]["x"] = found
+    document["lead"]["custom_fields"]["x"] = content
     rendered = value("{{ lead.custom_fields.x }}", document)
-    assert payload.encode(rendered) == payload.encode(found)
+    assert payload.encode(rendered) == payload.encode(content)
     joined = value("<{{ lead.custom_fields.x }}>", document)
-    expected = found if isinstance(found, str) else payload.encode(found).decode()
-    assert joined == ("<>" if found is None else f"<{expected}>")
+    expected = content if isinstance(content, str) else payload.encode(content).decode()
+    assert joined == ("<>" if content is None else f"<{expected}>")
 
 
 @given(st.dictionaries(texts, json_values, max_size=4))

@@ -81,11 +81,11 @@ def test_sqlite_and_postgres_give_the_same_lead(postgres):
 def test_the_contracts_values_from_both(postgres):
     """Booleans, numbers, ids and times have the contract's types from both databases (2.2)."""
     for body in (_from_sqlite(SQLITE), _body(postgres.execute(POSTGRES))):
-        found = json.loads(body)
-        assert found["lead"]["id"] == "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
-        assert found["lead"]["phone"] == "5511999999999"
+        payload = json.loads(body)
+        assert payload["lead"]["id"] == "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+        assert payload["lead"]["phone"] == "5511999999999"
         assert b'"score":85,' in body
-        assert found["lead"]["verifications"] == {
+        assert payload["lead"]["verifications"] == {
             "email_valid": True,
             "phone_valid": None,
             "cnpj_valid": True,
@@ -94,9 +94,9 @@ def test_the_contracts_values_from_both(postgres):
             "ip_proxy": None,
             "ip_vpn": False,
         }
-        assert found["lead"]["created_at"] == "2026-02-23T14:30:00Z"
-        assert found["lead"]["qualified_at"] == "2026-02-23T14:30:02Z"
-        assert found["list"] == {"id": "7", "name": "Google Ads Campaign"}
+        assert payload["lead"]["created_at"] == "2026-02-23T14:30:00Z"
+        assert payload["lead"]["qualified_at"] == "2026-02-23T14:30:02Z"
+        assert payload["list"] == {"id": "7", "name": "Google Ads Campaign"}
 
 
 def test_what_only_postgres_has(postgres):
@@ -126,5 +126,5 @@ def test_binary_results_of_postgres(postgres):
 def test_field_map_on_a_query(postgres):
     """field_map renames the columns that a driver reports (4.2)."""
     cursor = postgres.execute("SELECT 7 AS lead_no, 'a@b' AS mail")
-    found = json.loads(_body(cursor, field_map={"lead_no": "id", "MAIL": "email"}))
-    assert (found["lead"]["id"], found["lead"]["email"]) == ("7", "a@b")
+    payload = json.loads(_body(cursor, field_map={"lead_no": "id", "MAIL": "email"}))
+    assert (payload["lead"]["id"], payload["lead"]["email"]) == ("7", "a@b")

@@ -292,7 +292,7 @@ def test_read_lead_takes_the_payloads_words(example):
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("lead_list", "expected"),
     [
         (None, (None, None)),
         ({}, (None, None)),
@@ -300,9 +300,9 @@ def test_read_lead_takes_the_payloads_words(example):
         ({"name": "Ads"}, (None, "Ads")),
     ],
 )
-def test_a_list_may_be_unknown(found, expected):
+def test_a_list_may_be_unknown(lead_list, expected):
     """The list, its id and its name may each be unknown (2.2)."""
-    lead = read_lead({"id": 1, "list": found})
+    lead = read_lead({"id": 1, "list": lead_list})
     assert (lead.list_id, lead.list_name) == expected
 
 

@@ -37,12 +37,12 @@ def test_a_dict_becomes_the_example():
 def test_every_key_is_always_there():
     """A lead of which nothing is known but its id has every key of the example (2.2)."""
     example = json.loads(EXAMPLE)
-    found = document(read_row({"id": 1}))
-    assert list(found) == list(example)
-    assert list(found["lead"]) == list(example["lead"])
-    assert list(found["lead"]["verifications"]) == list(example["lead"]["verifications"])
-    assert found["lead"]["custom_fields"] == {}
-    assert found["list"] is None
+    payload = document(read_row({"id": 1}))
+    assert list(payload) == list(example)
+    assert list(payload["lead"]) == list(example["lead"])
+    assert list(payload["lead"]["verifications"]) == list(example["lead"]["verifications"])
+    assert payload["lead"]["custom_fields"] == {}
+    assert payload["list"] is None
 
 
 def test_half_a_list():
@@ -118,7 +118,7 @@ def test_webhook_ids_differ(pairs):
     """No two pairs of integration and lead share a webhook-id, however they are cut (2.3)."""
     ids = {webhook_id(*pair) for pair in pairs}
     assert len(ids) == len(pairs)
-    assert all(re.fullmatch(r"msg_[0-9a-f]{40}", found) for found in ids)
+    assert all(re.fullmatch(r"msg_[0-9a-f]{40}", id_) for id_ in ids)
 
 
 def test_fingerprint():
@@ -129,13 +129,13 @@ def test_fingerprint():
 
 def test_the_sample(example):
     """The sample lead is valid, has the example's full shape, and an id of test- (1.6)."""
-    found = sample("test-42", NOW.astimezone(timezone(timedelta(hours=5))))
-    assert violation(found) is None
-    assert found["lead"]["id"] == "test-42"
-    assert found["lead"]["qualified_at"] == "2026-02-23T14:30:02Z"
-    assert found["lead"] == {**example["lead"], "id": "test-42"}
-    assert list(found["lead"]) == list(example["lead"])
-    assert set(found["list"]) == set(example["list"])
+    payload = sample("test-42", NOW.astimezone(timezone(timedelta(hours=5))))
+    assert violation(payload) is None
+    assert payload["lead"]["id"] == "test-42"
+    assert payload["lead"]["qualified_at"] == "2026-02-23T14:30:02Z"
+    assert payload["lead"] == {**example["lead"], "id": "test-42"}
+    assert list(payload["lead"]) == list(example["lead"])
+    assert set(payload["list"]) == set(example["list"])
 
 
 def test_the_sample_is_recognisable():

@@ -101,9 +101,14 @@ _WRONG = _JSON | st.sampled_from(
 
 @st.composite
 def _mutated(draw):
-    found = copy.deepcopy(draw(_VALID))
-    places = [found, found["lead"], found["lead"]["verifications"], found["lead"]["custom_fields"]]
-    place = draw(st.sampled_from(places + ([found["list"]] if found["list"] else [])))
+    payload = copy.deepcopy(draw(_VALID))
+    places = [
+        payload,
+        payload["lead"],
+        payload["lead"]["verifications"],
+        payload["lead"]["custom_fields"],
+    ]
+    place = draw(st.sampled_from(places + ([payload["list"]] if payload["list"] else [])))
     action = draw(st.sampled_from(["set", "drop", "add"]))
     if action == "add" or not place:
         place[draw(_TEXT)] = draw(_WRONG)
@@ -111,7 +116,7 @@ def _mutated(draw):
         place[draw(st.sampled_from(sorted(place)))] = draw(_WRONG)
     else:
         del place[draw(st.sampled_from(sorted(place)))]
-    return found
+    return payload
 
 
 def test_the_schema_is_a_schema():
@@ -126,26 +131,26 @@ def test_the_example_is_valid(example):
 
 
 @given(_VALID)
-def test_valid_documents(found):
+def test_valid_documents(payload):
     """The fast validator and the reference one both accept every valid document (5.5)."""
-    REFERENCE.validate(found)
-    assert violation(found) is None
+    REFERENCE.validate(payload)
+    assert violation(payload) is None
 
 
 @given(_mutated())
-def test_the_verdict_is_the_references(found):
+def test_the_verdict_is_the_references(payload):
     """A document is valid where the reference validator finds it so (5.5)."""
-    assert (violation(found) is None) == REFERENCE.is_valid(found)
+    assert (violation(payload) is None) == REFERENCE.is_valid(payload)
 
 
 @pytest.fixture(scope="module")
 def without_the_accelerator():
     """Give `violation` as it is where jsonschema-rs is not installed."""
 
-    def judge(found):
+    def judge(payload):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(schema, "_quick_gate", lambda: lambda _found: False)
-            return violation(found)
+            return violation(payload)
 
     return judge
 
@@ -155,11 +160,11 @@ _LARGE = st.sampled_from([2**63, -(2**63), 2**64 - 1, 10**30, 1e308])
 
 
 @given(_ANY, st.none() | _LARGE)
-def test_one_verdict_with_and_without_the_accelerator(without_the_accelerator, found, large):
+def test_one_verdict_with_and_without_the_accelerator(without_the_accelerator, payload, large):
     """Path, rule and verdict are the same where jsonschema-rs is not installed (5.5)."""
-    if large is not None and isinstance(found.get("lead"), dict):
-        found["lead"]["custom_fields"] = {"large": large}
-    quick, slow = violation(found), without_the_accelerator(found)
+    if large is not None and isinstance(payload.get("lead"), dict):
+        payload["lead"]["custom_fields"] = {"large": large}
+    quick, slow = violation(payload), without_the_accelerator(payload)
     assert (quick and quick.args) == (slow and slow.args)
 
 
@@ -176,13 +181,13 @@ def test_jsonschema_judges_where_the_accelerator_is_absent(monkeypatch, example)
 
 
 @given(_mutated())
-def test_the_path_is_where_the_reference_finds_a_fault(found):
+def test_the_path_is_where_the_reference_finds_a_fault(payload):
     """The path of a violation is one at which the reference validator finds a fault (5.5)."""
-    error = violation(found)
+    error = violation(payload)
     if error is not None:
         paths = {
             ".".join(map(str, fault.absolute_path)) or "body"
-            for fault in REFERENCE.iter_errors(found)
+            for fault in REFERENCE.iter_errors(payload)
         }
         assert error.path in paths
 
@@ -229,14 +234,14 @@ def test_a_nested_violation(example):
     assert str(error) == "lead.verifications.ip_vpn must be true or false or null"
 
 
-def _places(found):
-    lead = found["lead"]
+def _places(payload):
+    lead = payload["lead"]
     return [
         *[(lead, key) for key in lead],
         *[(lead["verifications"], key) for key in lead["verifications"]],
-        (found, "event"),
-        (found, "list"),
-        (found, MARKER),
+        (payload, "event"),
+        (payload, "list"),
+        (payload, MARKER),
         (lead, MARKER),
         (lead["verifications"], MARKER),
     ]
@@ -248,10 +253,10 @@ def _places(found):
 )
 def test_a_violation_never_carries_a_value(index, wrong):
     """A violation shows neither the value nor a key that was not expected (5.5)."""
-    found = sample("test-1", NOW)
-    place, key = _places(found)[index]
+    payload = sample("test-1", NOW)
+    place, key = _places(payload)[index]
     place[key] = wrong
-    error = violation(found)
+    error = violation(payload)
     assert MARKER not in f"{error} {error!r}"
     assert error is None or error.__context__ is None
 

@@ -101,9 +101,9 @@ class OldStage(str, Enum):  # noqa: UP042 - the older spelling, whose str() is t
 )
 def test_every_documented_type_has_its_form(value, form):
     """A column's value takes the JSON form that the module's table says (2.2)."""
-    found = as_json(value, "lead.custom_fields.x")
-    assert found == form
-    assert type(found) is type(form)
+    written = as_json(value, "lead.custom_fields.x")
+    assert written == form
+    assert type(written) is type(form)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_a_value_without_a_form_is_refused(value, rule):
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False))
-def test_a_decimal_is_never_rounded(number):
+def test_a_decimal_is_never_rounded(value):
     """A Decimal's form is the very same number, as a number or as text (2.2)."""
-    form = as_json(number, "x")
-    assert Decimal(repr(form) if isinstance(form, float) else form) == number
+    form = as_json(value, "x")
+    assert Decimal(repr(form) if isinstance(form, float) else form) == value
 
 
 @given(
@@ -231,9 +231,9 @@ def test_unusable_ids(value):
 )
 def test_number_fields(value, form):
     """A number field takes numeric text, and leaves what is no number to the schema (4.1)."""
-    found = as_number(value, "lead.score")
-    assert found == form
-    assert type(found) is type(form)
+    written = as_number(value, "lead.score")
+    assert written == form
+    assert type(written) is type(form)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"), "1e999"])

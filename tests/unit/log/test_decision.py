@@ -27,13 +27,13 @@ def known(status, *, attempts=0, own=False, reason=None, fingerprint="f1", has_p
     )
 
 
-def found(status=Status.PENDING, *, reason=None, fingerprint="f1"):
+def candidate(status=Status.PENDING, *, reason=None, fingerprint="f1"):
     body = b"{}" if status is Status.PENDING else None
     return Candidate("msg_1", "1", status, reason, body, fingerprint)
 
 
-CHANGED = found(fingerprint="f2")
-FILTERED = found(Status.FILTERED, reason="score is under min_score 70")
+CHANGED = candidate(fingerprint="f2")
+FILTERED = candidate(Status.FILTERED, reason="score is under min_score 70")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ FILTERED = found(Status.FILTERED, reason="score is under min_score 70")
         (known(Status.DELIVERED), FILTERED, Rule(resend_delivered=True), SKIP),
         (
             known(Status.DELIVERED),
-            found(),
+            candidate(),
             Rule(resend_delivered=True),
             Decision(Change.RESEND, join=True),
         ),
@@ -57,30 +57,30 @@ FILTERED = found(Status.FILTERED, reason="score is under min_score 70")
             Rule(refresh_delivered=True),
             Decision(Change.REFRESH),
         ),
-        (known(Status.DELIVERED, own=True), found(), Rule(refresh_delivered=True), LEAVE),
+        (known(Status.DELIVERED, own=True), candidate(), Rule(refresh_delivered=True), LEAVE),
         (
             known(Status.DELIVERED, own=True, has_payload=False),
-            found(),
+            candidate(),
             Rule(refresh_delivered=True),
             Decision(Change.REFRESH),
         ),
         # error: waits for a clear, with the payload it should have by then
-        (known(Status.ERROR, attempts=5), found(), Rule(), SKIP),
+        (known(Status.ERROR, attempts=5), candidate(), Rule(), SKIP),
         (known(Status.ERROR, attempts=5), CHANGED, Rule(), Decision(Change.REFRESH, skipped=True)),
         (known(Status.ERROR, attempts=5, own=True), CHANGED, Rule(), Decision(Change.REFRESH)),
         (known(Status.ERROR, attempts=5), FILTERED, Rule(), SKIP),
         (
             known(Status.ERROR, attempts=5),
-            found(),
+            candidate(),
             Rule(resend_errors=True),
             Decision(Change.RESEND, join=True),
         ),
         (known(Status.ERROR, attempts=5), FILTERED, Rule(resend_errors=True), SKIP),
-        (known(Status.ERROR, attempts=5, own=True), found(), Rule(resend_errors=True), LEAVE),
+        (known(Status.ERROR, attempts=5, own=True), candidate(), Rule(resend_errors=True), LEAVE),
         (known(Status.DELIVERED), CHANGED, Rule(resend_errors=True), SKIP),
         # kept back: Contract 5.4, 5.5
-        (known(Status.FILTERED), found(), Rule(), Decision(Change.OPEN, join=True)),
-        (known(Status.INVALID, own=True), found(), Rule(), Decision(Change.OPEN)),
+        (known(Status.FILTERED), candidate(), Rule(), Decision(Change.OPEN, join=True)),
+        (known(Status.INVALID, own=True), candidate(), Rule(), Decision(Change.OPEN)),
         (known(Status.FILTERED, reason=FILTERED.reason), FILTERED, Rule(), LEAVE),
         (
             known(Status.FILTERED, reason=FILTERED.reason, fingerprint="f0"),
@@ -101,8 +101,8 @@ FILTERED = found(Status.FILTERED, reason="score is under min_score 70")
             Decision(Change.KEEP_BACK, join=True),
         ),
         # pending, untried: the present row counts
-        (known(Status.PENDING), found(), Rule(), JOIN),
-        (known(Status.PENDING, own=True), found(), Rule(), LEAVE),
+        (known(Status.PENDING), candidate(), Rule(), JOIN),
+        (known(Status.PENDING, own=True), candidate(), Rule(), LEAVE),
         (known(Status.PENDING), CHANGED, Rule(), Decision(Change.REFRESH, join=True)),
         (known(Status.PENDING, own=True), FILTERED, Rule(), Decision(Change.KEEP_BACK)),
         # tried, or being tried: it goes out as it is
@@ -137,7 +137,7 @@ before = st.builds(
     has_payload=st.booleans(),
 )
 candidates = st.builds(
-    found,
+    candidate,
     st.sampled_from([Status.PENDING, Status.FILTERED, Status.INVALID]),
     reason=st.sampled_from([None, "r1", "r2"]),
     fingerprint=st.sampled_from(["f1", "f2"]),

@@ -37,20 +37,20 @@ def hasher(*secrets: bytes, salt: bytes = b"a" * 32) -> EmailHasher:
 @given(st.emails(), BLANKS, BLANKS)
 def test_case_and_blanks_make_no_other_person(email, before, after):
     """The same address in another case, or with blanks around it, has the same hash (8.8)."""
-    one = hasher(NEW)
+    keyed = hasher(NEW)
     for other in (email.upper(), email.lower(), email.swapcase(), before + email + after):
-        assert one.hash(other) == one.hash(email)
-        assert one.hash(email) in one.hashes(other)
+        assert keyed.hash(other) == keyed.hash(email)
+        assert keyed.hash(email) in keyed.hashes(other)
 
 
 @given(st.text(), st.text())
-def test_any_text_has_a_hash_and_other_texts_have_others(one, other):
+def test_any_text_has_a_hash_and_other_texts_have_others(text, other):
     """No text makes it fail, and no two are one but by case, blanks and how accents are written."""
     keyed = hasher(NEW)
-    assert (keyed.hash(one) is None) == (not one.strip())
-    assert one.strip() != other.strip() or keyed.hash(one) == keyed.hash(other)
-    if one.isascii() and other.isascii() and one.strip().lower() != other.strip().lower():
-        assert keyed.hashes(one) != keyed.hashes(other) or not (one.strip() or other.strip())
+    assert (keyed.hash(text) is None) == (not text.strip())
+    assert text.strip() != other.strip() or keyed.hash(text) == keyed.hash(other)
+    if text.isascii() and other.isascii() and text.strip().lower() != other.strip().lower():
+        assert keyed.hashes(text) != keyed.hashes(other) or not (text.strip() or other.strip())
 
 
 def test_accents_are_one_however_they_are_written():
@@ -62,8 +62,8 @@ def test_accents_are_one_however_they_are_written():
 def test_whoever_has_another_key_or_another_log_has_other_hashes():
     """A hash is tried by nobody without the key, and says nothing about another log (8.8)."""
     logs = [hasher(NEW), hasher(OLD), hasher(), hasher(NEW, salt=b"b" * 32), hasher(salt=b"b" * 32)]
-    assert len({one.hash("ana@x.com") for one in logs}) == len(logs)
-    assert all(-(2**63) <= one.hash("ana@x.com") < 2**63 for one in logs)
+    assert len({log.hash("ana@x.com") for log in logs}) == len(logs)
+    assert all(-(2**63) <= log.hash("ana@x.com") < 2**63 for log in logs)
 
 
 def test_what_old_keys_and_no_key_have_hashed_is_looked_for_too():
@@ -71,7 +71,7 @@ def test_what_old_keys_and_no_key_have_hashed_is_looked_for_too():
     both = hasher(NEW, OLD)
     assert both.hash("ana@x.com") == hasher(NEW).hash("ana@x.com")
     assert set(both.hashes("ana@x.com")) == {
-        one.hash("ana@x.com") for one in (hasher(NEW), hasher(OLD), hasher())
+        log.hash("ana@x.com") for log in (hasher(NEW), hasher(OLD), hasher())
     }
 
 

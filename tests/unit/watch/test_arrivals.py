@@ -14,7 +14,7 @@ def _known(status):
 
 def _judge(*statuses, if_filtered="fail"):
     wanted = {f"msg_{n}": str(n) for n in range(len(statuses))}
-    known = {f"msg_{n}": _known(one) for n, one in enumerate(statuses) if one}
+    known = {f"msg_{n}": _known(status) for n, status in enumerate(statuses) if status}
     return Arrivals.judge(wanted, known | {"msg_other": _known(Status.ERROR)}, if_filtered)
 
 

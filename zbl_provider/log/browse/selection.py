@@ -131,9 +131,9 @@ def _by_run(
     """
     if connection.dialect.name == "sqlite":
         return ids.where(delivery.c.run_id.in_(chosen))
-    each = chosen.subquery("each")
-    own = ids.where(delivery.c.run_id == each.c.id).offset(0).lateral("own")
-    return select(own.c.id).select_from(each).join(own, true())
+    chosen_run = chosen.subquery("chosen_run")
+    own = ids.where(delivery.c.run_id == chosen_run.c.id).offset(0).lateral("own")
+    return select(own.c.id).select_from(chosen_run).join(own, true())
 
 
 def first_since(

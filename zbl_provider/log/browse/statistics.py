@@ -163,7 +163,7 @@ def _count(
     be told, on every database alike.
     """
     duration = attempt.c.duration_ms
-    each = meant.add_columns(
+    attempts = meant.add_columns(
         key.label("key"),
         attempt.c.status_code.between(200, 299).label("delivered"),
         attempt.c.status_code.is_not(None).label("answered"),
@@ -171,7 +171,7 @@ def _count(
         case((duration < _LONG_MS, duration), else_=duration // 10 * 10).label("duration"),
     ).subquery()
     collected: dict[Any, _Answers] = {}
-    for name, *facts in connection.execute(select(*each.c, func.count()).group_by(*each.c)):
+    for name, *facts in connection.execute(select(*attempts.c, func.count()).group_by(*attempts.c)):
         collected.setdefault(name, _Answers()).add(*facts)
     return collected
 

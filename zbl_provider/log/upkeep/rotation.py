@@ -89,8 +89,8 @@ def _answers(connection: Connection, webhook_ids: Mapping[int, str]) -> list[_An
         )
     )
     return [
-        _Answer(number, excerpt, excerpt_place(webhook_ids[lead], resend, made))
-        for number, lead, resend, made, excerpt in rows
+        _Answer(attempt_id, excerpt, excerpt_place(webhook_ids[lead], resend, made))
+        for attempt_id, lead, resend, made, excerpt in rows
     ]
 
 

@@ -64,7 +64,7 @@ class Rights:
         # Who asks at the same moment waits for this answer, and does not ask again.
         with answers.lock:
             now = self._monotonic()
-            held = {key: one for key, one in answers.held.items() if one[1] > now}
+            held = {key: answer for key, answer in answers.held.items() if answer[1] > now}
             unknown = Dags(dag for dag in dags if (method, dag) not in held)
             if unknown:
                 allowed = ask(unknown)

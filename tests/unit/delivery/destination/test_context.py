@@ -16,9 +16,15 @@ URL = f"https://hooks.example.com/{MARK}"
 def everything_about(error):
     """Give all that anybody could print of an error and of what it was raised from."""
     chain, texts = [error], []
-    for one in chain:
-        chain += [other for other in (one.__cause__, one.__context__) if other is not None]
-        texts += [str(one), repr(one), repr(one.args), repr(vars(one)), getattr(one, "doc", "")]
+    for problem in chain:
+        chain += [other for other in (problem.__cause__, problem.__context__) if other is not None]
+        texts += [
+            str(problem),
+            repr(problem),
+            repr(problem.args),
+            repr(vars(problem)),
+            getattr(problem, "doc", ""),
+        ]
     return " ".join(map(str, texts))
 
 

@@ -45,22 +45,26 @@ def refusal(kind=ConfigurationError, **extra):
 
 def test_every_key_of_the_connection_is_read():
     """Each key of Extra has its meaning (Contract 1.2)."""
-    found = parse(**FULL)
-    assert (found.integration, found.url, found.origin) == ("zapier", URL, "https://hooks.test")
-    assert (found.host, found.port) == ("hooks.test", 443)
-    assert found.headers == (("X-Api-Key", "s3cretvalue"),)
-    assert len(found.signing_secrets) == 1
-    assert found.active is False
-    assert found.filters.min_score == 70
-    assert found.filters.lists == ("Google Ads",)
-    assert len(found.filters.fields) == 1
-    assert found.retry_statuses == {408, 429}
-    assert (found.max_concurrency, found.max_rate) == (4, 2.5)
-    assert found.keep_alive is False
-    assert found.verify == "/etc/ssl/private-ca.pem"
-    assert found.cert == ("/etc/ssl/cert.pem", "/etc/ssl/key.pem")
-    assert found.proxy == "http://user:s3cretproxy@proxy.test:3128"
-    assert found.trust_env is False
+    destination = parse(**FULL)
+    assert (destination.integration, destination.url, destination.origin) == (
+        "zapier",
+        URL,
+        "https://hooks.test",
+    )
+    assert (destination.host, destination.port) == ("hooks.test", 443)
+    assert destination.headers == (("X-Api-Key", "s3cretvalue"),)
+    assert len(destination.signing_secrets) == 1
+    assert destination.active is False
+    assert destination.filters.min_score == 70
+    assert destination.filters.lists == ("Google Ads",)
+    assert len(destination.filters.fields) == 1
+    assert destination.retry_statuses == {408, 429}
+    assert (destination.max_concurrency, destination.max_rate) == (4, 2.5)
+    assert destination.keep_alive is False
+    assert destination.verify == "/etc/ssl/private-ca.pem"
+    assert destination.cert == ("/etc/ssl/cert.pem", "/etc/ssl/key.pem")
+    assert destination.proxy == "http://user:s3cretproxy@proxy.test:3128"
+    assert destination.trust_env is False
 
 
 @given(st.dictionaries(st.sampled_from([*FULL, "trust_env", "verify_ssl", "proxy"]),
@@ -72,21 +76,26 @@ def test_a_form_field_left_untouched_was_not_given(extra):
 
 def test_the_defaults():
     """Without Extra an integration is active, unfiltered, and sends 16 at once (Contract 1.2)."""
-    found = Destination.parse(integration="zapier", host=URL, extra=None)
-    assert found.active is True
-    assert (found.max_concurrency, found.max_rate) == (16, None)
-    assert found.keep_alive is True
-    assert found.retry_statuses == frozenset()
-    assert (found.verify, found.cert, found.proxy, found.trust_env) == (True, None, None, False)
-    assert (found.headers, found.signing_secrets) == ((), ())
-    assert parse(lists=[], field_filters=[], retry_statuses=[], secret_headers={}) == found
+    destination = Destination.parse(integration="zapier", host=URL, extra=None)
+    assert destination.active is True
+    assert (destination.max_concurrency, destination.max_rate) == (16, None)
+    assert destination.keep_alive is True
+    assert destination.retry_statuses == frozenset()
+    assert (destination.verify, destination.cert, destination.proxy, destination.trust_env) == (
+        True,
+        None,
+        None,
+        False,
+    )
+    assert (destination.headers, destination.signing_secrets) == ((), ())
+    assert parse(lists=[], field_filters=[], retry_statuses=[], secret_headers={}) == destination
 
 
 def test_no_secret_shows():
     """URL path and query, headers, secrets and proxy show in no text of it (Contract 1.5)."""
-    found = parse(**FULL)
-    key = found.signing_secrets[0]
-    for shown in (repr(found), str(found), f"{found}"):
+    destination = parse(**FULL)
+    key = destination.signing_secrets[0]
+    for shown in (repr(destination), str(destination), f"{destination}"):
         assert "s3cret" not in shown
         assert repr(key) not in shown
         assert "https://hooks.test" in shown
@@ -160,8 +169,8 @@ def test_max_rate_is_above_zero(value):
 
 def test_numbers_may_be_text():
     """A connection written as a URI carries its numbers as text (Contract 1.2)."""
-    found = parse(max_concurrency="4", max_rate="0.5")
-    assert (found.max_concurrency, found.max_rate) == (4, 0.5)
+    destination = parse(max_concurrency="4", max_rate="0.5")
+    assert (destination.max_concurrency, destination.max_rate) == (4, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +211,8 @@ def test_a_proxy_is_read_as_requests_reads_it(extra):
 )  # fmt: skip
 def test_a_proxys_host_has_one_spelling(written, host):
     """The guard judges the proxy's host as the HTTP client will read it (Contract 7.1)."""
-    found = parse(proxy=f"http://user:p@ss@{written}:3128/").proxy
-    assert found == f"http://user:p@ss@{host}:3128"
+    proxy = parse(proxy=f"http://user:p@ss@{written}:3128/").proxy
+    assert proxy == f"http://user:p@ss@{host}:3128"
 
 
 @pytest.mark.parametrize(
