@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from email import message_from_string
 from importlib.metadata import packages_distributions
@@ -17,12 +18,17 @@ STATIC = ROOT / "zbl_provider/plugin/static"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return ZipFile(built)
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist"]
+    subprocess.run([*command, "-d", str(folder)], cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return ZipFile(path)
 
 
 def test_the_wheel_has_what_is_not_python_too(wheel):
@@ -33,6 +39,30 @@ def test_the_wheel_has_what_is_not_python_too(wheel):
     assert "zbl_provider/leads/lead_qualified.schema.json" in names
     assert "zbl_provider/log/storage/migrations/versions/v0001_delivery_log.py" in names
     assert not [name for name in names if name.startswith(("tests", "demo", "benchmarks"))]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no repository to compare with")
+def test_the_sdist_has_the_whole_repository(built):
+    """Whoever packages it for a system runs the same tests, and builds the same docs."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    present = {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+    assert present - packed == set()
+
+
+def test_the_project_has_one_address(metadata):
+    """All that leads to the repository begins with the home page of pyproject.toml."""
+    home = re.search(r"Homepage, (\S+)", "\n".join(metadata.get_all("Project-URL")))[1]
+    owner = re.escape(home.split("/")[3])
+    places = [ROOT / "pyproject.toml", *(ROOT / ".github").rglob("*.yml")]
+    text = "\n".join(path.read_text() for path in places)
+    links = re.findall(rf"https://[\w.]+/({owner}/[^/\s\"'\\]+)", text)
+    assert len(links) > 5
+    assert {f"https://github.com/{name}" for name in links} == {home}
 
 
 def test_airflow_finds_the_provider_and_the_page_by_their_entry_points(wheel):

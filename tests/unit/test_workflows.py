@@ -31,6 +31,14 @@ def test_each_step_is_an_action_or_a_command_that_there_is(workflow):
             assert (ROOT / path).exists()
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_each_action_is_one_commit_for_ever(workflow):
+    """A tag can be moved to somebody else's code, and one of these jobs may publish."""
+    uses = re.findall(r"uses: (.+)", workflow.read_text())
+    assert uses
+    assert not [one for one in uses if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", one)]
+
+
 def test_the_workflow_tries_each_session_on_each_of_its_pythons():
     """What docs/versions.md names is run on every change, and nothing else is asked for."""
     job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["versions"]
