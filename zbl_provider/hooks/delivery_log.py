@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.crypto import get_fernet
+from airflow.sdk.exceptions import AirflowException
 
 from zbl_provider.exceptions import DeliveryLogError
 from zbl_provider.log.store import DeliveryLog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.storage.engine import Limits
 
 _EMBEDDED = "zbl_delivery_log.db"
+_POSTGRES = "postgres"
 _OF_POSTGRES = (
     "ssl",
     "gss",
@@ -61,15 +63,18 @@ def _url(conn_id: str) -> URL | str:
     connection = BaseHook.get_connection(conn_id)
     if connection.conn_type == "sqlite":
         return _file(conn_id, connection.host, connection.schema)
-    hook = BaseHook.get_hook(conn_id)
     try:
-        url: URL = hook.sqlalchemy_url
+        url: URL = BaseHook.get_hook(conn_id).sqlalchemy_url
+    except (AirflowException, ImportError):
+        if connection.conn_type == _POSTGRES:
+            raise DeliveryLogError(
+                field=conn_id,
+                problem="what Airflow connects to PostgreSQL with is not installed here",
+                remedy="Install airflow-provider-zbl[postgres]",
+            ) from None
+        raise _no_log(conn_id, connection.conn_type) from None
     except (AttributeError, NotImplementedError):
-        raise DeliveryLogError(
-            field=conn_id,
-            problem=f"a connection of type {connection.conn_type} is not a SQL database",
-            remedy="Name a connection to PostgreSQL or SQLite in [zbl] delivery_log_conn_id",
-        ) from None
+        raise _no_log(conn_id, connection.conn_type) from None
     # The hook's own connections have these from Extra, its URL has not: without them a connection
     # that is to be verified would be made unverified.
     given = {
@@ -78,6 +83,14 @@ def _url(conn_id: str) -> URL | str:
         if name.startswith(_OF_POSTGRES) and name not in url.query
     }
     return url.update_query_dict(given)
+
+
+def _no_log(conn_id: str, conn_type: str | None) -> DeliveryLogError:
+    return DeliveryLogError(
+        field=conn_id,
+        problem=f"a connection of type {conn_type} cannot hold the delivery log",
+        remedy="Name a connection to PostgreSQL or SQLite in [zbl] delivery_log_conn_id",
+    )
 
 
 def _file(conn_id: str, host: str | None, schema: str | None) -> URL:
@@ -113,7 +126,16 @@ def _embedded() -> str:
 
 
 def _cipher() -> Cipher | None:
-    return get_fernet() if _keys() else None
+    if not _keys():
+        return None
+    try:
+        return get_fernet()
+    except AirflowException:
+        raise DeliveryLogError(
+            field="[core] fernet_key",
+            problem="it is no Fernet key, nor several with commas between",
+            remedy="Set the one that the connections were saved with",
+        ) from None
 
 
 def _keys() -> list[bytes]:

@@ -52,6 +52,30 @@ def test_every_route_answers_401_without_a_login(site):
         assert "crm" not in answer.text
 
 
+BROKEN = [b"{", b"\xff", b"[" * 100_000, b"[" + b"1," * access.LARGEST_BODY]
+
+
+@pytest.mark.parametrize("body", BROKEN, ids=["half", "no text", "deep", "large"])
+def test_a_body_is_not_read_before_it_is_known_who_sends_it(site, body):
+    """Without a login every change is answered 401, whatever its body is (Contract 7.2)."""
+    nobody, json = site.as_(None), {"Content-Type": "application/json"}
+    for path in [*CHANGES, "/zbl/api/email-hash"]:
+        answer = nobody.post(path, content=body, headers=json)
+        assert (path, answer.status_code) == (path, 401)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_beyond_what_the_page_takes_is_refused(site, announced):
+    """A large one costs the API server neither memory nor time (Contract 7.5)."""
+    body = b" " * (access.LARGEST_BODY + 1)
+    content = body if announced else iter([body[:100], body[100:]])
+    json = {"Content-Type": "application/json"}
+    answer = site.as_("ada").post("/zbl/api/resend", content=content, headers=json)
+    assert answer.status_code == 413
+    fits = b'{"filter": {}}' + b" " * (access.LARGEST_BODY - 14)
+    assert site.as_("ada").post("/zbl/api/resend", content=fits, headers=json).status_code == 200
+
+
 @pytest.mark.parametrize("cookie", ["nonsense", "e30.e30.e30"])
 def test_a_session_that_is_none_is_refused(site, cookie):
     """A forged session opens nothing (Contract 7.2)."""

@@ -53,7 +53,12 @@ NAMES = (
 )
 PARAMETERS = st.dictionaries(
     st.sampled_from(NAMES),
-    TEXTS | NUMBERS.map(str) | INSTANTS | st.sampled_from(["error", "delivered"]),
+    # Twice the same name is what a person, or a proxy, may send.
+    st.lists(TEXTS, max_size=2)
+    | TEXTS
+    | NUMBERS.map(str)
+    | INSTANTS
+    | st.sampled_from(["error", "delivered"]),
     max_size=4,
 )
 # A path with a line break is no path of this page, and neither is what a client makes of dots:
@@ -63,14 +68,27 @@ SEGMENTS = TEXTS.filter(lambda text: "\n" not in text and text not in {".", ".."
 )
 READ = (
     st.sampled_from(
-        ["deliveries", "deliveries.csv", "funnel", "activity", "resendable", "integrations", "nil"]
+        [
+            "deliveries",
+            "deliveries.csv",
+            "funnel",
+            "activity",
+            "resendable",
+            "waiting",
+            "integrations",
+            "nil",
+        ]
     )
     | (NUMBERS.map(str) | SEGMENTS).map("deliveries/{}".format)
-).map("/zbl/api/{}".format) | SEGMENTS.map("/zbl/static/{}".format)
+).map("/zbl/api/{}".format) | (
+    SEGMENTS.map("/zbl/static/{}".format) | st.sampled_from(["/zbl/", "/zbl/leads"])
+)
 INTEGRATIONS = SEGMENTS.map("integrations/{}/".format)
-CHANGED = st.sampled_from(["resend", "forget", "email-hash"]) | st.tuples(
-    INTEGRATIONS, st.sampled_from(["hold", "resume", "test"])
-).map("".join)
+CHANGED = (
+    st.sampled_from(["resend", "send-now", "forget", "email-hash"])
+    | st.tuples(INTEGRATIONS, st.sampled_from(["hold", "resume", "test"])).map("".join)
+    | (NUMBERS.map(str) | SEGMENTS).map("deliveries/{}/payload".format)
+)
 TASK = st.fixed_dictionaries(
     {"dag_id": TEXTS, "task_id": TEXTS, "run_id": TEXTS}, optional={"map_index": NUMBERS}
 )
@@ -83,6 +101,7 @@ BODIES = (
     st.one_of(
         st.builds(lambda ids: {"ids": ids}, st.lists(NUMBERS | st.floats(), max_size=3)),
         st.builds(lambda filters: {"filter": filters}, PARAMETERS),
+        st.builds(lambda after: {"filter": {}, "after": after}, NUMBERS | st.floats()),
         st.builds(lambda runs: {"runs": runs}, st.lists(TASK, max_size=2)),
         st.builds(lambda email: {"email": email}, TEXTS),
         JSON,
@@ -121,9 +140,10 @@ def check(answer) -> None:
 @example("/zbl/static/a%00b", {}, {})
 def test_no_question_makes_the_page_fail(site, path, parameters, headers):
     """Each is answered or refused, never 5xx, and with the headers of every answer (7.3)."""
-    query = f"?{urlencode(parameters)}" if parameters else ""
+    query = f"?{urlencode(parameters, doseq=True)}" if parameters else ""
     headers = {name: value.encode() for name, value in headers.items()}
-    check(site.as_("ada").get(f"{path}{query}", headers=headers))
+    ask = site.as_("ada").get
+    check(ask(f"{path}{query}", headers=headers, follow_redirects=False))
 
 
 @any_request

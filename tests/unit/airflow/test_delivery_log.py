@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from airflow.sdk import Connection
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.crypto import get_fernet
 from cryptography.fernet import Fernet
 
@@ -76,6 +76,39 @@ def test_a_connection_that_is_no_database_is_refused(home, monkeypatch):
     with pytest.raises(DeliveryLogError, match="no_log") as refusal:
         delivery_log("no_log")
     assert "hunter22" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "oracle", "nonsense", ""])
+def test_a_connection_that_nothing_here_can_open_is_refused(home, monkeypatch, kind):
+    """Without its provider, or its driver, a connection is refused by its name, too (6.1)."""
+    monkeypatch.setenv("AIRFLOW_CONN_NO_LOG", json.dumps({"conn_type": kind, "host": "db"}))
+    with pytest.raises(DeliveryLogError, match=r"^no_log: .* cannot hold the delivery log"):
+        delivery_log("no_log")
+
+
+def test_without_the_driver_of_postgresql_it_is_said_what_to_install(home, monkeypatch):
+    """A worker that lacks it does not end in an import error (Contract 6.1)."""
+
+    def missing(_conn_id):
+        raise ModuleNotFoundError("psycopg2")
+
+    monkeypatch.setattr(BaseHook, "get_hook", missing)
+    monkeypatch.setenv("AIRFLOW_CONN_LOG", json.dumps({"conn_type": "postgres", "host": "db"}))
+    with pytest.raises(DeliveryLogError, match=r"Install airflow-provider-zbl\[postgres\]"):
+        delivery_log("log")
+
+
+@pytest.mark.parametrize("key", ["nonsense", "a,b", "x" * 44])
+def test_a_key_that_is_none_is_refused_by_its_option(home, monkeypatch, key):
+    """What cannot encrypt is said before a lead is looked for, and is not shown (6.4, 1.5)."""
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", key)
+    get_fernet.cache_clear()
+    try:
+        with pytest.raises(DeliveryLogError, match=r"^\[core\] fernet_key: ") as refusal:
+            delivery_log()
+    finally:
+        get_fernet.cache_clear()
+    assert key not in str(refusal.value)
 
 
 def test_payloads_rest_encrypted_with_airflows_key(home):

@@ -11,7 +11,8 @@ A plugin's application has no authentication of its own (apache/airflow#72655), 
 are dependencies of its routes.
 """
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -21,17 +22,17 @@ from airflow.api_fastapi.auth.managers.models.resource_details import (
     DagAccessEntity,
     DagDetails,
 )
-from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.api_fastapi.core_api.security import GetUserDep, bearer_scheme, get_user
 from airflow.configuration import conf
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
 from pydantic import AfterValidator, Field
 
 from zbl_provider.log.storage.text import storable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.rights import Method, Rights
-from zbl_provider.plugin.api.threads import own_thread
+from zbl_provider.plugin.api.threads import OwnThreadRoute, own_thread
 
 Dags = frozenset[str]
 RIGHTS = Rights()
@@ -40,6 +41,10 @@ RIGHTS = Rights()
 Name = Annotated[str, Field(max_length=1000), AfterValidator(storable)]
 """Of an integration, in a path."""
 
+LARGEST_BODY = 8 * 2**20
+"""Bytes; what the page itself sends at most, ten thousand task instances, is far less."""
+
+_TOO_LARGE = "This is more than the page takes."
 _NOTHING_SEEN = "You may not read the task instances of any Dag that has sent leads."
 _NO_DAG = "You may not edit the task instances of any Dag that has sent leads."
 
@@ -188,6 +193,32 @@ def _same_origin(request: Request) -> bool:
     # Behind a reverse proxy the host that the browser sees is the one of `[api] base_url`.
     base_url = conf.get("api", "base_url", fallback="")
     return bool(host) and host in {request.headers.get("host", ""), urlsplit(base_url).netloc}
+
+
+class GuardedRoute(OwnThreadRoute):
+    """A route that reads no body before it knows who sends it, and none that is too large (7.2)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers; FastAPI by itself reads and parses a body before all else."""
+        answer = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await get_user(request, None, await bearer_scheme(request))
+            return await answer(_Bounded(request.scope, request.receive))
+
+        return guarded
+
+
+class _Bounded(Request):
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            body = bytearray()
+            async for piece in self.stream():
+                body += piece
+                if len(body) > LARGEST_BODY:
+                    raise HTTPException(413, _TOO_LARGE)
+            self._body = bytes(body)
+        return self._body
 
 
 Editor = Annotated[Dags, Depends(editor)]

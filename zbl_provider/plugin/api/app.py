@@ -9,10 +9,11 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from jwt import InvalidTokenError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
+from zbl_provider.driver_errors import told
 from zbl_provider.exceptions import DeliveryLogUnavailable, ZblError
 from zbl_provider.plugin.api import assets
 from zbl_provider.plugin.api.routes import actions, deliveries, integrations
@@ -103,7 +104,12 @@ async def _unusable(_: Request, problem: Exception) -> Response:
 async def _away(_: Request, problem: Exception) -> Response:
     import logging
 
-    # Host and database are for those who run the server, not for every user.
-    said = problem if isinstance(problem, DeliveryLogUnavailable) else type(problem).__name__
+    # Host and database are for those who run the server, not for every user; a lead's data is for
+    # neither, and a statement or its parameters may hold it.
+    said: object = type(problem).__name__
+    if isinstance(problem, DeliveryLogUnavailable):
+        said = problem
+    elif isinstance(problem, DBAPIError) and problem.orig:
+        said = told(problem.orig, problem.statement or "")
     logging.getLogger(__name__).error("delivery log: %s", said)
     return JSONResponse({"detail": _AWAY}, status_code=503, headers={"Retry-After": "5"})

@@ -43,16 +43,20 @@ def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
     """
     Yield the file in pieces, so that no more than one page is in memory.
 
+    The first one has leads already: while the log does not answer there is no file, rather than one
+    without a lead.
+
     :param pages: gives the rows before a number, the newest first
     """
     # Without the mark Excel takes UTF-8 for the character set of the country.
-    yield "\ufeff" + _text([COLUMNS])
+    head = "\ufeff" + _text([COLUMNS])
     before: int | None = None
     while True:
         page = pages(before)
         leads = [row(lead, ()) for lead in page.rows]
         flat = [lead | lead["run"] for lead in leads]
-        yield _text([harmless(cells[name]) for name in COLUMNS] for cells in flat)
+        yield head + _text([harmless(cells[name]) for name in COLUMNS] for cells in flat)
+        head = ""
         before = page.next
         if before is None:
             return

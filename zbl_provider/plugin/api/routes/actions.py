@@ -13,13 +13,20 @@ from zbl_provider.log.model import RunKey
 from zbl_provider.log.storage.cipher import UnreadableError
 from zbl_provider.log.store import DeliveryLog
 from zbl_provider.plugin.api import curl
-from zbl_provider.plugin.api.access import Dags, Editor, Keeper, Tester, from_this_page
+from zbl_provider.plugin.api.access import (
+    Dags,
+    Editor,
+    GuardedRoute,
+    Keeper,
+    Tester,
+    from_this_page,
+)
 from zbl_provider.plugin.api.audit import record
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Chosen, Hastening, NotCleared, Now, Number, in_error
-from zbl_provider.plugin.api.threads import OwnThreadRoute, Threads
+from zbl_provider.plugin.api.threads import Threads
 
-routes = APIRouter(dependencies=[Depends(from_this_page)], route_class=OwnThreadRoute)
+routes = APIRouter(dependencies=[Depends(from_this_page)], route_class=GuardedRoute)
 
 # A receiver takes its time: it is to keep no thread from those who look at the log.
 _TESTS = Threads(count=2, waiting=4, seconds=30)

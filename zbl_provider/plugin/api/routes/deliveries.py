@@ -13,12 +13,18 @@ from fastapi.responses import StreamingResponse
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin.api import export, serialize
-from zbl_provider.plugin.api.access import Dags, Editable, Readable, from_this_page
+from zbl_provider.plugin.api.access import (
+    Dags,
+    Editable,
+    GuardedRoute,
+    Readable,
+    from_this_page,
+)
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked, Now, Number, Person, email_hash_of, in_error
-from zbl_provider.plugin.api.threads import PAGE, OwnThreadRoute
+from zbl_provider.plugin.api.threads import PAGE
 
-routes = APIRouter(route_class=OwnThreadRoute)
+routes = APIRouter(route_class=GuardedRoute)
 
 _EXPORTED_AT_ONCE = 1000
 _LONG = timedelta(days=365)
@@ -42,8 +48,10 @@ def deliveries_as_csv(query: Asked, log: Log) -> StreamingResponse:
     pages = partial(log.reader.deliveries, query, _EXPORTED_AT_ONCE)
     name = {"Content-Disposition": 'attachment; filename="lead-deliveries.csv"'}
     pieces = export.lines(pages)
+    first = next(pieces)
 
     async def lines() -> AsyncIterator[str]:
+        yield first
         while (piece := await PAGE.run(next, pieces, None)) is not None:
             yield piece
 
