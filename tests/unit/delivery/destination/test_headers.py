@@ -112,7 +112,11 @@ def test_a_value_that_is_no_text_is_refused_by_name(value):
     assert parse({"X-Key": 5}) == (("X-Key", "5"),)
 
 
-@given(st.text(min_size=1).filter(lambda text: ":" not in text), st.text())
+# Airflow's mask is refused, which is another test's matter.
+_CREDENTIALS = st.text().filter(lambda text: text != "***")
+
+
+@given(_CREDENTIALS.filter(lambda text: text and ":" not in text), _CREDENTIALS)
 def test_login_and_password_are_basic_authorization(login, password):
     """Login and password are sent as HttpHook would send them (Contract 1.1)."""
     ((name, value),) = parse(None, login, password)
