@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tests.support.peers import answer, in_turn, raw, raw_then_close, raw_then_reset, response
 from zbl_provider.delivery.exchange import Answer, FailureKind, Request
 from zbl_provider.delivery.http import pool
+from zbl_provider.delivery.http.connector import Connector
+from zbl_provider.delivery.http.tls import tls_context
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -150,6 +152,63 @@ async def test_a_server_may_answer_before_it_reads(authority, receive, send_each
     results = await send_each(receiver.url(), 5)
     assert {(result.status, result.excerpt) for result in results} == {(503, "busy")}
     receiver._handle = handle
+
+
+async def test_a_connection_that_rested_is_looked_at_before_it_is_used(receive, transport):
+    """What came while the event loop was busy is no answer to the lead that waited (2.6)."""
+    sent = threading.Event()
+
+    def stray(peer, _):
+        peer.send(response())
+        peer.wait(0.02)
+        peer.send(response(200, b"stray"))
+        sent.set()
+
+    receiver = receive(in_turn(stray, own_answer))
+    async with transport(receiver.url()) as opened:
+        await opened.send(Request("msg_0", b"{}"))
+        second = asyncio.create_task(opened.send(Request("msg_1", b"{}")))
+        await asyncio.sleep(0)
+        ((connection, timer),) = opened._pool._resting.items()
+        sent.wait(5)  # nothing else runs meanwhile
+        timer.cancel()
+        opened._pool._rested(connection)
+        assert (await second).excerpt == "msg_1"
+
+
+class Nobody:
+    """Keeps no connections."""
+
+    def opened(self, connection):
+        pass
+
+    def lost(self, connection):
+        pass
+
+    def strayed(self):
+        pass
+
+
+@pytest.mark.parametrize("end", [b"", b"HTTP/1.1 200 OK\r\nContent-Len"])
+async def test_what_came_before_a_request_answers_no_other(receive, ca_file, end):
+    """A server that speaks first has answered one lead; its connection is not kept (2.6)."""
+    receiver, sent = receive(own_answer), threading.Event()
+
+    def greet(connection):
+        with receiver._context.wrap_socket(connection, server_side=True) as secured:
+            secured.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" + end)
+            sent.set()
+            receiver._stopped.wait(10)
+
+    receiver._handle = greet
+    connector = Connector(
+        "127.0.0.1", receiver.port, tls_context(ca_file, None), proxy=None, hop_port=receiver.port
+    )
+    connection = await connector.open(["127.0.0.1"], 5, owner=Nobody())
+    await asyncio.to_thread(sent.wait, 5)
+    await asyncio.sleep(0.1)
+    assert (await connection.exchange(b"POST / HTTP/1.1\r\n\r\n", 5)).status == 503
+    assert connection.closed
 
 
 @pytest.mark.parametrize("end", [raw_then_close(b""), raw_then_reset()])

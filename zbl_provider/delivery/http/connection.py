@@ -102,7 +102,8 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             if self._unsent or not reply.complete:
                 self.abort()
-            elif not reply.reusable:
+            elif not reply.reusable or self._early:
+                # One that speaks before it is asked may answer again, once it reads.
                 self.close()
             self._reply = self._answered = None
         if self.kept and reply.status in _MISREAD and not reply.reusable:

@@ -93,6 +93,14 @@ class Pool:
             await self._addresses.look_up()
         if not new and (connection := self._pop_kept()):
             return connection
+        while True:
+            connection = await self._wait(new=new)
+            # A busy event loop may have let time pass since it was handed over.
+            if not connection.kept or connection.is_quiet():
+                return connection
+            connection.close()
+
+    async def _wait(self, *, new: bool) -> Connection:
         waiter = _Waiter(new=new)
         self._waiting.append(waiter)
         self._open_more()
