@@ -7,6 +7,7 @@ certain step.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -27,16 +28,23 @@ from zbl_provider.delivery.destination import Destination
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch.dispatcher import Dispatcher, Policy, utc_now
+from zbl_provider.dispatch.follow import Follow
+from zbl_provider.dispatch.intake import find
+from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.log.storage.retry import TASK_RETRY
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from ctypes import c_double
+
+    from zbl_provider.dispatch.intake import FoundRow
 
 # A worker is forked off a process that has imported everything already: within milliseconds.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
+
+_LOOK_SECONDS, _LOOKS_TO_ALL = 0.05, 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Step:
     """
     Where a worker is hit.
 
-    :param call: a method of the delivery log, or `send`
+    :param call: a method of the delivery log, `send`, or `look` of a worker that follows
     :param moment: `before` it, `after` it, or at the `commit` of its transaction
     :param nth: which call of it
     :param blow: the signal
@@ -56,7 +64,7 @@ class Step:
     blow: int = signal.SIGKILL
 
     def __str__(self) -> str:
-        return f"{self.moment} {self.call}"
+        return f"{self.moment} {self.call} {self.nth}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,7 @@ class Job:
     What a worker does, as a task of Airflow would.
 
     :param found: the leads that its query finds
+    :param follow: how many seconds it stays, if it does: its query finds some leads more each time
     :param step: where it is hit; None leaves it alone
     :param name: begins the tokens of its claims
     """
@@ -74,6 +83,7 @@ class Job:
     authority: str
     run: str
     found: tuple[int, ...] = ()
+    follow: float | None = None
     epoch: int = 0
     concurrency: int = 4
     waits: tuple[float, ...] = (60, 300, 900, 1800)
@@ -123,17 +133,44 @@ class Worker:
 def _work(job: Job, ahead: c_double) -> None:
     log = DeliveryLog(job.log_url, retry_for=TASK_RETRY)
     zbl_provider.log.outbox.claim.secrets = _Named(job.name)
+    looks = _Growing(job.found)
     if job.step:
-        _arm(log, job.step)
+        _arm(log, looks, job.step)
     extra = {"verify": job.authority, "max_concurrency": job.concurrency}
-    Dispatcher(
+    destination = Destination.parse(integration="zapier", host=job.url, extra=extra)
+    dispatcher = Dispatcher(
         log=log,
-        destination=Destination.parse(integration="zapier", host=job.url, extra=extra),
+        destination=destination,
         guard=LOOPBACK,
         policy=Policy(schedule=Schedule.parse(job.waits), resend_all=job.resend_all),
         clock=lambda: utc_now() + timedelta(seconds=ahead.value),
-    ).dispatch(key(job.run), job.epoch, map(lead, job.found))
+    )
+    signal.signal(signal.SIGTERM, lambda *_: dispatcher.stop())  # as Airflow has it
+    follow = None
+    if job.follow:
+        follow = Follow(looks, timedelta(seconds=job.follow), _LOOK_SECONDS, lambda: destination)
+    with contextlib.suppress(DispatchStopped):
+        dispatcher.dispatch(key(job.run), job.epoch, map(lead, job.found), follow=follow)
     log.close()
+
+
+class _Growing:
+    """A query that finds more each time it is run, until it finds all."""
+
+    def __init__(self, leads: tuple[int, ...]) -> None:
+        self._leads = leads
+        self._looks = 0
+
+    def __call__(self) -> Iterator[FoundRow]:
+        return self.look()
+
+    def look(self) -> Iterator[FoundRow]:
+        self._looks += 1
+        leads = self._leads[: len(self._leads) * self._looks // _LOOKS_TO_ALL]
+        return find(((("id", "email"), (one, f"{one}@example.com")) for one in leads), None)
+
+    def close(self) -> None:
+        """Let go of nothing."""
 
 
 class _Named:
@@ -146,13 +183,14 @@ class _Named:
         return f"{self._name}:{secrets.token_hex(length)}"
 
 
-def _arm(log: DeliveryLog, step: Step) -> None:
+def _arm(log: DeliveryLog, looks: _Growing, step: Step) -> None:
     if step.call == "send":
         zbl_provider.dispatch.drain.Transport = _doomed_transport(step)
         return
     inside = threading.local()
     numbers = itertools.count(1)
-    method: Callable[..., object] = getattr(log, step.call)
+    hit = looks if step.call == "look" else log
+    method: Callable[..., object] = getattr(hit, step.call)
 
     def doomed(*args, **options):
         if next(numbers) != step.nth:
@@ -165,7 +203,7 @@ def _arm(log: DeliveryLog, step: Step) -> None:
             inside.now = False
             _strike(step, "after")
 
-    setattr(log, step.call, doomed)
+    setattr(hit, step.call, doomed)
 
     def at_commit(_):
         if getattr(inside, "now", False):
