@@ -129,6 +129,30 @@ class Histories(RuleBasedStateMachine):
         self.enrolled |= {one.lead_id for one in found}
         return self.given_out(claimed)
 
+    @rule(target=claims, name=runs, found=st.lists(candidates, max_size=4))
+    def look_again(self, name, found):
+        """Follow: ask for the delivered ones by their ids, and claim the new ones as they come."""
+        run = self.run_of(name)
+        before = {row.webhook_id: row for row in self.setup.rows()}
+        own = {key for key, row in before.items() if row.id in self.own(run)}
+        delivered_ones = {key for key, row in before.items() if row.status == Status.DELIVERED} & {
+            one.webhook_id for one in found
+        }
+        asked = self.log.unsettled([one.webhook_id for one in found], (Status.DELIVERED,), run)
+        assert asked.webhook_ids == {one.webhook_id for one in found} - delivered_ones
+        assert asked.own == delivered_ones & own
+        rest = [one for one in found if one.webhook_id in asked.webhook_ids]
+        enrolment = self.log.enrol(run, ZAPIER, rest, self.setup.now, lease=LEASE)
+        self.enrolled |= {one.lead_id for one in found}
+        now = {row.webhook_id: row for row in self.setup.rows()}
+        assert {key: now[key] for key in delivered_ones} == {
+            key: before[key] for key in delivered_ones
+        }
+        assert {one.webhook_id for one in enrolment.claimed}.isdisjoint(before)
+        again = self.log.enrol(run, ZAPIER, rest, self.setup.now, lease=LEASE)
+        assert (again.new, again.joined, again.claimed) == (0, 0, ()), "an unchanged row is news"
+        return self.given_out(enrolment.claimed)
+
     @rule(
         target=claims,
         name=runs,
@@ -343,6 +367,19 @@ class Histories(RuleBasedStateMachine):
         if change == "resume":
             assert not self.kept_back
             assert not state.down
+
+    @rule(failures=st.integers(0, 9))
+    def count_failures(self, failures):
+        """Leave the row to the next task; of what is down none is counted (8.7)."""
+        before = self.log.integration(ZAPIER)
+        since = self.setup.now if failures else None
+        self.log.note_failures(ZAPIER, failures, since)
+        state = self.log.integration(ZAPIER)
+        if before.down:
+            assert state == before
+        else:
+            assert (state.failures, state.failing_since) == (failures, since)
+        assert state.down == before.down
 
     def with_payload(self):
         return [row for row in self.setup.rows() if row.payload is not None]
