@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STATUSES = ("pending", "sending", "retrying", "delivered", "error", "filtered", "invalid")
 _AGO = re.compile(r"(\d{1,5})([mhd])")
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -39,14 +40,16 @@ def moment(text: str) -> datetime:
     :raises ArgumentTypeError: it is none of these
     """
     if ago := _AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return max(datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}), _FIRST)
     try:
         moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except ValueError:
         raise ArgumentTypeError(
             f"{text!r} is not a time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # Beyond these two, neither Python nor a database can reckon with every moment.
+    return min(max(moment, _FIRST), _LAST).astimezone(UTC)
 
 
 def whole(text: str) -> int:
@@ -58,6 +61,17 @@ def whole(text: str) -> int:
     if not text.isdecimal() or not 0 < (value := int(text)) < 2**63:
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return value
+
+
+def map_index(text: str) -> int:
+    """
+    Read the index of a mapped task's instance; -1 is one that is not mapped.
+
+    :raises ArgumentTypeError: it is none
+    """
+    if text != "-1" and not (text.isdecimal() and int(text) < 2**31):
+        raise ArgumentTypeError(f"{text!r} is not a map index: write -1, 0, 1, …")
+    return int(text)
 
 
 def _arg(*flags: str, **settings: object) -> Arg:
@@ -93,7 +107,7 @@ _FILTERS = (
     _arg("--dag-id", help="Of this Dag's tasks"),
     _arg("--task-id", help="Of this task"),
     _arg("--run-id", help="Of this Dag run"),
-    _arg("--map-index", help="Of this instance of a mapped task", type=int),
+    _arg("--map-index", help="Of this instance of a mapped task", type=map_index),
     _SINCE,
     _arg("--until", help="Enrolled before; as --since", type=moment),
     _arg("--lead-id", help="The lead's own id"),

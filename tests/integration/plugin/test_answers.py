@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
@@ -293,14 +293,18 @@ def _exported(lead_id: str, reason: str) -> str:
 
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+INVISIBLE = " \xa0\u3000\u200b\ufeff\0\x0b"
+BEGINNINGS = st.text(INVISIBLE, max_size=2)
 
 
-@given(st.text(), st.text())
+@given(st.builds(str.__add__, BEGINNINGS, st.text()), st.builds(str.__add__, BEGINNINGS, st.text()))
+@example("\u200b=1+1", "\xa0@x")
+@example("\0=1+1", "\x0b-1")
 def test_no_cell_of_the_export_is_a_formula(lead_id, reason):
     """Whatever a lead is called, a spreadsheet takes it for text (Contract 7.3)."""
     (line,) = _read(_exported(lead_id, reason))
     for cell in (line["lead_id"], line["reason"]):
-        assert not cell.strip(" ").startswith(FORMULAS)
+        assert not cell.strip(INVISIBLE).startswith(FORMULAS)
     assert line["lead_id"].replace("'", "") == lead_id.replace("'", "")
 
 
@@ -314,6 +318,16 @@ def test_no_part_of_a_cell_is_a_formula_where_other_separators_rule(separator, t
             assert not cell.lstrip(' "').startswith(("=", "+", "-", "@"))
 
 
+@pytest.mark.parametrize("separator", [",", "\x0b", "\u2028", "\x85"])
+@given(st.text("=+-@x;,\x0b\x85\u2028\xa0\"' ", max_size=12))
+def test_no_part_of_a_cell_is_a_formula_once_it_is_cut(separator, text):
+    """Who cuts cells at commas, or at other ends of a line, runs nothing, too (7.3)."""
+    (line,) = _read(_exported(f"x{text}", f"{text}y"))
+    for cell in (line["lead_id"], line["reason"]):
+        for part in cell.split(separator)[1:]:
+            assert not part.lstrip(' "\xa0').startswith(("=", "+", "-", "@"))
+
+
 def test_the_export_holds_one_page_at_a_time():
     """A file of many leads is made page by page, as the browser takes it (Contract 7.3)."""
     asked = []
@@ -323,8 +337,6 @@ def test_the_export_holds_one_page_at_a_time():
         return Page((ROW,), None if before == 3 else (before or 0) + 1)
 
     lines = export.lines(pages)
-    next(lines)
-    assert asked == []
     next(lines)
     assert asked == [None]
     assert len(list(lines)) == 3

@@ -166,10 +166,47 @@ def test_the_command_is_one_that_a_shell_reads(tmp_path):
         text=True,
     )
     arguments = done.stdout.split("\0")
-    assert arguments[2] == f"https://hooks.example.com{PATH}"
+    assert arguments[3] == f"https://hooks.example.com{PATH}"
     assert "X-It's`$x`: v" in arguments
     assert arguments[-2] == payload
     assert not list(tmp_path.iterdir())
+
+
+def _run(tmp_path, script: str, **environment: str) -> list[str]:
+    """Return what a shell passes to curl, and behind it what curl reads."""
+    (tmp_path / "curl").write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\ncat\n")
+    (tmp_path / "curl").chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout.split("\0")
+
+
+def test_the_command_of_a_large_payload_is_one_that_a_shell_runs(tmp_path):
+    """Linux takes no argument of 128 KiB: a longer payload goes another way (Contract 8.8)."""
+    destination = Destination.parse(integration="crm", host="https://a.example/", extra={})
+    for size in (99_000, 1_000_000):
+        payload = json.dumps({"name": "O'Hara $x `y` \\ é " + "x" * size}, ensure_ascii=False)
+        (tmp_path / "script").write_text(command(destination, "msg_1", payload))
+        arguments = _run(tmp_path, f". {tmp_path}/script")
+        assert payload in (arguments[-2], arguments[-1])
+
+
+def test_each_header_of_the_command_has_a_placeholder_of_its_own(tmp_path):
+    """Names that differ by a mark alone are two headers, and two variables (Contract 8.8)."""
+    destination = Destination.parse(
+        integration="crm",
+        host="https://a.example/",
+        extra={"secret_headers": {"X-A": "1", "X_A": "2"}},
+    )
+    values = {"ZBL_HEADER_X_A": "one", "ZBL_HEADER_X_A_": "two"}
+    arguments = _run(tmp_path, command(destination, "msg_1", "{}"), **values)
+    assert {"X-A: one", "X_A: two"} <= set(arguments)
 
 
 @pytest.mark.parametrize(("setting", "may"), [("Enabled", True), ("Disabled", False)])

@@ -96,6 +96,8 @@ def test_filters_are_flags(parser):
         "deliveries list --status lost",
         "deliveries list --since yesterday",
         "deliveries list --limit 0",
+        "deliveries list --map-index 99999999999",
+        "deliveries list --map-index -2",
         "deliveries list --output csv",
         "deliveries show",
         "deliveries show -1",
@@ -116,6 +118,16 @@ def test_a_time_may_be_so_long_ago(text, ago):
     """A period is typed as people say it (8.4)."""
     difference = datetime.now(UTC) - definition.moment(text) - timedelta(minutes=ago)
     assert abs(difference) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "99999d"]
+)
+def test_a_time_beyond_all_leads_is_one_that_can_be_asked_for(text):
+    """Whatever year is typed, no database and no clock stumbles over it (8.4)."""
+    moment = definition.moment(text)
+    assert moment.tzinfo is UTC
+    assert 2000 <= moment.year <= 2200
 
 
 @pytest.mark.parametrize("text", ["", "7", "7w", "-7d", "2026-13-01", "999999d"])

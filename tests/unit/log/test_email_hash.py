@@ -59,6 +59,35 @@ def test_accents_are_one_however_they_are_written():
     assert hasher(NEW).hash("half\ud800@x.com") is not None
 
 
+@pytest.mark.parametrize(
+    ("letters", "ascii_"),
+    [
+        ("ana@m\u00fcller.de", "Ana@XN--mller-kva.de"),
+        ("jos\u00e9@\u4f8b.jp", "JOS\u00c9@xn--fsq.jp"),
+    ],
+)
+def test_a_domain_in_letters_is_the_one_in_ascii(letters, ascii_):
+    """Whichever way a lead has it, it is found by the other (8.8)."""
+    keyed = hasher(NEW)
+    assert keyed.hash(letters) in keyed.hashes(ascii_)
+    assert keyed.hash(ascii_) in keyed.hashes(letters)
+
+
+@pytest.mark.parametrize(
+    "domain", ["xn--.de", "xn--\u00fc.de", "\u00fc" * 300, "\u00fc..de", "@xn--a@"]
+)
+def test_a_domain_that_is_none_has_a_hash_all_the_same(domain):
+    """What cannot be written the other way is looked for as it is (8.8)."""
+    keyed = hasher(NEW)
+    assert keyed.hash(f"ana@{domain}") in keyed.hashes(f"ana@{domain}")
+
+
+def test_a_plus_and_what_follows_is_another_address():
+    """Some providers take them for one, others do not: nobody finds a stranger (8.8)."""
+    keyed = hasher(NEW)
+    assert keyed.hash("ana+news@x.com") not in keyed.hashes("ana@x.com")
+
+
 def test_whoever_has_another_key_or_another_log_has_other_hashes():
     """A hash is tried by nobody without the key, and says nothing about another log (8.8)."""
     logs = [hasher(NEW), hasher(OLD), hasher(), hasher(NEW, salt=b"b" * 32), hasher(salt=b"b" * 32)]

@@ -13,6 +13,7 @@ still can not.
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -70,9 +71,14 @@ class EmailHasher:
         return _keyed(form, self._keys[0])
 
     def hashes(self, email: str) -> tuple[int, ...]:
-        """Return all that may rest beside a lead with this email: one for each key."""
-        form = _normal(email)
-        return tuple(_keyed(form, key) for key in self._keys if form)
+        """
+        Return all that may rest beside a lead with this email: one for each key.
+
+        An internationalized domain is written in letters or in ASCII (``xn--``), and which of them
+        a lead has nobody knows: both are looked for.
+        """
+        forms = dict.fromkeys(filter(None, (_normal(form) for form in (email, *_other(email)))))
+        return tuple(_keyed(form, key) for form in forms for key in self._keys)
 
     def renewed(self, email_hash: int | None, body: bytes) -> int | None:
         """
@@ -106,6 +112,16 @@ def _normal(email: str) -> bytes:
         return text.lower().encode()
     folded = unicodedata.normalize("NFC", text).casefold()
     return unicodedata.normalize("NFC", folded).encode("utf-8", "backslashreplace")
+
+
+def _other(email: str) -> Iterator[str]:
+    """Yield the email with its domain the other way: in ASCII, or in letters."""
+    local, at, domain = email.strip().rpartition("@")
+    with suppress(UnicodeError):
+        if not domain.isascii():
+            yield local + at + domain.encode("idna").decode("ascii")
+        elif "xn--" in (ascii_domain := domain.lower()):
+            yield local + at + ascii_domain.encode("ascii").decode("idna")
 
 
 def _of_payload(document: object) -> str | None:

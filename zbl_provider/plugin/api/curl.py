@@ -6,6 +6,8 @@ from shlex import quote
 from zbl_provider.delivery.destination import Destination
 
 _NO_WORD = re.compile(r"[^A-Z0-9]+")
+# Linux takes 128 KiB for one argument of a program; a shell's own printf takes any length.
+_LONGEST_ARGUMENT = 100_000
 
 
 def command(destination: Destination, webhook_id: str, payload: str) -> str:
@@ -20,7 +22,8 @@ def command(destination: Destination, webhook_id: str, payload: str) -> str:
     :param payload: the body that was sent
     """
     lines = [
-        f'curl -X POST "{destination.origin}$ZBL_PATH"',
+        # Without -g curl takes brackets and braces of a URL for a pattern of its own.
+        f'curl -g -X POST "{destination.origin}$ZBL_PATH"',
         "-H 'Content-Type: application/json'",
         f"-H {quote(f'webhook-id: {webhook_id}')}",
         f"-H {quote(f'Idempotency-Key: {webhook_id}')}",
@@ -28,8 +31,16 @@ def command(destination: Destination, webhook_id: str, payload: str) -> str:
     ]
     if destination.signing_secrets:
         lines.append('-H "webhook-signature: $ZBL_SIGNATURE"')
+    taken: set[str] = set()
     for name, _ in destination.headers:
         variable = f"ZBL_HEADER_{_NO_WORD.sub('_', name.upper())}"
+        while variable in taken:  # X-A and X_A are two headers
+            variable += "_"
+        taken.add(variable)
         lines.append(f'-H {quote(f"{name}: ")}"${variable}"')
-    lines.append(f"--data-raw {quote(payload)}")
+    if len(payload.encode()) > _LONGEST_ARGUMENT:
+        lines[0] = f"printf '%s' {quote(payload)} | {lines[0]}"
+        lines.append("--data-binary @-")
+    else:
+        lines.append(f"--data-raw {quote(payload)}")
     return " \\\n  ".join(lines)

@@ -32,11 +32,14 @@ COLUMNS = (
     "map_index",
     "webhook_id",
 )
-# A spreadsheet takes a cell that begins so for a formula, some after trimming it. Where a semicolon
-# or a tab separates, a cell begins after that, too.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
-
-_SEPARATORS = re.compile(r"([;|\t\r\n])")
+# A spreadsheet takes a cell that begins so for a formula, some after trimming it of what is blank
+# or cannot be seen. Where a semicolon, a tab or what else people choose separates, a cell begins
+# after that, too.
+_FORMULA = re.compile(
+    r"[\s\"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*[=+\-@＝＋－＠]"  # noqa: RUF001
+    r"|[\t\r\n]"
+)
+_SEPARATORS = re.compile(r"([,;|\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])")
 
 
 def lines(pages: Callable[[int | None], Page]) -> Iterator[str]:
@@ -68,13 +71,9 @@ def harmless(value: object) -> object:
         return value
     cells = _SEPARATORS.split(value)
     # Separators stand at the odd places; the first cell is what the whole value begins with.
-    cells[::2] = [f"'{cell}" if _is_formula(cell) else cell for cell in cells[::2]]
+    cells[::2] = [f"'{cell}" if _FORMULA.match(cell) else cell for cell in cells[::2]]
     text = "".join(cells)
-    return f"'{text}" if _is_formula(text) else text
-
-
-def _is_formula(cell: str) -> bool:
-    return cell.lstrip(' "').startswith(_FORMULA)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _text(rows: Iterable[Iterable[object]]) -> str:

@@ -24,7 +24,7 @@ _LAST = datetime(2200, 1, 1, tzinfo=UTC)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(storable)]
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 """Of a lead in the log."""
-EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}(\.[0-9a-f]{16}){0,15}$")]
+EmailHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}(\.[0-9a-f]{16}){0,31}$")]
 """What stands for a person's email in an address: a hash for each key, with dots between."""
 _MapIndex = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 
