@@ -9,6 +9,7 @@ import ssl
 from typing import Final
 
 from zbl_provider.delivery.exchange import Failure, FailureKind
+from zbl_provider.delivery.hints import CERTIFICATE_REFUSED, CERTIFICATE_WANTED
 from zbl_provider.delivery.http.connector import TunnelRefusedError
 from zbl_provider.delivery.http.limits import ShortageError
 from zbl_provider.delivery.http.reply import NotHttpError
@@ -48,6 +49,24 @@ _WORDS: Final = {
 }
 _PROXY_LOGIN: Final = 407
 _HTTP_2_ONLY: Final = "the server speaks HTTP/2 alone: have it, or what is before it, take HTTP/1.1"
+_OLD_TLS: Final = "the server speaks no TLS that is safe: have it take TLS 1.2 or 1.3"
+# What OpenSSL calls an alert of the server, or an answer that is no TLS. Alerts begin with "SSLV3_"
+# or "TLSV1_", whatever was spoken.
+_TLS_WORDS: Final = {
+    "ALERT_NO_APPLICATION_PROTOCOL": _HTTP_2_ONLY,
+    "ALERT_PROTOCOL_VERSION": _OLD_TLS,
+    "UNSUPPORTED_PROTOCOL": _OLD_TLS,
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS there: check the port",
+    "ALERT_CERTIFICATE_REQUIRED": CERTIFICATE_WANTED,
+    # It judges a certificate: the client's.
+    "ALERT_UNKNOWN_CA": CERTIFICATE_REFUSED,
+    "ALERT_BAD_CERTIFICATE": CERTIFICATE_REFUSED,
+    "ALERT_CERTIFICATE_EXPIRED": CERTIFICATE_REFUSED,
+    "ALERT_CERTIFICATE_REVOKED": CERTIFICATE_REFUSED,
+    "ALERT_CERTIFICATE_UNKNOWN": CERTIFICATE_REFUSED,
+    "ALERT_UNSUPPORTED_CERTIFICATE": CERTIFICATE_REFUSED,
+}
+_TLS_PREFIX: Final = re.compile(r"(SSLV3|TLSV1|TLSV13)_(?=ALERT_)")
 # The start of a connection in HTTP/2 (RFC 9113, 3.4 and 4.1): length, type SETTINGS or GOAWAY, no
 # flags or ACK, stream 0.
 _HTTP_2_FRAME: Final = re.compile(rb"\x00..[\x04\x07][\x00\x01]\x00{4}", re.DOTALL)
@@ -76,12 +95,10 @@ def _more(error: Exception) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             more = error.verify_message
-        case ssl.SSLError(reason="TLSV1_ALERT_NO_APPLICATION_PROTOCOL"):
-            more = _HTTP_2_ONLY
         case ssl.SSLError():
-            more = (
-                (getattr(error, "reason", None) or "the handshake failed").replace("_", " ").lower()
-            )
+            reason = getattr(error, "reason", None) or "the handshake failed"
+            plain = reason.replace("_", " ").lower()
+            more = _TLS_WORDS.get(_TLS_PREFIX.sub("", reason), plain)
         case TunnelRefusedError(status=status):
             login = ": check the login in the proxy's URL" if status == _PROXY_LOGIN else ""
             more = f"the proxy answered {status or 'no HTTP'}{login}"

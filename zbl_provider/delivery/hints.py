@@ -12,10 +12,10 @@ _APPS_SCRIPT: Final = (
     "HtmlService.createHtmlOutput('ok') in place of ContentService's output, before the lead is "
     "sent again"
 )
-_CERTIFICATE_WANTED: Final = (
+CERTIFICATE_WANTED: Final = (
     "the server wants a client certificate: name it in cert in the connection's Extra"
 )
-_CERTIFICATE_REFUSED: Final = (
+CERTIFICATE_REFUSED: Final = (
     "the server does not accept the client certificate: check cert in the connection's Extra"
 )
 
@@ -37,7 +37,7 @@ def hint(status: int, location: str | None, body: bytes) -> str | None:
         return _APPS_SCRIPT if host == _APPS_SCRIPT_HOST else None
     if status == HTTPStatus.BAD_REQUEST:  # as nginx answers
         if b"No required SSL certificate was sent" in body:
-            return _CERTIFICATE_WANTED
+            return CERTIFICATE_WANTED
         if b"The SSL certificate error" in body:
-            return _CERTIFICATE_REFUSED
+            return CERTIFICATE_REFUSED
     return None

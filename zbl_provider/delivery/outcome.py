@@ -44,6 +44,7 @@ class Outcome:
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _REMEDIES: Final = {
+    304: "a POST has no such answer: see what is before the destination, such as a cache",
     400: "the destination refuses this payload: compare it with what it expects",
     401: "check the login or the secret_headers of the connection",
     403: "check the login or the secret_headers of the connection",
@@ -109,6 +110,5 @@ def describe(status: int, verdict: Verdict, hint: str | None = None) -> str:
         return answered
     if hint:
         return f"{answered}: {hint}"
-    if status < HTTPStatus.BAD_REQUEST:
-        return f"{answered}: {_REDIRECT}"
-    return f"{answered}: {_REMEDIES.get(status, _ANOTHER_4XX)}"
+    other = _REDIRECT if status < HTTPStatus.BAD_REQUEST else _ANOTHER_4XX
+    return f"{answered}: {_REMEDIES.get(status, other)}"

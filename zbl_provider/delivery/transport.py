@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_CHARS: Final = 128
+_COMPRESSED: Final = re.compile(
+    r"\b(gzip|x-gzip|deflate|compress|x-compress|br|zstd|dcb|dcz)\b", re.IGNORECASE
+)
 
 
 class Transport:
@@ -144,8 +148,8 @@ class Transport:
         return reply
 
     def _answer(self, reply: Reply, seconds: float) -> Answer:
-        coding = reply.field(b"content-encoding")
-        if reply.body and (coding or "identity").lower() != "identity":
+        # Others, such as "utf-8" in its place, are a slip: the body is what it is.
+        if reply.body and _COMPRESSED.search(reply.field(b"content-encoding") or ""):
             excerpt = "(compressed)"
         else:
             excerpt = self._excerpts.text(reply.body, whole=reply.whole)

@@ -234,9 +234,16 @@ async def test_a_compressed_body_is_named(receive, send):
     assert (await send(receiver.url())).excerpt == "(compressed)"
 
 
-@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+@pytest.mark.parametrize("coding", ["x-gzip", "deflate", "BR", "zstd", "utf-8, gzip"])
+async def test_every_compression_is_named(receive, send, coding):
+    """Whatever it was compressed with, a body is not shown as the bytes it is (Contract 7.3)."""
+    receiver = receive(answer(500, b"\x1f\x8b\x08", headers=[("Content-Encoding", coding)]))
+    assert (await send(receiver.url())).excerpt == "(compressed)"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "utf-8", "none"])
 async def test_a_body_that_is_not_compressed_is_shown(receive, send, coding):
-    """`Content-Encoding: identity`, in any case, says that nothing was done (Contract 2.4)."""
+    """`identity`, in any case, says that nothing was done; so does a charset there (2.4)."""
     receiver = receive(answer(200, headers=[("Content-Encoding", coding)]))
     assert (await send(receiver.url())).excerpt == "ok"
 

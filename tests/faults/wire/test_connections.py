@@ -1,6 +1,7 @@
 import asyncio
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -121,6 +122,28 @@ async def test_a_port_without_tls_gets_nothing(send, data):
     with plain_port(data) as port:
         result = await send(f"https://127.0.0.1:{port}/hook")
     assert result.kind is FailureKind.TLS
+
+
+async def test_a_port_without_tls_is_named(send):
+    """The words say what to check (Contract 3)."""
+    with plain_port(response(400)) as port:
+        assert (await send(f"https://127.0.0.1:{port}/hook")).detail.endswith("check the port")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", [False, True])
+async def test_a_refused_client_certificate_is_named(receive, send, tmp_path, version, shown):
+    """What a server thinks of the client's certificate is not said of its own (2.5 and 3)."""
+    pem = tmp_path / "client.pem"
+    Authority().issue("sender.test").private_key_and_cert_chain_pem.write_to_path(pem)
+    receiver = receive(answer(), clients=Authority())
+    receiver._context.minimum_version = receiver._context.maximum_version = version
+    result = await send(receiver.url(), cert=str(pem) if shown else None)
+    assert result.kind is FailureKind.TLS
+    if shown:
+        assert "does not accept the client certificate" in result.detail
+    elif version is ssl.TLSVersion.TLSv1_3:  # before, the server says no more than "failure"
+        assert "name it in cert" in result.detail
 
 
 @pytest.mark.parametrize("fault", ["expired", "wrong host", "unknown CA"])

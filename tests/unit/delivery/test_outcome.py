@@ -30,6 +30,12 @@ def test_any_3xx_or_4xx_is_an_error_at_once(status):
     assert ": " in outcome.detail, "an error says what to change"
 
 
+def test_not_modified_is_no_redirect():
+    """What is said of a 304 is not to enter another URL (Contract 3)."""
+    assert "redirect" in classify(answer(302)).detail
+    assert "redirect" not in classify(answer(304)).detail
+
+
 @pytest.mark.parametrize("status", [100, 101, 199, 600, 999])
 def test_a_status_outside_http_counts_as_garbled(status):
     """What is no final status of HTTP is garbled, so it is tried again (Contract 3)."""

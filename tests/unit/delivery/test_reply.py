@@ -16,6 +16,7 @@ ANSWERS = {
     b"after others": b"HTTP/1.1 100 Continue\r\n\r\n"
      b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n" + OK + b"content-length:2\r\n\r\nok",
     b"lines without CR": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    b"padded sizes of chunks": OK + CHUNKED + b"\r\n2   \r\nok\r\n0  \r\n\r\n",
 }  # fmt: skip
 
 
@@ -152,6 +153,23 @@ def test_a_status_line_may_be_sloppy_too(head):
     reply = fed(head)
     reply.end(in_order=True)
     assert reply.status == 200
+
+
+@pytest.mark.parametrize("protocol", [b"RTSP/1.0", b"ICE/1.0", b"\r\nRTSP/1.0"])
+def test_a_status_of_another_protocol_is_no_answer(protocol):
+    """Llhttp reads the status lines of RTSP and ICE, which are no HTTP (Contract 2.8 and 3)."""
+    with pytest.raises(NotHttpError):
+        fed(protocol + b" 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"Identity", b"gzip"])
+@pytest.mark.parametrize(("length", "body"), [(2, b"ok"), (0, b""), (5000, b"a" * EXCERPT_BYTES)])
+def test_a_length_beside_a_coding_without_chunks_ends_the_answer(coding, length, body):
+    """Nobody waits for the connection's end, but it is not used again (Contract 2.4 and 2.8)."""
+    headers = b"Transfer-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding, length)
+    sent = OK + headers + (b"ok" if length == 2 else b"a" * length)
+    for reply in (fed(sent), fed(*(sent[at : at + 1] for at in range(len(sent))))):
+        assert seen(reply) == (200, body, length <= EXCERPT_BYTES, True, False)
 
 
 @pytest.mark.parametrize("status", [104, 199])

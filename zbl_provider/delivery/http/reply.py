@@ -63,9 +63,9 @@ class Reply:
     """
 
     __slots__ = (
-        "_body_bytes", "_distant", "_fields", "_head", "_impossible", "_parser", "_searched",
-        "_seen", "_sloppy", "begun", "body", "complete", "done", "informed", "reusable", "status",
-        "whole",
+        "_body_bytes", "_distant", "_fields", "_head", "_impossible", "_length", "_parser",
+        "_searched", "_seen", "_sloppy", "begun", "body", "complete", "done", "informed",
+        "reusable", "status", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,6 +76,7 @@ class Reply:
         self._seen = 0
         self._body_bytes = 0
         self._distant = False
+        self._length: int | None = None  # where the parser does not heed it
         self._impossible = False
         self._sloppy = False
         self.begun = False
@@ -89,10 +90,12 @@ class Reply:
 
     def _new_parser(self) -> HttpResponseParser:
         parser = HttpResponseParser(self)
-        # Where length and chunks are both given, the chunks count (RFC 9112, section 6.3), and
-        # lines may end without CR (section 2.2).
+        # Where length and chunks are both given, the chunks count (RFC 9112, section 6.3), lines
+        # may end without CR (section 2.2), and old servers pad the sizes of chunks with blanks.
         parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
         return parser
 
@@ -234,14 +237,20 @@ class Reply:
         if not self._is_final(status):
             self.informed = True
             return
-        if status < _INFORMATION.start:
-            self._impossible = True
+        if status < _INFORMATION.start or not self._head.lstrip(b"\r\n").startswith(b"HTTP/"):
+            self._impossible = True  # llhttp reads RTSP and ICE, too
             return
         self.status = status
         self.done = status == _SWITCHING_PROTOCOLS
         self._head = _NOTHING
         length = self._fields.get(_LENGTH, b"0")
         self._distant = not length.isdigit() or int(length) > _NEAR_BYTES
+        has_both = _LENGTH in self._fields and _CODING in self._fields
+        if has_both and not self._distant and b"chunked" not in self._fields[_CODING].lower():
+            # Such as "identity": to llhttp only the connection's end ends it, to `requests` and
+            # curl the length does.
+            self._length = int(length)
+            self.on_body(b"")
 
     def on_body(self, data: bytes) -> None:
         """Take the start of the body, and let the rest pass if its end is near."""
@@ -251,6 +260,10 @@ class Reply:
         self.body += data[: EXCERPT_BYTES - len(self.body)]
         limit = EXCERPT_BYTES if self._distant or self._is_endless else _NEAR_BYTES
         self.done = self._body_bytes > limit
+        if self._length is not None and self._body_bytes >= self._length:
+            self.body = self.body[: self._length]
+            self.done = self.complete = True
+            self.whole = self._length <= EXCERPT_BYTES
 
     @property
     def _is_endless(self) -> bool:
