@@ -107,6 +107,17 @@ async def test_no_connection_is_opened_to_try_an_address(receive, send):
     assert (result.status, receiver.connections, len(receiver.requests)) == (200, 1, 1)
 
 
+@pytest.mark.parametrize("at_once", [1, 5])
+async def test_a_failed_attempt_costs_one_connection(receive, transport, at_once):
+    """What has been told that nothing can be opened waits for no further connection (3)."""
+    receiver = receive(answer(), certificate=Authority().issue())
+    async with transport(receiver.url()) as opened:
+        sends = (opened.send(Request(f"msg_{n}", b"{}")) for n in range(at_once))
+        assert {result.kind for result in await asyncio.gather(*sends)} == {FailureKind.TLS}
+        await asyncio.sleep(0.1)
+    assert receiver.connections == at_once
+
+
 # Certificates
 
 

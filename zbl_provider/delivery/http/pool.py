@@ -261,8 +261,9 @@ class Pool:
 
     def _open_more(self) -> None:
         """Open as many connections as are waited for, beside those that come back soon."""
-        new = sum(waiter.new for waiter in self._waiting)
-        missing = max(new, len(self._waiting) - len(self._resting)) - len(self._opening)
+        waiting = [waiter for waiter in self._waiting if not waiter.connection.done()]
+        new = sum(waiter.new for waiter in waiting)
+        missing = max(new, len(waiting) - len(self._resting)) - len(self._opening)
         for _ in range(missing):
             self._opening.add(asyncio.create_task(self._open_one()))
 
