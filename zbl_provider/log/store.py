@@ -16,7 +16,7 @@ from zbl_provider.log.outbox.enrol import Enroller
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.cipher import Seal
 from zbl_provider.log.storage.email_hash import EmailHasher
-from zbl_provider.log.storage.engine import name_of, open_engine, reading
+from zbl_provider.log.storage.engine import name_of, open_engine, reading, wipe_journal
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.upkeep import erasure, retention, rotation
 
@@ -597,7 +597,9 @@ class DeliveryLog:
         :return: what was removed; rows in flight are left, and counted
         """
         with self._engine.begin() as connection:
-            return erasure.erase(connection, lead_id, now)
+            erased = erasure.erase(connection, lead_id, now)
+        wipe_journal(self._engine)
+        return erased
 
     @retried
     def rotate(self, limit: int = 1000, *, after: int = 0) -> Rotated:

@@ -8,11 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.log.setup import LEASE, ZAPIER, delivered, failed, lead
+from tests.integration.log.setup import LEASE, ZAPIER, Setup, delivered, failed, lead
 from zbl_provider.exceptions import DeliveryLogFault
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Erased, RunKey, Status
 from zbl_provider.log.storage import tables
+from zbl_provider.log.store import DeliveryLog
 
 MARK = "mqz7"
 
@@ -44,6 +45,22 @@ def test_nothing_of_a_delivered_lead_is_left_and_it_stays_delivered(setup):
     assert (left[row.id], left[setup.row("other").id] is None) == (None, False)
     assert setup.log.erase("other", setup.now).deliveries == 0, "its ids are made up"
     assert setup.log.erase(MARK, setup.now) == Erased(0, 0, 0, 0)
+
+
+def test_nothing_of_a_person_is_left_in_an_sqlite_file(tmp_path):
+    """What a file's free pages and its journal still have is removed, too (Contract 6.4)."""
+    log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
+    log.upgrade()
+    setup = Setup(log)
+    run = setup.run()
+    setup.enrol(run, person())
+    echo = replace(delivered(), excerpt=f"you sent {MARK}")
+    setup.settle(run, setup.claim(run), echo)
+    setup.enrol(run, *(lead(f"other-{number}") for number in range(50)))
+    assert MARK.encode() in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    setup.log.erase(MARK, setup.now)
+    assert MARK.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    setup.log.close()
 
 
 @pytest.mark.parametrize("state", ["pending", "retrying", "error", "filtered", "invalid", "dead"])

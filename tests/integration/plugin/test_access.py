@@ -1,5 +1,6 @@
 """Who may see what, and who may change it."""
 
+import re
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
@@ -92,6 +93,14 @@ def test_a_browser_without_a_login_is_shown_where_to_sign_in(site):
     answer = site.as_(None).get("/zbl/", headers={"Accept": "text/html"})
     assert answer.status_code == 401
     assert "auth/login" in answer.text
+
+
+@pytest.mark.parametrize("path", ["", "leads?a=b", "static/main.js", "api/deliveries.csv"])
+def test_the_sign_in_is_found_from_every_address(site, path):
+    """Who opens a kept link of the export signs in, too (Contract 7.2)."""
+    answer = site.as_(None).get(f"/zbl/{path}", headers={"Accept": "text/html"})
+    (link,) = re.findall('href="([^"?]+)', answer.text)
+    assert urlsplit(urljoin(f"http://airflow/zbl/{path}", link)).path == "/api/v2/auth/login"
 
 
 def test_a_sign_in_comes_back_to_what_was_asked(site):

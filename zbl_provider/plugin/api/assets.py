@@ -23,8 +23,8 @@ _SIGN_IN = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Lead deliveries</title>
-<p>Please <a href="../api/v2/auth/login?next={next}" target="_top">sign in to Airflow</a> to see the
-lead deliveries.</p>
+<p>Please <a href="{up}api/v2/auth/login?next={next}" target="_top">sign in to Airflow</a> to see
+the lead deliveries.</p>
 </html>
 """
 
@@ -58,8 +58,11 @@ async def asset(name: str, request: Request) -> Response:
 
 def sign_in(request: Request) -> Response:
     """Return what a browser shows somebody who opens the page without a login."""
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return HTMLResponse(_SIGN_IN.format(next=quote(asked)), status_code=401)
+    path = request.url.path
+    asked = path + (f"?{request.url.query}" if request.url.query else "")
+    # Out of the page's own application: that may be below a reverse proxy's path.
+    up = "../" * path.removeprefix(request.scope.get("root_path", "")).count("/")
+    return HTMLResponse(_SIGN_IN.format(next=quote(asked), up=up), status_code=401)
 
 
 async def _file(name: str, request: Request) -> Response:
