@@ -4,8 +4,9 @@ What may be said of a database's error.
 Drivers quote what they complain of: a bound parameter, a field of a row, a whole row in DETAIL.
 That is a lead's data, and belongs in no log (Contract 4.3). So what stays of an error is its class
 and code, and of its first line all that is not a value: quoted text that does not stand in the
-statement is replaced, and so are e-mail addresses, long numbers and what follows "value:". Before a
-database is connected no row has been read, and its error is told whole, but for passwords.
+statement is replaced, and so are e-mail addresses, long numbers and what follows "value:". Where a
+function of the database raises an error in words of its own, nobody can tell them from a value.
+Before a database is connected no row has been read, and its error is told whole, but for passwords.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _HIDDEN = "…"
 _SQLSTATE = re.compile(r"(?=\w*\d)[0-9A-Z]{5}")
 _LONGEST, _LONGEST_WHOLE = 300, 1000
+# RAISE of PL/pgSQL, SIGNAL of MySQL (1644 where a client gives no state).
+_RAISED, _SIGNALLED = frozenset({"P0001", "45000"}), 1644
 _QUOTES = "'\"`"
 # An apostrophe between letters ends no quotation: doesn't, O'Brien.
 _QUOTED = re.compile(r"""(?<!\w)'(?:.*?)'(?!\w)|"(?:.*?)"|`(?:.*?)`""")
@@ -44,6 +47,8 @@ def told(problem: BaseException, statement: str) -> str:
     :param statement: the SQL it was about; its words may be shown
     :return: class, code, and the first line with everything hidden that might be data
     """
+    if sqlstate(problem) in _RAISED or _errno(problem) == _SIGNALLED:
+        return f"{_class(problem)}: raised by a function of the database, in words of its own"
     own = statement.lower()
 
     def shown(quoted: re.Match[str]) -> str:
@@ -95,10 +100,13 @@ def _stands_in(text: str, statement: str) -> bool:
     return re.search(f"{before}{re.escape(text)}{after}", statement) is not None
 
 
-def _class(problem: BaseException) -> str:
+def _errno(problem: BaseException) -> int:
     first = problem.args[0] if len(problem.args) > 1 else None
-    errno = next((n for n in (first, getattr(problem, "errno", None)) if type(n) is int), 0)
-    state = sqlstate(problem)
+    return next((n for n in (first, getattr(problem, "errno", None)) if type(n) is int), 0)
+
+
+def _class(problem: BaseException) -> str:
+    errno, state = _errno(problem), sqlstate(problem)
     codes = [*([str(errno)] if errno > 0 else []), *([f"SQLSTATE {state}"] if state else [])]
     return type(problem).__name__ + (f" ({', '.join(codes)})" if codes else "")
 

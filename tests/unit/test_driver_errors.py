@@ -64,3 +64,14 @@ def test_codes_are_known_from_any_driver():
     assert sqlstate(ValueError("42S02", "no such table")) == "42S02"
     for other in (sqlite3.OperationalError("no such table: x"), ValueError("MARIA", "x")):
         assert sqlstate(other) is None
+
+
+def test_words_of_a_function_of_the_database_are_not_told():
+    """What SIGNAL or RAISE says may be all data: its class and code are told alone (4.3)."""
+    for problem in (
+        ValueError(1644, "Ana"),
+        ValueError("45000", "Ana"),
+        ValueError("P0001", "Ana"),
+    ):
+        assert "Ana" not in told(problem, SQL)
+        assert "raised by a function" in told(problem, SQL)

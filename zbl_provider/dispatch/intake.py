@@ -49,17 +49,22 @@ class FoundRow(NamedTuple):
     :param id: the lead's; None where the row has none that can be used
     :param values: one for each column
     :param reader: reads the rest
+    :param position: which row of the query it is, counted from 1
     """
 
     id: str | None
     values: Sequence[object]
     reader: RowReader
+    position: int
 
     def read(self) -> Lead | Unreadable:
-        """Return the lead, or why the row is none."""
+        """Return the lead, or why the row is none; a row without an id is named by its position."""
         try:
             return self.reader(self.values)
         except InvalidLead as problem:
+            if self.id is None:
+                rule = f"{problem.rule} (row {self.position} of the query)"
+                problem = InvalidLead(problem.path, rule)
             return _unreadable(self.id, self.values, problem)
 
 
@@ -74,10 +79,10 @@ def find(
     :raises ConfigurationError: if the columns cannot be told apart, or none is the id
     """
     reader = None
-    for columns, values in rows:
+    for position, (columns, values) in enumerate(rows, start=1):
         if reader is None:
             reader = _reader(columns, field_map)
-        yield FoundRow(reader.lead_id(values), values, reader)
+        yield FoundRow(reader.lead_id(values), values, reader, position)
 
 
 def read(

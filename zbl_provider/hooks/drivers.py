@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,23 @@ _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
 _TEXT_OIDS = (25, 1043, 19, 18, 142, 705, 0)
 _NARROW_OIDS = (1082, 1083, 1266, 1114, 1184, 1186, 114, 3802)
 _ARRAY_OIDS = (1182, 1183, 1270, 1115, 1185, 1187, 199, 3807)
-_RANGE_ARRAY_OIDS = (3905, 3907, 3909, 3911, 3913, 3927)
 _RANGE_OIDS = (3904, 3906, 3908, 3910, 3912, 3926)
+# Arrays of ranges and multiranges, and of uuid, money, bit, varbit, xml, macaddr8, point, lseg,
+# path, polygon, line, circle, tsvector, pg_lsn, jsonpath: psycopg2 knows none of them.
+_TEXT_ARRAY_OIDS = (
+    *(3905, 3907, 3909, 3911, 3913, 3927, 6150, 6151, 6152, 6153, 6155, 6157),
+    *(2951, 791, 1561, 1563, 143, 775, 1017, 1018, 1019, 1027, 629, 719, 3643, 3221, 4073),
+)
+# Arrays that psycopg2 reads by itself, but for those of the lists above.
+_PLAIN_ARRAY_OIDS = (
+    *(1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1015, 1016, 1021, 1022, 1028),
+    *(1040, 1041, 1231, 651),
+)
+_BYTEA_OIDS = (17, 1001)
+_JSON_OIDS = frozenset({114, 3802, 199, 3807})
+# Of an array that does not begin at 1, such as [0:2]={7,8,9}.
+_BOUNDS = re.compile(r"(?:\[[-+\d]+:[-+\d]+\])+=")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ASCII = frozenset({"SQLASCII", "SQL_ASCII"})  # psycopg2's names for a database without encoding
 
 
 class Driver:
@@ -77,13 +91,26 @@ class Driver:
     def abandon(self, connection: Any) -> None:  # noqa: ANN401
         """Let go of a result that was not read to its end, before the connection closes."""
 
+    def written(self, connection: Any, value: Any) -> Any:  # noqa: ANN401, ARG002
+        """Write a statement, or its parameters, as the database's encoding asks for it."""
+        return value
+
+    def columns(self, cursor: Any) -> list[str]:  # noqa: ANN401
+        """Name the columns of a cursor that has some."""
+        return [column[0] for column in cursor.description]
+
     def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401, ARG002
         """Give what reads the values of a row, from a cursor that has its columns."""
         return lambda row: row
 
 
 class PostgreSql(Driver):
-    """What both clients of PostgreSQL share."""
+    """
+    What both clients of PostgreSQL share.
+
+    A database in SQL_ASCII has no encoding: it gives whatever bytes were put in. They come through
+    as LATIN1, in which each byte is a character, and are UTF-8; what is not is told by its row.
+    """
 
     # LOCAL ends with the transaction: behind a pooler the next client gets the session as it was.
     session = (
@@ -98,9 +125,34 @@ class PostgreSql(Driver):
         """Ask for a server-side cursor: the ordinary one fetches the whole result."""
         return connection.cursor(name="zbl_leads")
 
+    def written(self, connection: Any, value: Any) -> Any:  # noqa: ANN401
+        """Have the bytes of UTF-8 go through unchanged, where the database has no encoding."""
+        return _through_latin1(value) if self.is_ascii(connection) else value
+
+    def columns(self, cursor: Any) -> list[str]:  # noqa: ANN401
+        """Name the columns, whose names have no encoding either."""
+        names = super().columns(cursor)
+        return [_from_latin1(name) for name in names] if self.is_ascii(cursor.connection) else names
+
+    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+        """Tell whether the database is in SQL_ASCII."""
+        raise NotImplementedError
+
 
 class Psycopg(PostgreSql):
     """psycopg, the third edition."""
+
+    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+        """Tell whether the database is in SQL_ASCII."""
+        encoding: str = connection.info.parameter_status("server_encoding")
+        return encoding == "SQL_ASCII"
+
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+        """Have text come in an encoding in which none is lost, too."""
+        encoding = "LATIN1" if self.is_ascii(connection) else "UTF8"
+        if connection.info.parameter_status("client_encoding") != encoding:
+            connection.execute(f"SET LOCAL client_encoding TO '{encoding}'")
+        super().open_session(connection, is_new=is_new)
 
     def prepare(self, connection: Any) -> None:  # noqa: ANN401
         """Read what Python has no value for as undecodable, and text that has no encoding."""
@@ -111,8 +163,8 @@ class Psycopg(PostgreSql):
             def load(self, data: Any) -> str:  # noqa: ANN401  bytes of several kinds
                 return bytes(data).decode("utf-8", "surrogateescape")
 
-        ascii_only = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
-        text: Any = Utf8 if ascii_only else TextLoader
+        is_ascii = self.is_ascii(connection)
+        text: Any = Utf8 if is_ascii else TextLoader
 
         class Padded(text):  # type: ignore[misc]
             def load(self, data: Any) -> PaddedText:  # noqa: ANN401  bytes of several kinds
@@ -125,7 +177,7 @@ class Psycopg(PostgreSql):
         for name in _RANGES:
             adapters.register_loader(f"{name}range", text)
             adapters.register_loader(f"{name}multirange", text)
-        if ascii_only:
+        if is_ascii:
             for oid in _TEXT_OIDS:
                 adapters.register_loader(oid, text)
         adapters.register_loader("bpchar", Padded)
@@ -152,53 +204,129 @@ def _lenient_loader(strict: Any, kind: str) -> Any:  # noqa: ANN401  psycopg is 
 class Psycopg2(PostgreSql):
     """psycopg2."""
 
+    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+        """Tell whether the database is in SQL_ASCII."""
+        encoding: str = connection.get_parameter_status("server_encoding")
+        return encoding == "SQL_ASCII"
+
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+        """Have text come in an encoding in which none is lost, too."""
+        if is_new:  # which ends a transaction, and is none of its settings
+            connection.set_client_encoding("LATIN1" if self.is_ascii(connection) else "UTF8")
+        super().open_session(connection, is_new=is_new)
+
     def prepare(self, connection: Any) -> None:  # noqa: ANN401
-        """Read what Python has no value for as undecodable, and text that has no encoding."""
+        """Read what Python has no value for as undecodable, and arrays as what they hold."""
         extensions = import_module("psycopg2.extensions")
-        for name, oid, array in zip(_NARROW, _NARROW_OIDS, _ARRAY_OIDS, strict=True):
-            cast = partial(_cast_leniently, extensions.string_types.get(oid), name)
-            lenient = extensions.new_type((oid,), f"ZBL_{name}", cast)
-            extensions.register_type(lenient, connection)
-            arrays = extensions.new_array_type((array,), f"ZBL_{name}s", lenient)
-            extensions.register_type(arrays, connection)
-        as_text = extensions.new_type(_RANGE_OIDS, "ZBL_range", lambda text, _cursor: text)
-        extensions.register_type(as_text, connection)
-        ranges = extensions.new_array_type(_RANGE_ARRAY_OIDS, "ZBL_ranges", as_text)
-        extensions.register_type(ranges, connection)
-        if connection.encoding in _ASCII:
-            extensions.register_type(extensions.BYTES, connection)
-        else:
-            padded = extensions.new_type(
-                (1042,),
-                "ZBL_char",
-                lambda text, _cursor: None if text is None else PaddedText(text),
-            )
-            extensions.register_type(padded, connection)
-            chars = extensions.new_array_type((1014,), "ZBL_chars", padded)
-            extensions.register_type(chars, connection)
+        is_ascii = self.is_ascii(connection)
+        arrays = {oid: extensions.string_types[oid] for oid in _PLAIN_ARRAY_OIDS}
+
+        def register(
+            oids: tuple[int, ...],
+            array_oids: tuple[int, ...],
+            name: str,
+            cast: Callable[..., object],
+        ) -> None:
+            made = extensions.new_type(oids, f"ZBL_{name}", cast)
+            extensions.register_type(made, connection)
+            array = extensions.new_array_type(array_oids, f"ZBL_{name}s", made)
+            arrays.update(dict.fromkeys(array_oids, array))
+
+        for name, oid, array_oid in zip(_NARROW, _NARROW_OIDS, _ARRAY_OIDS, strict=True):
+            known = extensions.string_types.get(oid)
+            cast = partial(_cast_leniently, known, name, is_ascii=is_ascii)
+            register((oid,), (array_oid,), name, cast)
+        register(_RANGE_OIDS, _TEXT_ARRAY_OIDS, "text", lambda text, _cursor: text)
+        register((1042,), (1014,), "char", _cast_padded)
+        for oid, array in arrays.items():
+            # Read with its bounds taken away, in which psycopg2 knows one dimension alone.
+            made = extensions.new_type((oid,), f"ZBL_array_{oid}", partial(_cast_array, array))
+            extensions.register_type(array if is_ascii else made, connection)
 
     def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
-        """Read text that has no encoding: it comes as bytes, while bytea comes as memoryview."""
-        if cursor.connection.encoding not in _ASCII:
+        """Read bytea as bytes, which tell what they hold, and text that has no encoding."""
+        is_ascii = self.is_ascii(cursor.connection)
+        readers: list[tuple[int, Callable[[Any], object]]] = []
+        for at, column in enumerate(cursor.description):
+            if column[1] in _BYTEA_OIDS:
+                readers.append((at, _as_bytes))
+            elif is_ascii and column[1] not in _JSON_OIDS:  # whose texts may be escaped
+                readers.append((at, _from_latin1))
+        if not readers:
             return super().values(cursor)
-        return lambda row: [
-            value.decode("utf-8", "surrogateescape") if type(value) is bytes else value
-            for value in row
-        ]
+
+        def read(row: Row) -> Row:
+            values = list(row)
+            for at, reader in readers:
+                values[at] = reader(values[at])
+            return tuple(values)
+
+        return read
 
 
-def _cast_leniently(cast: Any, kind: str, text: str | None, cursor: Any) -> object:  # noqa: ANN401
+def _cast_leniently(
+    cast: Any,  # noqa: ANN401  psycopg2 is optional
+    kind: str,
+    text: str | None,
+    cursor: Any,  # noqa: ANN401
+    *,
+    is_ascii: bool,
+) -> object:
     if text is None:
         return None
     # psycopg2 makes infinity the last moment that Python knows, and 24:00 midnight.
     if text.endswith("infinity") or text.startswith("24:00"):
         return Undecodable(kind, text.encode())
-    if cast is None and not kind.startswith("json"):
+    is_json = kind.startswith("json")
+    if cast is None and not is_json:
         return text
     try:
-        value: object = json.loads(text) if cast is None else cast(text, cursor)
+        if is_json and (is_ascii or cast is None):
+            value: object = json.loads(_from_latin1(text) if is_ascii else text)
+        else:
+            value = cast(text, cursor)
     except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
         return Undecodable(kind, text.encode())
+    return value
+
+
+def _cast_padded(text: str | None, _cursor: object) -> PaddedText | None:
+    return None if text is None else PaddedText(text)
+
+
+def _cast_array(cast: Any, text: str | None, cursor: Any) -> object:  # noqa: ANN401  psycopg2 is optional
+    if text is None:
+        return None
+    try:
+        value: object = cast(_BOUNDS.sub("", text, count=1) if text[0] == "[" else text, cursor)
+    except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
+        return Undecodable("array", text.encode())
+    return value
+
+
+def _as_bytes(value: Any) -> object:  # noqa: ANN401  whatever psycopg2 makes of bytea and its arrays
+    if isinstance(value, list):
+        return [_as_bytes(item) for item in value]
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+def _from_latin1(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
+    """Read text as UTF-8 whose bytes came as characters."""
+    if isinstance(value, list):
+        return [_from_latin1(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    return type(value)(value.encode("latin-1").decode("utf-8", "surrogateescape"))
+
+
+def _through_latin1(value: Any) -> Any:  # noqa: ANN401  a statement, or its parameters
+    """Make each byte of a text in UTF-8 a character."""
+    if isinstance(value, str):
+        return value.encode().decode("latin-1")
+    if isinstance(value, Mapping):
+        return {_through_latin1(name): _through_latin1(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_through_latin1(item) for item in value])
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from zbl_provider.hooks.drivers import Driver
+
 _ROWS_AT_ONCE = 1000
+_LAST_MARKS = re.compile(r"(?:;\s*){2,}\Z")
 _POSTGRESQL = frozenset({"psycopg", "psycopg2"})
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})
 _PACKAGES = {
@@ -59,7 +63,8 @@ class Rows:
         _check_parameters(parameters)
         self._conn_id = conn_id
         self._hook = database(conn_id)
-        self._sql = sql.removeprefix("\ufeff")  # of a .sql file that Windows has written
+        # The mark is of a file that Windows has written; SQLite takes a second ; for a statement.
+        self._sql = _LAST_MARKS.sub(";", sql.removeprefix("\ufeff"))
         self._parameters = parameters
         self._check = check
         self._keep = keep
@@ -132,11 +137,12 @@ class Rows:
         cursor = driver.cursor(connection)
         with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
             cursor.arraysize = _ROWS_AT_ONCE
+        sql = driver.written(connection, self._sql)
         if self._parameters:
-            cursor.execute(self._sql, self._parameters)
+            cursor.execute(sql, driver.written(connection, self._parameters))
         else:
-            cursor.execute(self._sql)
-        columns = self._columns(cursor)
+            cursor.execute(sql)
+        columns = self._columns(cursor, driver)
         self._check(columns)
         values = driver.values(cursor)
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
@@ -145,7 +151,7 @@ class Rows:
         if self._keep:
             cursor.close()
 
-    def _columns(self, cursor: Any) -> list[str]:  # noqa: ANN401  PEP 249 names no types
+    def _columns(self, cursor: Any, driver: Driver) -> list[str]:  # noqa: ANN401  PEP 249 names no types
         """Find the first result that has columns; `SET …; SELECT …` has one before it."""
         if package_of(cursor) == "psycopg2" and cursor.description is None:
             # A named cursor of psycopg2 knows its columns once it has fetched.
@@ -157,7 +163,7 @@ class Rows:
                     problem="the statement gives no columns",
                     remedy="Write a query: SELECT id, … FROM …",
                 )
-        return [column[0] for column in cursor.description]
+        return driver.columns(cursor)
 
 
 def database(conn_id: str) -> DbApiHook:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _CHANGES = frozenset({"insert", "update", "delete", "merge", "replace", "truncate"})
 _QUERIES = frozenset({"select", "with", "values", "table", "from"})
+# They tell of a query; EXPLAIN ANALYZE runs it. MySQL's plan has a column id, which is no lead's.
+_TELLS = frozenset({"explain", "describe", "desc"})
 _STREAMED = _QUERIES - {"from"}
 _BODY = frozenset({"as", "materialized"})  # what stands before a query inside WITH
 # Of each dialect what hides words from it: text, names in quotation marks, comments. MySQL's
@@ -88,6 +90,11 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
             "which were sent, and sends none twice",
         )
     first = statements[0].first
+    if first in _TELLS:
+        raise _refusal(
+            f"it begins with {first.upper()}, which tells of a query and gives no leads",
+            "Write the query alone",
+        )
     if streamed and first not in _STREAMED:
         raise _refusal(
             f"it begins with {first.upper()}, and PostgreSQL streams a single query alone",

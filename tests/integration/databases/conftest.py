@@ -23,7 +23,10 @@ def sql_ascii(postgres):
             "CREATE DATABASE old ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' "
             "TEMPLATE template0"
         )
-    return _plain(url.set(database="old"))
+    plain = _plain(url.set(database="old"))
+    with psycopg.connect(plain) as connection:
+        connection.execute(b"CREATE TYPE mood AS ENUM ('s\xc3\xa3o', 'b\xe3d')")
+    return plain
 
 
 def _plain(url):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from uuid import UUID
 
 import psycopg
 import psycopg2
 import pytest
 
-from zbl_provider.dispatch.intake import Unreadable, check_columns, read
-from zbl_provider.exceptions import ConfigurationError, InvalidLead
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.dispatch.intake import Unreadable, candidate, check_columns, read
+from zbl_provider.exceptions import ConfigurationError, InvalidLead, LeadsDatabaseError
 from zbl_provider.hooks.rows import Rows
 from zbl_provider.leads.payload import document, encode
+
+DESTINATION = Destination.parse(integration="zapier", host="https://hooks.example.com/", extra={})
 
 
 def _read(leads, sql, parameters=None):
@@ -35,6 +39,7 @@ def _read(leads, sql, parameters=None):
         "'24:00+00'::timetz",
         "ARRAY['infinity'::timestamptz]",
         "('{\"n\": ' || repeat('9', 5000) || '}')::jsonb",
+        "(repeat('[', 5000) || repeat(']', 5000))::jsonb",
     ],
 )
 def test_a_value_that_python_cannot_hold_makes_its_row_invalid(use, connections, driver, value):
@@ -83,6 +88,86 @@ def test_text_of_a_database_in_sql_ascii_is_utf8(use, sql_ascii, driver):
     }
     with pytest.raises(InvalidLead, match=r"lead\.custom_fields\.city must be Unicode text"):
         encode(document(bad))
+
+
+@pytest.mark.parametrize("driver", [psycopg.connect, psycopg2.connect])
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (r"""E'{"a": "S\303\243o"}'::jsonb""", {"a": "São"}),
+        (r"""E'{"a": "S\303\243o \\u00e3"}'::json""", {"a": "São ã"}),
+        (r"""ARRAY[E'{"a": "S\303\243o"}'::json]""", [{"a": "São"}]),
+        (r"ARRAY[E'S\303\243o', NULL]", ["São", None]),
+        (r"E'S\303\243o'::char(6)", "São"),
+        (r"E'S\303\243o'::name", "São"),
+        (r"E's\303\243o'::mood", "são"),
+        ("'São'", "São"),
+    ],
+)
+def test_each_type_of_a_database_in_sql_ascii_is_utf8(use, sql_ascii, driver, value, form):
+    """JSON, arrays, enums and names of columns too, and the query's own words (4.9)."""
+    query = f"SELECT %(id)s AS id, {value} AS \"cidadã\" WHERE %(id)s = 'á'"
+    (lead,) = _read(use(lambda: driver(sql_ascii)), query, {"id": "á"})
+    assert (lead.id, lead.custom_fields) == ("á", {"cidadã": form})
+
+
+@pytest.mark.parametrize("driver", [psycopg.connect, psycopg2.connect])
+@pytest.mark.parametrize(
+    "value", [r"ARRAY[E'S\343o']", r"E'b\343d'::mood", r"E'{\"a\": \"\343\"}'::json"]
+)
+def test_what_is_not_utf8_in_sql_ascii_makes_its_row_invalid(use, sql_ascii, driver, value):
+    """In an array, an enum or JSON too; the rows around it are leads (4.9)."""
+    query = f"SELECT n AS id, CASE WHEN n = 2 THEN {value} END AS v FROM generate_series(1, 3) n"
+    found = _read(use(lambda: driver(sql_ascii)), query)
+    judged = [candidate(lead, DESTINATION) for lead in found]
+    assert [one.status.value for one in judged] == ["pending", "invalid", "pending"]
+    assert judged[1].reason.startswith("lead.custom_fields.v")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("'[0:2]={7,8,9}'::int[]", [7, 8, 9]),
+        ("'[2:3][-1:0]={{7,8},{9,10}}'::int[]", [[7, 8], [9, 10]]),
+        ("'[0:1]={a,NULL}'::text[]", ["a", None]),
+        ("'[0:0]={2026-01-01}'::date[]", ["2026-01-01"]),
+        (f"ARRAY['{UUID(int=1)}'::uuid]", [str(UUID(int=1))]),
+        ("ARRAY['{[1,3),[5,7)}'::int4multirange]", ["{[1,3),[5,7)}"]),
+        ("ARRAY[1::money, NULL]", ["$1.00", None]),
+        ("ARRAY[B'101']", ["101"]),
+        (r"ARRAY['\x00ff'::bytea]", ["AP8="]),
+        (r"'\x00ff'::bytea", "AP8="),
+    ],
+)  # fmt: skip
+def test_arrays_of_postgresql_are_lists(use, connections, driver, value, form):
+    """Whatever their bounds and types are, and both clients give the same (2.2, 4.9)."""
+    (lead,) = _read(use(connections[driver]), f"SELECT 1 AS id, {value} AS v")
+    assert lead.custom_fields == {"v": form}
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_an_unreadable_row_whose_bytes_changed_has_changed(use, connections, driver):
+    """Bytes are known by what they are, so that the row is looked at again (5.5)."""
+    leads = use(connections[driver])
+    query = "SELECT 1 AS id, 'NaN'::float8 AS v, %(raw)s::bytea AS raw"
+    (first,), (again,), (other,) = (_read(leads, query, {"raw": raw}) for raw in (b"a", b"a", b"b"))
+    assert first.fingerprint == again.fingerprint
+    assert first.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_what_a_function_of_the_database_raises_is_not_told(use, connections, driver):
+    """It may hold a row's value, in words that nobody knows; its class and code are told (4.3)."""
+    with connections[driver]() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION refuse(name text) RETURNS text LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no % here', name; END $$"
+        )
+        connection.commit()
+    with pytest.raises(LeadsDatabaseError, match=r"P0001\): raised by a function") as caught:
+        list(Rows(use(connections[driver]), "SELECT refuse('An' || 'a Lima') AS id"))
+    assert "Lima" not in str(caught.value)
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
@@ -141,6 +226,23 @@ def test_duckdb_is_read_without_what_it_lacks(use, connections):
         "key": "00000000-0000-0000-0000-000000000001",
     }
     assert str(found[-1].problem).startswith("lead.custom_fields.moment must be a time")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3", "duckdb"])
+@pytest.mark.parametrize("sql", ["EXPLAIN SELECT 1", "explain analyze DELETE FROM leads", "DESC x"])
+def test_a_statement_that_tells_of_a_query_is_refused(use, connections, tmp_path, driver, sql):
+    """A plan's rows are no leads, and EXPLAIN ANALYZE does what it tells of (4.9)."""
+    connect = connections.get(driver) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    with pytest.raises(ConfigurationError, match=r"sql: .*which tells of a query"):
+        list(Rows(use(connect), sql))
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3", "duckdb"])
+def test_a_query_may_end_with_marks(use, connections, tmp_path, driver):
+    """One or several semicolons behind a query are no second statement (4.9)."""
+    connect = connections.get(driver) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    for end in (";", ";;", " ;\n; "):
+        assert len(_read(use(connect), f"SELECT 1 AS id{end}")) == 1
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3", "duckdb"])
