@@ -93,6 +93,11 @@ def sqlstate(problem: BaseException) -> str | None:
     return None
 
 
+def has_code(problem: BaseException) -> bool:
+    """Tell whether an error has a code, as a server's has; a driver's own has none."""
+    return sqlstate(problem) is not None or _errno(problem) > 0
+
+
 def _stands_in(text: str, statement: str) -> bool:
     """Tell whether a text is one of the statement's own, and no part of a longer word of it."""
     edges = (text[:1], text[-1:])

@@ -73,6 +73,19 @@ def test_a_custom_field_of_tinyint_equals_true(leads, table):
     assert Filters.parse(field_filters=["VIP equals true"]).reason(document(lead)) is None
 
 
+def test_bits_are_a_number(leads, execute):
+    """BIT(1) is the boolean of many a program: its filter holds, and a wider one is its number."""
+    execute(
+        "DROP TABLE IF EXISTS bits",
+        "CREATE TABLE bits (id INT, vip BIT(1), flags BIT(12))",
+        "INSERT INTO bits VALUES (1, b'1', b'100000000001'), (2, NULL, NULL)",
+    )
+    lead, empty = _read(leads, "SELECT * FROM bits ORDER BY id")
+    assert lead.custom_fields == {"vip": 1, "flags": 2049}
+    assert empty.custom_fields == {"vip": None, "flags": None}
+    assert Filters.parse(field_filters=["vip equals true"]).reason(document(lead)) is None
+
+
 def test_a_day_that_is_none_makes_its_row_invalid(leads, execute):
     """2026-02-00 makes its own row invalid, named by column; 0000-00-00 is no date (4.9)."""
     execute(

@@ -18,7 +18,7 @@ from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from zbl_provider.delivery.destination import Destination
 
@@ -34,7 +34,7 @@ def preview(args: Namespace) -> None:
     query = _query(args)
     destination = WebhookHook(query.webhook_conn_id).destination
     columns: list[str] = []
-    leads = list(islice(_judged(query, destination, columns), args.limit))
+    leads = _judged(query, destination, columns, args.limit)
     places = [
         {"column": name, "goes_to": place}
         for name, place in places_of(columns, query.field_map).items()
@@ -122,31 +122,38 @@ def _query_of_task(args: Namespace) -> LeadsQuery:
 
 
 def _judged(
-    query: LeadsQuery, destination: Destination, columns: list[str]
-) -> Iterator[dict[str, Any]]:
+    query: LeadsQuery, destination: Destination, columns: list[str], limit: int
+) -> list[dict[str, Any]]:
     """
-    Judge each row as a dispatch would.
+    Judge rows as a dispatch would; of those with one id the first that passes counts (4.8).
 
     :param columns: filled with the names of the columns
+    :param limit: how many rows
     """
     from zbl_provider.dispatch.intake import candidate
 
-    passing: dict[str, int] = {}
+    counts: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     with closing(query.leads(on_columns=columns.extend)) as leads:
-        for row, lead in enumerate(leads, start=1):
+        for row, lead in enumerate(islice(leads, limit), start=1):
             judged = candidate(lead, destination)
-            outcome, reason = _OUTCOMES[judged.status], judged.reason
-            if judged.status is Status.PENDING and judged.lead_id in passing:
-                outcome, reason = "repeated", f"row {passing[judged.lead_id]} has this id"
-            elif judged.status is Status.PENDING:
-                passing[judged.lead_id] = row
-            yield {
+            line = {
                 "row": row,
                 "lead": judged.lead_id,
-                "outcome": outcome,
-                "reason": reason,
+                "outcome": _OUTCOMES[judged.status],
+                "reason": judged.reason,
                 "payload": json.loads(judged.body) if judged.body else None,
             }
+            rows.append(line)
+            before = counts.setdefault(judged.lead_id, line)
+            if judged.status is Status.PENDING and before["outcome"] != "sent":
+                counts[judged.lead_id] = line
+    for line in rows:
+        if (counting := counts[line["lead"]]) is not line:
+            alone = f"; alone it is {line['outcome']}: {line['reason']}" if line["reason"] else ""
+            line["reason"] = f"row {counting['row']} has this id, and counts{alone}"
+            line["outcome"] = "repeated"
+    return rows
 
 
 def _summary(leads: Sequence[dict[str, Any]], integration: str) -> str:

@@ -49,6 +49,7 @@ _JSON_OIDS = frozenset({114, 3802, 199, 3807})
 # Of an array that does not begin at 1, such as [0:2]={7,8,9}.
 _BOUNDS = re.compile(r"(?:\[[-+\d]+:[-+\d]+\])+=")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INFINITE = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 
 
 class Driver:
@@ -349,7 +350,7 @@ class MySql(Driver):
 
     def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401
         """
-        Have a client read days that there are not.
+        Have a client read days that there are not, and bits.
 
         :param kinds: the client's module of the numbers of types
         :param readers: what it reads each type with
@@ -357,6 +358,12 @@ class MySql(Driver):
         for name in ("DATE", "DATETIME", "TIMESTAMP"):
             kind = getattr(kinds, name)
             readers[kind] = partial(self.read_time, readers[kind], name)
+        readers[kinds.BIT] = self.read_bits  # as mysql-connector does
+
+    @staticmethod
+    def read_bits(data: Any) -> int:  # noqa: ANN401
+        """Read BIT as the number that it is: BIT(1) is many a program's boolean."""
+        return int.from_bytes(bytes(data), "big")
 
     @staticmethod
     def read_time(read: Callable[[Any], object], kind: str, data: Any) -> object:  # noqa: ANN401
@@ -427,6 +434,38 @@ class MySqlConnector(MySql):
         return connection.cursor(buffered=False)
 
 
+class DuckDb(Driver):
+    """DuckDB, whose infinity comes as the first or the last moment that Python knows."""
+
+    session = ("SET TimeZone = 'UTC'",)
+
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+        """Tell infinity from a time; it may stand in a list, a struct or a map, too."""
+        kinds = [str(column[1]) for column in cursor.description]
+        moments = [at for at, kind in enumerate(kinds) if "TIMESTAMP" in kind or "DATETIME" in kind]
+        if not moments:
+            return super().values(cursor)
+
+        def read(row: Row) -> Row:
+            values = list(row)
+            for at in moments:
+                values[at] = _finite(values[at])
+            return tuple(values)
+
+        return read
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
+    if isinstance(value, datetime):
+        is_infinite = value.replace(tzinfo=UTC) in _INFINITE
+        return Undecodable("TIMESTAMP (infinity)", str(value).encode()) if is_infinite else value
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {_finite(key): _finite(item) for key, item in value.items()}
+    return value
+
+
 class InUtc(Driver):
     """
     A driver about which nothing is particular but how its session is brought to UTC.
@@ -479,8 +518,8 @@ _DRIVERS: Mapping[str, Driver] = {
     "MySQLdb": MySqlDb(),
     "pymysql": PyMySql(),
     "mysql": MySqlConnector(),
-    "duckdb": InUtc("SET TimeZone = 'UTC'"),
-    "_duckdb": InUtc("SET TimeZone = 'UTC'"),
+    "duckdb": DuckDb(),
+    "_duckdb": DuckDb(),
     "snowflake": InUtc("ALTER SESSION SET TIMEZONE = 'UTC'"),
     "oracledb": Oracle(),
     "redshift_connector": InUtc("SET timezone TO 'UTC'"),

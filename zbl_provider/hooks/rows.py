@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 
-from zbl_provider.driver_errors import told, told_whole
+from zbl_provider.driver_errors import has_code, told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 from zbl_provider.hooks.drivers import driver_of, package_of
 from zbl_provider.hooks.statement import check_statement
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 1000
 _LAST_MARKS = re.compile(r"(?:;\s*){2,}\Z")
+_PLACEHOLDERS = (
+    "; look at placeholders and parameters: PostgreSQL and MySQL have %s and %(name)s, with each "
+    "other percent sign written %%; SQLite and DuckDB have ?"
+)
 _POSTGRESQL = frozenset({"psycopg", "psycopg2"})
 _SECRET_KEYS = frozenset({"password", "passwd", "secret", "token", "key", "keyfile"})
 _PACKAGES = {
@@ -69,6 +73,7 @@ class Rows:
         self._check = check
         self._keep = keep
         self._kept: Any = None
+        self._has_run = True
 
     def __iter__(self) -> Iterator[tuple[list[str], Sequence[object]]]:
         """
@@ -92,6 +97,8 @@ class Rows:
             raise
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
             said = told(problem, self._sql)
+            if self._parameters and not self._has_run and self._may_be_placeholders(problem):
+                said += _PLACEHOLDERS
         else:
             return
         finally:
@@ -138,10 +145,12 @@ class Rows:
         with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
             cursor.arraysize = _ROWS_AT_ONCE
         sql = driver.written(connection, self._sql)
+        self._has_run = False
         if self._parameters:
             cursor.execute(sql, driver.written(connection, self._parameters))
         else:
             cursor.execute(sql)
+        self._has_run = True
         columns = self._columns(cursor, driver)
         self._check(columns)
         values = driver.values(cursor)
@@ -150,6 +159,14 @@ class Rows:
                 yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
         if self._keep:
             cursor.close()
+
+    def _may_be_placeholders(self, problem: Exception) -> bool:
+        """Tell whether the driver by itself may have failed to bind the parameters."""
+        if has_code(problem):
+            return False
+        kinds = (LookupError, TypeError, ValueError)
+        own = isinstance(problem, kinds) or type(problem).__name__ == "ProgrammingError"
+        return own or "%" in self._sql
 
     def _columns(self, cursor: Any, driver: Driver) -> list[str]:  # noqa: ANN401  PEP 249 names no types
         """Find the first result that has columns; `SET …; SELECT …` has one before it."""

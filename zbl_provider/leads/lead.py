@@ -224,8 +224,10 @@ class RowReader:
     ) -> dict[str, JSON]:
         verifications = dict(_UNVERIFIED)
         for name, form in self._object("verifications", values).items():
-            if name in verifications:
-                verifications[name] = _READ[name](form, _PATHS[name])
+            # Snowflake and Oracle write names in capitals, within JSON as well.
+            known = name if name in verifications else name.lower()
+            if known in verifications:
+                verifications[known] = _READ[known](form, _PATHS[known])
             else:
                 custom_fields.setdefault(name, form)
         for at, name, read, path in self._verifications:

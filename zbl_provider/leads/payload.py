@@ -10,12 +10,14 @@ import orjson
 
 from zbl_provider.exceptions import InvalidLead
 from zbl_provider.leads.lead import Lead
-from zbl_provider.leads.values import JSON, as_time, lone_surrogate
+from zbl_provider.leads.values import JSON, as_time, field_path, lone_surrogate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_BODY_BYTES = 1_048_576
+_MAX_DEPTH = 254  # of orjson
+_NAMED = 3  # levels whose names tell where something is: lead.custom_fields.city
 
 _TEST_PREFIX = "test-"
 
@@ -64,8 +66,31 @@ def encode(document: object) -> bytes:
     except RecursionError:
         place = None
     if place:
-        raise InvalidLead(place, "must be Unicode text; its bytes were not valid UTF-8")
+        rule = "must be Unicode text: half a surrogate pair, or what is not UTF-8, is in it"
+        raise InvalidLead(place, rule)
+    if place := _too_deep(document, _MAX_DEPTH, "lead"):
+        raise InvalidLead(place, f"must not nest its values over {_MAX_DEPTH} deep")
     raise InvalidLead("lead", "must be Unicode text and JSON values that can be written out")
+
+
+def _too_deep(value: object, most: int, path: str) -> str | None:
+    """Find what is nested too deeply: the path of the field, as far as names go; None for none."""
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if not level:
+        return None
+    if isinstance(value, dict) and most > _MAX_DEPTH - _NAMED:
+        for name, inner in value.items():
+            outside = most == _MAX_DEPTH
+            if place := _too_deep(inner, most - 1, name if outside else field_path(path, name)):
+                return place
+    return path
 
 
 def webhook_id(integration: str, lead_id: str) -> str:

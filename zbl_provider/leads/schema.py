@@ -112,6 +112,8 @@ def _reference() -> Draft202012Validator:
 def _rule(error: ValidationError) -> str:
     """Say the rule in the schema's words; the validator's own messages may quote the value."""
     *outer, keyword = error.absolute_schema_path
+    if "propertyNames" in outer:
+        return "must have names that are not empty"
     around: Any = _schema()
     for key in outer:
         around = around[key]

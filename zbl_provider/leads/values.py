@@ -47,6 +47,7 @@ from ipaddress import (
     IPv6Network,
 )
 from typing import Any, TypeAlias
+from unicodedata import normalize
 from uuid import UUID
 
 from zbl_provider.exceptions import InvalidLead
@@ -57,7 +58,7 @@ _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _LARGEST_EXACT = 2**53
 _SAFE_DIGITS = 18
 _LONGEST_INTEGER = 1024
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
 _FEW = 2**63 - 1  # whole numbers up to here are written as they are
@@ -75,10 +76,9 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
 _BOOLEANS: Mapping[object, bool] = {
     0: False,
     1: True,
-    "0": False,
-    "1": True,
-    **dict.fromkeys(("false", "f", "no", "n", "off", "não", "nao", "falso"), False),
-    **dict.fromkeys(("true", "t", "yes", "y", "on", "sim", "s", "sí", "si", "verdadeiro"), True),
+    **dict.fromkeys(("0", "0.0", "false", "f", "no", "n", "off", "não", "nao", "falso"), False),
+    **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y", "on", "sim", "s", "sí", "si"), True),
+    **dict.fromkeys(("verdadeiro", "verdadero", "v"), True),
 }
 _BITS: Mapping[bytes, bool] = {b"\x00": False, b"\x01": True}  # what MySQL's BIT(1) becomes
 _BOM = "\ufeff"
@@ -87,9 +87,6 @@ _BOM = "\ufeff"
 _UNSEEN = "\x00\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 _AROUND_EMAIL = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# What DuckDB and psycopg2 make of infinity.
-_INFINITE = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
-_OUTER_YEARS = (9999, 1)
 _WRITTEN = (
     UUID,
     IPv4Address,
@@ -168,7 +165,7 @@ def as_object(value: object, path: str) -> dict[str, JSON]:
     if isinstance(value, memoryview):
         value = value.tobytes()
     if isinstance(value, str | bytes | bytearray):
-        value = _parse(value) if value.strip() else None
+        value = _parse(value, path) if value.strip() else None
     # PHP writes an empty map as an empty list.
     if value is None or value in ([], ()):
         return {}
@@ -313,7 +310,7 @@ def as_boolean(value: object, path: str) -> JSON:
         bit = _BITS.get(bytes(value))
         value = _decoded(value, path) if bit is None else bit
     if isinstance(value, str):
-        value = value.strip().lower() or None
+        value = normalize("NFC", value.strip().lower()) or None  # an accent may be apart: "não"
     elif isinstance(value, Decimal):
         return as_boolean(as_json(value, path), path)
     known = _BOOLEANS.get(value) if isinstance(value, float | str | bool) else None
@@ -455,17 +452,24 @@ def _exact(value: object) -> object:
     return value
 
 
-def _parse(text: str | bytes | bytearray) -> object:
+def _parse(text: str | bytes | bytearray, path: str) -> object:
     """Read JSON text; what is none is not an object either, which is all that its reader asks."""
     parsed: object = text
+    rule = None
     for _ in range(2):  # some programs encode what is JSON text already
         if not isinstance(parsed, str | bytes | bytearray):
             break
         try:
             # Of bytes json itself takes a byte order mark away.
             parsed = json.loads(parsed.lstrip(_BOM) if isinstance(parsed, str) else parsed)
-        except (ValueError, RecursionError):
+        except (json.JSONDecodeError, UnicodeDecodeError):
             return text
+        except ValueError:
+            rule = "must not hold numbers of thousands of digits"
+        except RecursionError:
+            rule = "must not nest its values so deeply"
+        if rule:
+            raise InvalidLead(path, rule)
     return parsed
 
 
@@ -477,8 +481,6 @@ def _from_iso(text: str) -> datetime | None:
 
 
 def _utc_text(value: datetime) -> str | None:
-    if value.year in _OUTER_YEARS and value.replace(tzinfo=UTC) in _INFINITE:
-        return None
     try:
         if value.tzinfo is not UTC and value.utcoffset() is not None:
             value = value.astimezone(UTC)

@@ -78,7 +78,7 @@ def test_each_row_is_shown_with_what_would_become_of_it(zbl):
     assert rows[0]["payload"]["lead"]["custom_fields"] == {"plan": "pro", "City": "São Paulo"}
     assert rows[1]["reason"] == "score is under min_score 70"
     assert rows[2]["reason"].startswith("lead.score must be a number")
-    assert rows[3]["reason"] == "row 1 has this id"
+    assert rows[3]["reason"] == "row 1 has this id, and counts"
     assert "1 sent, 1 filtered, 1 invalid, 1 repeated. Nothing was sent" in shown.err
     assert "s3cr3t" not in shown.out + shown.err
 
@@ -94,6 +94,23 @@ def test_a_body_of_its_own_is_shown_as_it_would_be_sent(zbl, monkeypatch):
     assert rows[0]["payload"] == {"contact": {"town": "São", "hot": True}}
     assert [row["outcome"] for row in rows] == ["sent", "filtered", "invalid", "repeated"]
     assert "contact" in zbl(*QUERY, "-o", "plain").out
+
+
+@pytest.mark.parametrize("scores", [(10, 85), (85, 10), (10, 85, 99), ("85%", 10), (10, "85%")])
+def test_of_rows_with_one_id_one_counts(zbl, scores):
+    """The first that passes is sent, wherever it stands; the others repeat its id (4.8, 8.9)."""
+    union = " UNION ALL ".join(f"SELECT 7 AS id, '{score}' AS score" for score in scores)
+    shown = zbl("--sql", union, *QUERY[2:], "-o", "json")
+    rows = json.loads(shown.out)["rows"]
+    outcomes = [row["outcome"] for row in rows]
+    counting = scores.index(85) if 85 in scores else 0
+    assert [place for place, outcome in enumerate(outcomes) if outcome != "repeated"] == [counting]
+    assert all(
+        row["reason"].startswith(f"row {counting + 1} has")
+        for row in rows
+        if row is not rows[counting]
+    )
+    assert f"{len(scores) - 1} repeated" in shown.err
 
 
 def test_the_limit_and_the_table(zbl):

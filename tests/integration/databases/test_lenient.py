@@ -225,7 +225,68 @@ def test_duckdb_is_read_without_what_it_lacks(use, connections):
         "moment": None,
         "key": "00000000-0000-0000-0000-000000000001",
     }
-    assert str(found[-1].problem).startswith("lead.custom_fields.moment must be a time")
+    assert str(found[-1].problem).startswith("lead.custom_fields.moment must be a value that its")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'-infinity'::TIMESTAMP",
+        "'infinity'::TIMESTAMPTZ",
+        "['infinity'::TIMESTAMP_MS]",
+        "{'k': ['infinity'::TIMESTAMP]}",
+        "MAP {'infinity'::TIMESTAMP: 1}",
+    ],
+)
+def test_infinity_in_duckdb_makes_its_row_invalid(use, connections, value):
+    """It is no moment, wherever it stands; the rows around it are leads (4.9)."""
+    query = (
+        f"SELECT n AS id, CASE WHEN n = 2 THEN {value} END AS v FROM range(1, 4) t(n) ORDER BY n"
+    )
+    found = _read(use(connections["duckdb"]), query)
+    assert [isinstance(one, Unreadable) for one in found] == [False, True, False]
+    assert "TIMESTAMP (infinity)" in str(found[1].problem)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3"])
+def test_for_ever_is_a_time(use, connections, tmp_path, driver):
+    """The last moment that many a table holds is a time, where infinity is told from it (2.2)."""
+    connect = connections.get(driver) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    cast = "::timestamp" if driver in connections else ""
+    query = f"SELECT 1 AS id, '9999-12-31 23:59:59.999999'{cast} AS qualified_at"
+    (lead,) = _read(use(connect), query)
+    assert lead.qualified_at == "9999-12-31T23:59:59Z"
+
+
+@pytest.mark.parametrize(
+    ("driver", "sql", "parameters"),
+    [
+        ("psycopg", "SELECT 1 AS id WHERE 'x' LIKE 'J%' AND 1 < %s", [5]),
+        ("psycopg2", "SELECT 1 AS id WHERE 'x' LIKE 'J%' AND 1 < %s", [5]),
+        ("psycopg2", "SELECT %(n)s AS id", {"m": 5}),
+        ("psycopg", "SELECT %s AS id", [5, 6]),
+        ("sqlite3", "SELECT %s AS id", [5]),
+        ("sqlite3", "SELECT ? AS id", [5, 6]),
+        ("duckdb", "SELECT %s AS id", [5]),
+    ],
+)
+def test_parameters_that_do_not_fit_are_explained(
+    use, connections, tmp_path, driver, sql, parameters
+):
+    """How placeholders are written, and a percent sign beside them, is said (4.2)."""
+    connect = connections.get(driver) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    with pytest.raises(LeadsDatabaseError, match="look at placeholders and parameters"):
+        list(Rows(use(connect), sql, parameters))
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3", "duckdb"])
+def test_another_error_says_nothing_of_parameters(use, connections, tmp_path, driver):
+    """A table that is not there is no matter of placeholders (4.2)."""
+    connect = connections.get(driver) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    mark = "%s" if driver.startswith("psycopg") else "?"
+    with pytest.raises(LeadsDatabaseError, match="nowhere") as caught:
+        list(Rows(use(connect), f"SELECT {mark} AS id FROM nowhere", [1]))
+    assert "placeholders" not in str(caught.value)
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3", "duckdb"])

@@ -381,3 +381,13 @@ def _error_of(read, lead):
     except InvalidLead as error:
         return error
     return None
+
+
+def test_verifications_in_capitals_are_verifications():
+    """A database that writes names in capitals does so within JSON, too (4.2)."""
+    lead = read_row(
+        {"ID": 1, "VERIFICATIONS": '{"EMAIL_VALID": "sim", "IP_RISK_SCORE": 5, "SEAL": 1}'}
+    )
+    assert lead.verifications["email_valid"] is True
+    assert lead.verifications["ip_risk_score"] == 5
+    assert lead.custom_fields == {"SEAL": 1}

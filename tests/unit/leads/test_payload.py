@@ -147,3 +147,14 @@ def test_no_null_stands_in_for_nan():
     """NaN is refused before it could be sent as null (2.2)."""
     with pytest.raises(InvalidLead):
         encode(document(read_row({"id": 1, "x": math.nan})))
+
+
+@pytest.mark.parametrize("depth", [252, 300])
+def test_what_is_nested_too_deeply_is_named(depth):
+    """The message names the field and how deep it may go, not what it holds (5.5)."""
+    deep = []
+    for _ in range(depth - 1):
+        deep = [deep]
+    rule = r"lead\.custom_fields\.tags must not nest its values over 254 deep"
+    with pytest.raises(InvalidLead, match=rule):
+        encode(document(read_row({"id": 1, "city": "Lyon", "tags": deep})))

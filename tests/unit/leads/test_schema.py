@@ -204,7 +204,7 @@ def test_the_path_is_where_the_reference_finds_a_fault(payload):
         ({"id": ""}, "lead.id", "must be at least 1 characters long"),
         ({"id": "a\n"}, "lead.id", "must not contain control characters"),
         ({"custom_fields": []}, "lead.custom_fields", "must be an object"),
-        ({"custom_fields": {"": 1}}, "lead.custom_fields", "must be at least 1 characters long"),
+        ({"custom_fields": {"": 1}}, "lead.custom_fields", "must have names that are not empty"),
         ({"created_at": "now"}, "lead.created_at", "must be a time like 2026-02-23T14:30:00Z"),
         ({MARKER: 1}, "lead", "must have no key that the contract has not"),
     ],
