@@ -159,6 +159,12 @@ class Breaker:
             return True
         return self.probe_due_at is not None and self._clock() >= self.probe_due_at
 
+    @property
+    def turn_at(self) -> datetime | None:
+        """When one that is paused may be tried again, after a probe of another run (8.6)."""
+        is_paused = self._integration.paused and not self.open
+        return self._integration.probe_at if is_paused else None
+
     def probe_again(self) -> None:
         """Of one that is down let a lead be tried every few minutes, as each next run would."""
         if self.down and self._clock() - self._probed_at >= _PROBE_EVERY:

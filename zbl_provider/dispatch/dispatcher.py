@@ -270,6 +270,8 @@ class Dispatcher:
         down = None if paused or breaker.held else self._down(counts, breaker, may_wait=may_wait)
         if refused:
             due_at = breaker.probe_due_at
+        elif paused and breaker.turn_at and not self.policy.only_own:
+            due_at = max(breaker.turn_at, self.clock() + _RECHECK)
         elif down:
             recheck = _SINGLE_DOWN_RECHECK if self.policy.only_own else _DOWN_RECHECK
             recheck_at = down.next_at and max(down.next_at, self.clock() + recheck)

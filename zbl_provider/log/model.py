@@ -37,8 +37,8 @@ ORPHANED = timedelta(minutes=10)
 """So long after it was due a lead's own task does not come, and any other takes it (4.11)."""
 
 PROBE_PAUSE = timedelta(minutes=1)
-"""At least so long after one lead was tried in vain a destination that is down is left alone, once
-no lead is left that was tried (8.7)."""
+"""At least so long after one lead was tried in vain a destination is left alone that is paused
+(8.6), or is down and has no lead left that was tried (8.7)."""
 
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""
@@ -274,7 +274,7 @@ class Integration:
     :param failing_since: when the first of them failed, aware; of one that is down, since when
     :param down_at: when it was found to be down, aware
     :param down_reason: its last answer then, in words
-    :param probed_at: when, while it is down, a lead was last tried for the first time, aware
+    :param probed_at: when a lead was last taken to try it with, while it is paused or down, aware
     :param resumed: a person has ended its pause or outage, and no lead was delivered since
     """
 
@@ -299,6 +299,11 @@ class Integration:
     def paused(self) -> bool:
         """Whether it is paused until one lead is delivered, or somebody resumes it."""
         return self.paused_at is not None
+
+    @property
+    def probe_at(self) -> datetime | None:
+        """When the next lead may be taken to try it with, aware; None when that is at once."""
+        return self.probed_at and self.probed_at + PROBE_PAUSE
 
     @property
     def down(self) -> bool:

@@ -263,6 +263,8 @@ class DispatchOperator(BaseOperator):
             )
         if report.down and not report.down.ends_the_task:
             self.log.warning("%s", report.down)
+        if report.paused and report.due_at:
+            self.log.warning("%s", report.paused)
 
     def _say_skipped(self, tally: Mapping[str, int]) -> None:
         if skipped := tally["skipped"]:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.integration.dispatch.conftest import key
+from tests.integration.dispatch.conftest import MINUTE, key
 from tests.support.receiver import Reply
 from zbl_provider.log.model import Status
 
@@ -68,14 +68,64 @@ def test_each_further_run_tries_one_lead(setup):
     setup.answer(lambda _: Reply(401))
     setup.dispatch("run 1", MANY)
     for number in range(2, 5):
+        setup.clock.now += MINUTE
         before = len(setup.sent)
         report = setup.dispatch(f"run {number}")
         assert len(setup.sent) == before + 1
         assert (report.counts, report.due_at) == ({Status.ERROR: 1}, None)
         assert "answered 401" in str(report.paused)
+    setup.clock.now += MINUTE
     setup.answer(lambda _: Reply(422))
     assert "answered 422" in str(setup.dispatch("run 5").paused), "only a delivery ends the pause"
     assert paused(setup) == 401
+
+
+def test_runs_that_follow_each_other_at_once_try_one_lead_a_minute(setup):
+    """As with `@continuous`: each waits for its turn, without a worker, and says so (8.6, 3.4)."""
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    before, until = len(setup.sent), setup.clock.now + 10 * MINUTE
+    number = 1
+    while setup.clock.now < until:
+        number += 1
+        report = setup.dispatch(f"run {number}", MANY)
+        while report.due_at:
+            assert report.due_at <= setup.clock.now + MINUTE
+            setup.clock.now = report.due_at
+            report = setup.dispatch(f"run {number}", resumed=True)
+        assert "answered 401" in report.failure("zapier")
+    assert len(setup.sent) == before + 11, "the first at once"
+    assert number == 12, "and few runs"
+    setup.answer(lambda _: Reply())
+    failed = len(setup.sent)
+    setup.dispatch_to_the_end("last", MANY)
+    assert states(setup) == {"error": failed, "delivered": len(MANY) - failed}
+
+
+def test_who_does_not_wait_leaves_the_turn_to_the_next_run(setup):
+    """With `wait_for_retries=False` a run within that minute fails and sends nothing (8.6, 4.7)."""
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    setup.dispatch("run 2")
+    before = len(setup.sent)
+    report = setup.dispatch("run 3", [1000], wait_for_retries=False)
+    assert (len(setup.sent), report.due_at) == (before, None)
+    assert "is paused" in report.failure("zapier")
+
+
+@pytest.mark.parametrize("again", ["a clear", "a resume"])
+def test_who_has_mended_it_does_not_wait_for_a_turn(setup, again):
+    """A clear tries one lead at once, and a resume sends all (8.6, 3.5)."""
+    setup.answer(lambda _: Reply(401))
+    setup.dispatch("run 1", MANY)
+    failed = setup.dispatch("run 2").counts[Status.ERROR]
+    setup.answer(lambda _: Reply())
+    if again == "a clear":
+        assert setup.dispatch("run 2", epoch=1).counts[Status.DELIVERED] > failed
+    else:
+        setup.log.resume("zapier")
+        setup.dispatch("run 3")
+    assert "pending" not in states(setup)
 
 
 def test_the_next_run_goes_on_once_a_lead_is_delivered(setup):
@@ -121,6 +171,7 @@ def test_a_probe_without_an_answer_is_waited_for(setup):
     ), "one lead, five attempts"
     assert "answered 503" in str(report.paused)
     assert paused(setup) == 401
+    setup.clock.now += MINUTE
     setup.answer(lambda _: Reply())
     assert setup.dispatch("run 3").paused is None
     assert set(states(setup)) == {"error", "delivered"}
@@ -133,11 +184,10 @@ def test_several_tasks_have_one_probe_at_a_time(setup, together):
     before = len(setup.sent)
     setup.answer(lambda _: Reply(401, after=1))
     reports = together(*(partial(setup.dispatch, f"run {number}", MANY) for number in (2, 3, 4)))
-    sent = len(setup.sent) - before
-    assert sent == sum(report.due_at is None for report in reports)
-    assert sent < len(reports)
+    assert len(setup.sent) == before + 1
+    assert sum(report.due_at is None for report in reports) == 1
     for report in reports:
-        assert report.due_at in {None, setup.clock.now + timedelta(seconds=5)}
+        assert report.due_at in {None, setup.clock.now + MINUTE}
 
 
 def test_a_pause_stops_the_other_tasks_too(setup):
@@ -194,14 +244,14 @@ def test_a_lead_claimed_by_a_lost_worker_holds_up_the_probe_for_its_lease_alone(
     dead = setup.log.begin(key("dead"), "zapier", 0, setup.clock())
     setup.answer(lambda _: Reply(401))
     setup.dispatch("run 1", MANY)
-    minute = timedelta(minutes=1)
     claim = partial(setup.log.claim, "zapier", 10, run=dead, probe=True)
-    assert len(claim(setup.clock(), minute)) == 1
-    assert claim(setup.clock(), minute) == []
+    assert len(claim(setup.clock(), 2 * MINUTE)) == 1
+    setup.clock.now += MINUTE
+    assert claim(setup.clock(), MINUTE) == []
     before = len(setup.sent)
     setup.answer(lambda _: Reply())
     assert setup.dispatch("run 2", [1000]).due_at == setup.clock.now + timedelta(seconds=5)
     assert len(setup.sent) == before
-    setup.clock.now += 2 * minute
+    setup.clock.now += 2 * MINUTE
     assert setup.dispatch("run 2").paused is None
     assert set(states(setup)) == {"error", "delivered"}

@@ -182,7 +182,11 @@ class Histories(RuleBasedStateMachine):
                 for row in before.values()
                 if row.status == Status.SENDING and row.due_at > self.setup.now
             ]
-            assert len(claimed) <= (probe and not under_way), "a paused lead was claimed"
+            rests = bool(self.probed_at and self.setup.now < self.probed_at + PROBE_PAUSE)
+            may = probe and not under_way and (only_own or not rests)
+            assert len(claimed) <= may, "a paused lead was claimed"
+            if claimed and not only_own:
+                self.probed_at = self.setup.now
         elif state.down:
             self.check_outage(before.values(), claimed, probe=probe and not retries_only)
         assert not retries_only or all(one.attempt > 1 for one in claimed)
@@ -342,7 +346,7 @@ class Histories(RuleBasedStateMachine):
         before = self.log.integration(ZAPIER)
         is_news = getattr(self.log, change)(ZAPIER, *arguments.get(change, ()))
         state = self.log.integration(ZAPIER)
-        if before.down != state.down:
+        if (before.down, before.paused) != (state.down, state.paused):
             self.probed_at = None
         if change == "back":
             assert is_news == self.is_troubled, "its end is told once"

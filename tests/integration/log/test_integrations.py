@@ -82,7 +82,7 @@ def test_nothing_is_given_out_of_what_is_held_or_paused(setup):
 
 
 def test_a_paused_integration_gives_out_one_lead_at_a_time(setup):
-    """The next probe waits until the first is settled; one that was tried before goes first."""
+    """The next waits for the first, and a minute; one that was tried before goes first (8.6)."""
     run = setup.run()
     setup.enrol(run, *(lead(name) for name in "abc"))
     setup.log.pause(ZAPIER, 401, setup.now)
@@ -93,5 +93,7 @@ def test_a_paused_integration_gives_out_one_lead_at_a_time(setup):
     [first] = probe()
     assert (first.lead_id, probe()) == ("a", [])
     assert setup.settle(run, [first], delivered(), due_at=setup.now) == []
+    assert probe() == []
+    setup.later(minutes=1)
     [again] = probe()
     assert (again.lead_id, again.attempt) == ("a", 2)

@@ -67,6 +67,10 @@ def claim(
     state = holds.find(connection, integration)
     kept_back = state.held or state.paused or state.down
     probing = bool(kept_back) and probe and _idle(connection, integration, now)
+    if state.paused and not only_own:
+        # One lead a minute: else runs that follow each other at once would spend them all. Who has
+        # a single lead has nothing else to try.
+        probing = probing and outage.may_probe(connection, integration, now)
     if state.held or (state.paused and not probing):
         return ()
     if state.down and not state.paused:
@@ -92,7 +96,7 @@ def claim(
         orphans = due.where(delivery.c.due_at <= now - ORPHANED).limit(limit - len(rows))
         if len(rows) < limit:
             rows = [*rows, *_take(connection, orphans, lease, now)]
-    if probing and rows and not retries_only:
+    if probing and rows and not (only_own if state.paused else retries_only):
         outage.note_probe(connection, integration, now)
     return sorted(rows, key=_number)
 

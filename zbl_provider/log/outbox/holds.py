@@ -80,7 +80,12 @@ def pause(connection: Connection, name: str, status: int, now: datetime) -> bool
     """Pause it; tell whether it was not paused before."""
     add(connection, name)
     running = integration.c.paused_at.is_(None)
-    paused = {"paused_at": now, "paused_status": status, "resumed": false()}
+    paused = {
+        "paused_at": now,
+        "paused_status": status,
+        "probed_at": None,
+        "resumed": false(),
+    }
     return bool(_write(connection, name, **paused, where=running))
 
 

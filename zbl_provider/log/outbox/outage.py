@@ -53,14 +53,15 @@ def lift(connection: Connection, name: str) -> None:
 
 
 def may_probe(connection: Connection, name: str, now: datetime) -> bool:
-    """Tell whether a lead may be tried that was not: the one before may be too short ago."""
+    """Tell whether a lead may be taken as a probe: the one before may be too short ago."""
     rested = or_(integration.c.probed_at.is_(None), integration.c.probed_at <= now - PROBE_PAUSE)
     return bool(connection.scalar(select(rested).where(integration.c.integration == name)))
 
 
 def note_probe(connection: Connection, name: str, now: datetime | None) -> None:
     """Remember when a lead was taken to try the destination with; None allows the next at once."""
-    _write(connection, name, integration.c.down_at.is_not(None), {"probed_at": now})
+    is_troubled = integration.c.down_at.is_not(None) | integration.c.paused_at.is_not(None)
+    _write(connection, name, is_troubled, {"probed_at": now})
 
 
 def next_tried(connection: Connection, name: str, now: datetime) -> datetime | None:
@@ -103,5 +104,5 @@ def find(connection: Connection, name: str, now: datetime) -> Outage | None:
         reason=state.down_reason or "",
         waiting=connection.scalar(untried) or 0,
         next_at=next_tried(connection, name, now),
-        probe_at=state.probed_at and state.probed_at + PROBE_PAUSE,
+        probe_at=state.probe_at,
     )
