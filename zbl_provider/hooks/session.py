@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest, Response, Session
@@ -13,10 +14,12 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from zbl_provider.delivery.http.resolver import is_unknown, look_up
-from zbl_provider.delivery.http.tls import server_name
+from zbl_provider.delivery.http.tls import server_name, tls_context
 from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
+    import ssl
+
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
 
@@ -33,21 +36,26 @@ class WebhookSession(Session):
     def __init__(self, destination: Destination, guard: Guard, timeout: float) -> None:
         super().__init__()
         self._timeout = timeout
-        self.adapters.clear()
-        self.mount("https://", _GuardedAdapter(guard))
         self.headers.update(static_headers(destination))
         if not destination.keep_alive:
             self.headers["Connection"] = "close"
         self.trust_env = destination.trust_env
-        self.verify = destination.verify
-        self.cert = destination.cert
+        self.auth = _from_the_connection
+        self.verify = _path(destination.verify)
+        cert = destination.cert
+        self.cert = (_path(cert[0]), _path(cert[1])) if isinstance(cert, tuple) else _path(cert)
         if destination.proxy:
             self.proxies = {"https": destination.proxy}
+        # Of a directory OpenSSL itself knows only files that are named by a hash.
+        is_directory = isinstance(self.verify, str) and Path(self.verify).is_dir()
+        trusted = tls_context(self.verify, None) if is_directory else None
+        self.adapters.clear()
+        self.mount("https://", _GuardedAdapter(guard, trusted))
 
-    def request(self, *args: Any, **kwargs: Any) -> Response:
-        """Send as `requests.Session.request` does, within the session's own bounds."""
-        kwargs.setdefault("verify", self.verify)  # else an environment's CA could take its place
-        return super().request(*args, **kwargs)
+    def merge_environment_settings(self, *args: Any) -> Any:  # noqa: ANN401  of requests
+        """Take proxies from the environment, where the connection says so, and nothing else."""
+        verify = args[3] if args[3] is not None else self.verify
+        return super().merge_environment_settings(*args) | {"verify": verify}
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
         """Send a prepared request within the session's own bounds; every request comes here."""
@@ -60,16 +68,17 @@ class WebhookSession(Session):
 class _GuardedAdapter(HTTPAdapter):
     """Connects to addresses that have been judged, and to none that a second look-up gives."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, trusted: ssl.SSLContext | None) -> None:
         self._pools = {"https": _guarded_pool(guard)}
+        self._tls: dict[str, Any] = {"ssl_context": trusted} if trusted else {}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs | self._tls)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  of requests
-        manager = super().proxy_manager_for(*args, **kwargs)
+        manager = super().proxy_manager_for(*args, **kwargs | self._tls)
         manager.pool_classes_by_scheme = manager.pool_classes_by_scheme | self._pools
         return manager
 
@@ -105,6 +114,15 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
         ConnectionCls = GuardedConnection
 
     return GuardedPool
+
+
+def _path(path: Any) -> Any:  # noqa: ANN401  a path, or what is none
+    return str(Path(path).expanduser()) if isinstance(path, str) else path
+
+
+def _from_the_connection(request: PreparedRequest) -> PreparedRequest:
+    """Leave the authorization as it is: without any, requests would take the user's .netrc."""
+    return request
 
 
 def _judged(guard: Guard, host: str, port: int | None) -> list[str]:

@@ -177,17 +177,47 @@ def test_the_session_follows_no_redirect_and_speaks_no_plain_http(connect, recei
     assert len(receiver.received) == 2
 
 
+@pytest.mark.parametrize("trust_env", [False, True])
 def test_the_session_ignores_the_environments_certificates(
-    connect, receiver, monkeypatch, tmp_path
+    connect, receiver, monkeypatch, tmp_path, trust_env
 ):
     """REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE don't override the connection (Contract 2.5)."""
     other = tmp_path / "other.pem"
     other.write_text("")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     monkeypatch.setenv("CURL_CA_BUNDLE", str(other))
-    hook = connect()
+    hook = connect({"trust_env": trust_env})
     with hook.get_conn() as session:
         assert session.post(hook.destination.url).ok
+    ours = json.loads(os.environ["AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"])["extra"]["verify"]
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", ours)
+    hook = connect({"verify": True})
+    with hook.get_conn() as session, pytest.raises(requests.exceptions.SSLError):
+        session.post(hook.destination.url)
+
+
+def test_the_session_ignores_the_users_logins(connect, receiver, monkeypatch, tmp_path):
+    """What is in .netrc takes no place of the connection's Authorization (Contract 1.1)."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("default login somebody password else")
+    monkeypatch.setenv("NETRC", str(netrc))
+    hook = connect({"trust_env": True, "secret_headers": {"Authorization": "Bearer ours"}})
+    hook.run(json={})
+    assert receiver.received[0].headers["authorization"] == "Bearer ours"
+
+
+def test_the_session_trusts_a_directory(connect, receiver, monkeypatch, tmp_path):
+    """`verify` names a file, or a directory of them with any names, as for leads (1.1, 2.5)."""
+    folder = tmp_path / "trusted"
+    folder.mkdir()
+    receiver.write_authority(folder / "ours.pem")
+    assert connect({"verify": str(folder)}).run(json={}).ok
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert connect({"verify": "~/trusted/ours.pem"}).run(json={}).ok
+    with proxy(seen := []) as forward:
+        extra = {"verify": str(folder), "proxy": f"http://127.0.0.1:{forward.port}"}
+        assert connect(extra).run(json={}).ok
+    assert len(seen) == 1
 
 
 def test_run_posts_and_hides_the_url(connect, receiver, caplog):
