@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zbl_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _CHANGES = frozenset({"insert", "update", "delete", "merge", "replace", "truncate"})
 _QUERIES = frozenset({"select", "with", "values", "table", "from"})
@@ -19,15 +19,19 @@ _STREAMED = _QUERIES - {"from"}
 _BODY = frozenset({"as", "materialized"})  # what stands before a query inside WITH
 # Of each dialect what hides words from it: text, names in quotation marks, comments. MySQL's
 # comments may begin with #, which in PostgreSQL is the start of an operator.
-_TOKEN = re.compile(
-    r"""'(?:[^'\\]|\\.|'')*+'?
+_TOKENS = r"""{text}
       | "[^"]*"? | `[^`]*`?
       | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
       | --[^\n]* | \#(?![>-])[^\n]*
       | (?P<comment>/\*)
       | (?P<mark>[();])
-      | (?P<word>[A-Za-z_]\w*)""",
-    re.VERBOSE | re.DOTALL,
+      | (?P<word>[A-Za-z_]\w*)"""
+_ESCAPED = r"'(?:[^'\\]|\\.|'')*+'?"
+# A backslash in a text is one in the SQL standard (LIKE … ESCAPE '\'), and hides the next character
+# in MySQL, and behind PostgreSQL's E. Which of them holds, the text of a statement does not tell.
+_READINGS = tuple(
+    re.compile(_TOKENS.replace("{text}", text), re.VERBOSE | re.DOTALL)
+    for text in (rf"(?<!\w)[eE]{_ESCAPED} | '(?:[^']|'')*+'?", _ESCAPED)
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
@@ -78,25 +82,31 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
             f"it is not text, but a {type(sql).__name__}",
             "Give one query as text, or the path of a .sql file",
         )
-    statements = list(_statements(sql))
+    refusals = [_refused(list(_statements(sql, reading)), streamed) for reading in _READINGS]
+    if all(refusals):
+        raise next(refusal for refusal in refusals if refusal)
+
+
+def _refused(statements: Sequence[_Statement], streamed: bool) -> ConfigurationError | None:
+    """Tell what is wrong with statements; None for nothing."""
     if not statements:
-        raise _refusal("it is empty", "Write a query: SELECT id, … FROM …")
+        return _refusal("it is empty", "Write a query: SELECT id, … FROM …")
     if change := next((statement.change for statement in statements if statement.change), ""):
         # Sensors look at a query again and again, and a task that is repeated reads it once more:
         # rows that were marked as taken before their leads are in the delivery log would be lost.
-        raise _refusal(
+        return _refusal(
             f"it changes rows ({change.upper()})",
             "Select the leads of the last days instead, with SELECT: the delivery log knows "
             "which were sent, and sends none twice",
         )
     first = statements[0].first
     if first in _TELLS:
-        raise _refusal(
+        return _refusal(
             f"it begins with {first.upper()}, which tells of a query and gives no leads",
             "Write the query alone",
         )
     if streamed and first not in _STREAMED:
-        raise _refusal(
+        return _refusal(
             f"it begins with {first.upper()}, and PostgreSQL streams a single query alone",
             "Write one SELECT, WITH … SELECT, VALUES or TABLE; for a procedure, use a "
             "function that returns rows: SELECT * FROM …",
@@ -105,17 +115,18 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
         statement.first in _QUERIES and not statement.keeps_result for statement in statements
     )
     if returning_rows > 1 or (streamed and len(statements) > 1):
-        raise _refusal(
+        return _refusal(
             f"it has {len(statements)} statements, and leads are read from one query",
             "Keep one; UNION ALL joins the rows of several",
         )
+    return None
 
 
-def _statements(sql: str) -> Iterator[_Statement]:
+def _statements(sql: str, reading: re.Pattern[str]) -> Iterator[_Statement]:
     """Take a text apart into statements; what is in quotation marks or comments has no words."""
     statement: _Statement | None = None
     depth, before, begins_body, at = 0, "", False, 0
-    while token := _TOKEN.search(sql, at):
+    while token := reading.search(sql, at):
         at = token.end()
         if token["comment"]:
             at = _end_of_comment(sql, at)

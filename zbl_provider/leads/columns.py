@@ -128,7 +128,8 @@ class FieldMap:
             the map names a column that is not there
         """
         places: dict[str, Target] = {}
-        folded = {column.lower(): target for column, target in self.targets.items()}
+        folded = {column.lower(): column for column in self.targets}
+        absent = dict(self.targets)
         for position, name in enumerate(names, start=1):
             if name is None or (isinstance(name, str) and not name.strip()):
                 raise ConfigurationError(
@@ -139,13 +140,13 @@ class FieldMap:
                     _SETTING, "a column's name is not text", "Give each column a name"
                 )
             own = None if "." in name else _TARGETS.get(name.lower())
-            mapped = self.targets.get(name) or folded.get(name.lower())
-            _claim(places, name, mapped or own or Target(Kind.CUSTOM, name))
-        if absent := folded.keys() - {name.lower() for name in names}:
-            column = next(column for column in self.targets if column.lower() in absent)
+            named = name if name in self.targets else folded.get(name.lower(), "")
+            absent.pop(named, None)
+            _claim(places, name, self.targets.get(named) or own or Target(Kind.CUSTOM, name))
+        if absent:
             raise ConfigurationError(
                 _SETTING,
-                f"there is no column {column!r}",
+                f"there is no column {next(iter(absent))!r}",
                 "Select it in the query, or take it out of field_map",
             )
         return tuple(

@@ -24,6 +24,8 @@ QUERIES = [
     "WITH x AS (SELECT replace(a, 'b', 'c') AS id FROM t) SELECT * FROM x",
     "SELECT 1 AS \"; DELETE\", `update` FROM t WHERE a = 'it''s; DROP'",
     "SELECT id FROM t WHERE a = 'it\\'s; DELETE'",
+    "SELECT id FROM t WHERE a LIKE 'x\\_%' ESCAPE '\\' AND note <> 'a; DELETE'",
+    "SELECT id FROM t WHERE path = 'C:\\' OR E'it\\'s; DELETE' = e'\\'; UPDATE t'",
     "SELECT id, $$; DELETE$$, $q$; UPDATE$q$ FROM t",
     "SELECT data #> '{a}' AS id, data #>> '{b}' FROM t",
     "SELECT id FROM updates WHERE deleted IS NULL",
@@ -62,6 +64,7 @@ def test_what_other_databases_read_is_left_to_them(sql):
         ("WITH x AS (SELECT (1)), y AS (SELECT 2) MERGE INTO t USING x ON a = b", "MERGE"),
         ("WITH x AS MATERIALIZED (\n-- now\nDELETE FROM t RETURNING *) SELECT 1", "DELETE"),
         ("SELECT 1 AS id; TRUNCATE t", "TRUNCATE"),
+        ("SELECT id FROM t WHERE a = 'x' ESCAPE '\\\\'; DELETE FROM t", "DELETE"),
         ("SET x = 1; WITH x AS (SELECT ';') DELETE FROM t", "DELETE"),
     ],
 )  # fmt: skip

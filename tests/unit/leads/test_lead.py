@@ -391,3 +391,13 @@ def test_verifications_in_capitals_are_verifications():
     assert lead.verifications["email_valid"] is True
     assert lead.verifications["ip_risk_score"] == 5
     assert lead.custom_fields == {"SEAL": 1}
+
+
+def test_each_name_of_a_field_map_is_used():
+    """Names that differ by case are two columns, or one of them is refused (4.2)."""
+    field_map = {"Town": "phone", "TOWN": "company"}
+    lead = read_row({"id": 1, "TOWN": "b", "Town": "a"}, field_map)
+    assert (lead.phone, lead.company) == ("a", "b")
+    with pytest.raises(ConfigurationError, match="there is no column 'TOWN'"):
+        read_row({"id": 1, "Town": "a"}, field_map)
+    assert read_row({"id": 1, "TOWN": "a"}, {"town": "phone"}).phone == "a"
