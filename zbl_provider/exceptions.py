@@ -125,16 +125,23 @@ class LeadsDatabaseError(ZblError):
 
     :param conn_id: the connection
     :param problem: what its driver says, without a value of a row or a parameter
+    :param is_connected: False where no row can have been read, so that the problem is told whole
     """
 
     airflow_may_retry = True
 
-    def __init__(self, conn_id: str, problem: str) -> None:
+    def __init__(self, conn_id: str, problem: str, *, is_connected: bool = True) -> None:
         super().__init__(conn_id, problem)
         self.conn_id = conn_id
         self.problem = problem
+        self.is_connected = is_connected
 
     def __str__(self) -> str:
+        if not self.is_connected:
+            return (
+                f"the database of the connection {self.conn_id} cannot be connected to: "
+                f"{self.problem}. Correct the connection, or see that its server can be reached"
+            )
         return (
             f"the database of the connection {self.conn_id} gave no leads: {self.problem}. "
             "(What may be data is hidden here; run the query by hand to see it)"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from zbl_provider.hooks.drivers import Driver
 
-_ROWS_AT_ONCE = 1000
+_FIRST_ROWS, _ROWS_AT_ONCE = 50, 1000
+_BYTES_AT_ONCE = 8 * 2**20  # about: some tables hold a document in each row
+_SAMPLE = 10
 _LAST_MARKS = re.compile(r"(?:;\s*){2,}\Z")
 _PLACEHOLDERS = (
     "; look at placeholders and parameters: PostgreSQL and MySQL have %s and %(name)s, with each "
@@ -130,7 +132,7 @@ class Rows:
             keys = [key for key in extra if _SECRET_KEYS & set(key.lower().split("_"))]
             secrets = [connection.password, *(extra[key] for key in keys)]
             said = told_whole(problem, [str(secret) for secret in secrets if secret])
-        raise LeadsDatabaseError(self._conn_id, said)
+        raise LeadsDatabaseError(self._conn_id, said, is_connected=False)
 
     def _fetched(
         self,
@@ -154,9 +156,12 @@ class Rows:
         columns = self._columns(cursor, driver)
         self._check(columns)
         values = driver.values(cursor)
-        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        count = _FIRST_ROWS
+        while rows := cursor.fetchmany(count):
             for row in rows:
                 yield columns, values(tuple(row.values()) if isinstance(row, dict) else row)
+            count = _fitting(rows)
+            del row, rows  # they are not to rest in memory while the next are fetched
         if self._keep:
             cursor.close()
 
@@ -223,6 +228,19 @@ def _check_parameters(parameters: object) -> None:
             problem=f"they are neither a list nor a mapping, but a {kind}",
             remedy="Give a list or a mapping of values, as the placeholders of the query ask for",
         )
+
+
+def _fitting(rows: Sequence[Any]) -> int:
+    """Say how many rows to fetch next, if they are as large as some of these."""
+    sample = rows[:: max(1, len(rows) // _SAMPLE)]
+    total = 1
+    for row in sample:
+        for value in row.values() if isinstance(row, dict) else row:
+            if isinstance(value, str | bytes | bytearray | memoryview):
+                total += len(value)
+            elif isinstance(value, list | dict):
+                total += len(repr(value))
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE * len(sample) // total))
 
 
 def _close(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types

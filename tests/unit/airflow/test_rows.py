@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import traceback
+import tracemalloc
 
 import pytest
 
@@ -30,6 +31,18 @@ def test_rows_come_with_the_names_of_their_columns(leads):
     assert rows[-1] == (["id", "email"], (2499, "2499@example.com"))
 
 
+def test_large_rows_are_fetched_few_at_once(leads):
+    """A document in each row does not fill the memory: it takes some rows at once (4.2)."""
+    query = "SELECT id, hex(zeroblob(500000)) || id AS document FROM leads LIMIT 400"
+    tracemalloc.start()
+    try:
+        assert [values[0] for _, values in Rows(leads, query)] == list(range(400))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 * 2**20
+
+
 def test_parameters_are_bound_by_the_driver(leads):
     """A value is bound, never formatted into the text (Contract 7.4)."""
     hostile = "0@example.com' OR '1'='1"
@@ -42,6 +55,16 @@ def test_parameters_are_not_logged(leads, caplog):
     caplog.set_level("DEBUG")
     list(Rows(leads, "SELECT id FROM leads WHERE email = ?", ["marker@example.com"]))
     assert "marker" not in caplog.text
+
+
+def test_a_database_that_cannot_be_connected_to_says_so(monkeypatch):
+    """No row was read, so its error is told whole, with what to correct (4.2)."""
+    folder = {"conn_type": "sqlite", "host": "/nowhere/at/all/leads.db"}
+    monkeypatch.setenv("AIRFLOW_CONN_LEADS", json.dumps(folder))
+    with pytest.raises(LeadsDatabaseError) as failure:
+        list(Rows("leads", "SELECT 1 AS id"))
+    assert "unable to open database file. Correct the connection" in str(failure.value)
+    assert "hidden" not in str(failure.value)
 
 
 def test_a_connection_without_sql_is_refused(monkeypatch):
