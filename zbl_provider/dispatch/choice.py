@@ -18,9 +18,8 @@ _TABLES = """
     CREATE TABLE seen (lead_id TEXT PRIMARY KEY, place INTEGER) WITHOUT ROWID;
     CREATE TABLE kept (place INTEGER PRIMARY KEY, webhook_id, lead_id, status, reason, fingerprint);
 """
-
-
 _PLACES = "SELECT lead_id, place FROM seen WHERE lead_id IN (SELECT value FROM json_each(?))"
+_SENT = "INSERT OR REPLACE INTO seen SELECT value, NULL FROM json_each(?)"
 
 
 class Choice:
@@ -119,7 +118,11 @@ class Choice:
         kept: dict[int, Candidate],
         overtaken: Sequence[int],
     ) -> None:
-        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", changed.items())
+        # One statement for nearly all: each row of executemany lets go of Python's lock.
+        sent = orjson.dumps([lead_id for lead_id, place in changed.items() if place is None])
+        self._database.execute(_SENT, (sent.decode(),))
+        places = [pair for pair in changed.items() if pair[1] is not None]
+        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", places)
         self._database.executemany(
             "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?)",
             (

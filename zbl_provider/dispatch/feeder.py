@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import FoundRow, candidate
@@ -18,7 +18,7 @@ from zbl_provider.leads import payload
 from zbl_provider.log.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime, timedelta
 
     from zbl_provider.delivery.destination import Destination
@@ -36,17 +36,36 @@ _LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
+_JUDGED_AT_ONCE = 50  # leads, in some two milliseconds; then others may go on
+
 _NOTICE_SECONDS = 0.1  # how long the end of the task may go unnoticed between two looks
 
+_LONGEST_UNASKED = 10  # batches
+
 _SETTLED = (Status.DELIVERED,)
+
+
+class Fetched(NamedTuple):
+    """
+    The next of what was found.
+
+    :param rows: those to judge
+    :param settled: ids of leads that earlier runs have delivered
+    :param own: ids of leads that this run has delivered
+    """
+
+    rows: list[Found]
+    settled: list[str]
+    own: list[str]
 
 
 class Feed:
     """
     The leads that one run has found, on their way into the log.
 
-    Half of the work is Python's, and half is waiting for the log's database: while one batch is
-    written, the next is read. Both halves are called in turn, each in a thread of its own.
+    To read and to write is to wait for a database, and is called in a thread; to judge is Python's
+    work alone, and is called where the senders are. Threads that take turns with Python's lock
+    cost each lead a seventh of its time.
 
     :param log: the delivery log
     :param run: the run that found them
@@ -78,6 +97,8 @@ class Feed:
         self._seen = Seen()
         self._repeated = 0
         self._begin(leads)
+        self._all_new = 0  # for how many batches the log is not asked what was delivered,
+        self._unasked = 0  # and how many of these are left
         self._passed_over = 0  # counted as they are read,
         self._skipped = 0  # and as they are written, in another thread
         self.failed = 0
@@ -96,7 +117,7 @@ class Feed:
     def _begin(self, leads: Iterable[Found]) -> None:
         self._leads = iter(leads)
         self._choice = Choice()
-        self._batches = self._read()
+        self._fetched = self._read()
 
     def look_again(self) -> None:
         """Begin to read what the query has now; in the thread that reads."""
@@ -117,22 +138,47 @@ class Feed:
             self._seen.forget()
         self._destination = destination
 
-    def read(self) -> list[Candidate] | None:
+    def read(self) -> Fetched | None:
         """
-        Read and judge the next leads; always in the same thread, as some databases demand it.
+        Read on; always in the same thread, as some databases demand it.
 
-        :return: a batch, which is smaller where leads come slowly, and empty where none of them is
-            to be written yet; None when there are no more
+        :return: what was found next, and nothing where it comes slowly; None when there is no more
         :raises Exception: what the source raised, once all that it gave before has been returned
         """
-        return next(self._batches, None)
+        return next(self._fetched, None)
 
-    def _read(self) -> Iterator[list[Candidate]]:
+    def judge(self, fetched: Fetched | None) -> Iterator[list[Candidate]]:
+        """
+        Judge what was read, before more is read.
+
+        :param fetched: as `read` gave it
+        :return: batches to write; an empty one is a moment in which others may go on
+        """
+        if fetched is None:
+            yield from self._choice.rest(_LARGEST_BATCH)
+            self._seen.end()
+            return
+        self._choice.pass_over(fetched.own)
+        self._passed_over += self._choice.pass_over(fetched.settled)
+        batch: list[Candidate] = []
+        room = _LARGEST_BATCH_BYTES
+        for place, row in enumerate(fetched.rows, 1):
+            judged = candidate(row, self._destination)
+            batch.append(judged)
+            room -= len(judged.body or b"")
+            if room < 0:
+                yield self._choice.take(batch)
+                batch, room = [], _LARGEST_BATCH_BYTES
+            elif place % _JUDGED_AT_ONCE == 0:
+                yield []
+        if batch:
+            yield self._choice.take(batch)
+        fetched.rows.clear()  # they are not to rest in memory while the next are fetched
+
+    def _read(self) -> Iterator[Fetched]:
         for rows in self._rows():
-            yield from self._judged(self._open(rows) if rows else rows)
-            rows.clear()  # they are not to rest in memory while the next are fetched
-        yield from self._choice.rest(_LARGEST_BATCH)
-        self._seen.end()
+            yield self._without_delivered(rows)
+            rows.clear()  # nor are those that were passed over
 
     def _rows(self) -> Iterator[list[Found]]:
         largest = _FIRST_BATCH
@@ -158,39 +204,33 @@ class Feed:
                 return True
         return False
 
-    def _open(self, rows: list[Found]) -> list[Found]:
+    def _without_delivered(self, rows: list[Found]) -> Fetched:
         """
         Leave out what was delivered and stays so, whatever its row holds now (Contract 4.4).
 
         That is nearly all that a look-back finds, so it costs no more than reading the ids.
         """
-        if not self._rule.passes_over_delivered:
-            return rows
+        if not rows or not self._rule.passes_over_delivered:
+            return Fetched(rows, [], [])
+        if self._unasked:
+            self._unasked -= 1
+            return Fetched(rows, [], [])
         lead_ids = [row.id for row in rows if row.id is not None]
         webhook_ids = payload.webhook_ids(self._destination.integration, lead_ids)
         unsettled, own = self._log.unsettled(webhook_ids, _SETTLED, self._run)
+        # Where there is none, the next are likely to be new, too, and enrolment tells the rest.
+        all_new = len(unsettled) == len(lead_ids)
+        self._all_new = min(2 * self._all_new + 1, _LONGEST_UNASKED) if all_new else 0
+        self._unasked = self._all_new
         if not unsettled and not own and len(lead_ids) == len(rows):
-            self._passed_over += self._choice.pass_over(lead_ids)
-            return []
+            return Fetched([], lead_ids, [])
         keys = dict(zip(lead_ids, webhook_ids, strict=True))
-        settled = [lead_id for lead_id in lead_ids if keys[lead_id] not in unsettled]
-        self._choice.pass_over([lead_id for lead_id in settled if keys[lead_id] in own])
-        self._passed_over += self._choice.pass_over(
-            [lead_id for lead_id in settled if keys[lead_id] not in own]
+        delivered = [lead_id for lead_id in lead_ids if keys[lead_id] not in unsettled]
+        return Fetched(
+            [row for row in rows if row.id is None or keys[row.id] in unsettled],
+            [lead_id for lead_id in delivered if keys[lead_id] not in own],
+            [lead_id for lead_id in delivered if keys[lead_id] in own],
         )
-        return [row for row in rows if row.id is None or keys[row.id] in unsettled]
-
-    def _judged(self, rows: Sequence[Found]) -> Iterator[list[Candidate]]:
-        batch: list[Candidate] = []
-        room = _LARGEST_BATCH_BYTES
-        for row in rows:
-            judged = candidate(row, self._destination)
-            batch.append(judged)
-            room -= len(judged.body or b"")
-            if room < 0:
-                yield self._choice.take(batch)
-                batch, room = [], _LARGEST_BATCH_BYTES
-        yield self._choice.take(batch) if batch else batch
 
     def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:
         """
@@ -218,10 +258,18 @@ class Feed:
     def finish(self) -> None:
         """Read and write all that is left; of a query that is followed, what it has now."""
         self.look_again()
-        while (batch := self.read()) is not None:
+        for batch in self.batches():
             self.write(batch, None)
         if self._follow:
             self.close()  # other threads look on
+
+    def batches(self) -> Iterator[list[Candidate]]:
+        """Read and judge all that is left, in one thread; give what is to be written."""
+        more = True
+        while more:
+            fetched = self.read()
+            more = fetched is not None
+            yield from filter(None, self.judge(fetched))
 
     def close(self) -> None:
         """Let go of a source that was not read to its end; in the thread that read it."""
@@ -282,21 +330,31 @@ class Feeder:
         return None
 
     async def _take_in(self) -> None:
-        """Read and write until there is no more."""
-        reading = self._in_source(self._feed.read)
+        """Read and write until there is no more: while one batch is written, the next is read."""
+        batches = self._batches()
+        ahead = asyncio.ensure_future(anext(batches, None))
         try:
-            while (batch := await reading) is not None:
-                if self._is_stopping():
-                    raise DispatchStopped
-                reading = self._in_source(self._feed.read)
-                if not batch:
-                    continue
+            while batch := await ahead:
+                ahead = asyncio.ensure_future(anext(batches, None))
                 lease = await self._supply.spare_lease()
                 write = partial(self._feed.write, batch, lease)
                 claimed = await in_thread(write, self._supply.take)
                 await self._supply.take_or_release(claimed)
         finally:
-            reading.cancel()
+            ahead.cancel()
+
+    async def _batches(self) -> AsyncIterator[list[Candidate]]:
+        more = True
+        while more:
+            fetched = await self._in_source(self._feed.read)
+            more = fetched is not None
+            for batch in self._feed.judge(fetched):
+                if self._is_stopping():
+                    raise DispatchStopped
+                if batch:
+                    yield batch
+                else:
+                    await asyncio.sleep(0)
 
     async def _look_again_and_again(self, follow: Follow) -> None:
         while True:

@@ -66,7 +66,7 @@ def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
         leads=found(rows),
         clock=lambda: NOW,
     )
-    for batch in islice(iter(feed.read, None), stop_after):
+    for batch in islice(feed.batches(), stop_after):
         feed.write(batch, lease)
     feed.close()
     return feed.repeated
@@ -166,7 +166,7 @@ def test_rows_that_are_passed_over_decide_nothing(log, batch_sizes, data, tables
     )
     for _ in [*tables, tables[-1]]:  # of an id with several rows some may count a look later
         feed.look_again()
-        for batch in iter(feed.read, None):
+        for batch in feed.batches():
             feed.write(batch, None)
     feed.close()
     expected = verdicts(tables[-1])

@@ -28,7 +28,7 @@ def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
         leads=leads,
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
-    batches = list(iter(feed.read, None))
+    batches = list(feed.batches())
     assert all(sum(len(candidate.body) for candidate in batch) < 9 * MIB for batch in batches)
     candidates = [candidate for batch in batches for candidate in batch]
     assert [candidate.lead_id for candidate in candidates] == [

@@ -132,4 +132,15 @@ def test_no_other_kind_opens_what_is_bound(kind):
 def test_no_two_ciphertexts_are_alike():
     """Whoever reads the log cannot tell that two leads have the same data (Contract 6.4)."""
     seal = Seal(OLD)
-    assert len({seal.close(b"{}", HERE)[-30:] for _ in range(100)}) == 100
+    alone = {seal.close(b"{}", HERE)[-30:] for _ in range(100)}
+    close = seal.closer(100)
+    together = {close(b"{}", HERE)[-30:] for _ in range(100)}
+    assert len(alone | together) == 200
+
+
+def test_nobody_seals_more_than_was_announced():
+    """No randomness is used twice, but for an error (Contract 6.4)."""
+    close = Seal(OLD).closer(1)
+    close(b"{}", HERE)
+    with pytest.raises(StopIteration):
+        close(b"{}", HERE)

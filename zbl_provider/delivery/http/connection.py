@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import select
 import ssl
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from zbl_provider.delivery.http.quiet import Quiet
 from zbl_provider.delivery.http.reply import MAX_BYTES, NotHttpError, Reply
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         self.keep_until = 0.0
         self.kept = False
         self.closed = False
-        self._quiet = select.poll()
-        self._quiet.register(sock, select.POLLIN)
+        self._quiet = Quiet(sock.fileno())
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._owner = owner
         self._transport: asyncio.Transport | None = None
@@ -119,7 +118,7 @@ class Connection(asyncio.BufferedProtocol):
         The event loop may not have looked at the socket for a while: what it would find there is no
         answer to a request that is still to be sent.
         """
-        return not (self.closed or self._early or self._quiet.poll(0))
+        return not (self.closed or self._early) and bool(self._quiet)
 
     def close(self) -> None:
         """Close it, with TLS's goodbye; it may be closed already."""

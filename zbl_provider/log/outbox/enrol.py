@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from zbl_provider.log.model import Claimed, Enrolment, Status
 from zbl_provider.log.outbox.decision import Change
 from zbl_provider.log.outbox.runs import join
 from zbl_provider.log.outbox.standing import present, purged_ids
-from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.bulk import insert_rows, update_rows
 from zbl_provider.log.storage.cipher import payload_place
 from zbl_provider.log.storage.engine import take_turns
 from zbl_provider.log.storage.tables import delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -76,7 +74,7 @@ class Enroller:
             if erased or not rule.resend_delivered
         }
         new = [first[key] for key in unknown if key not in past]
-        self._insert(integration, new)
+        ids = self._insert(integration, new)
         joined = sum(decision.join for decision in decisions.values())
         skipped = sum(decision.skipped for decision in decisions.values())
         failed = [decision.failed_at for decision in decisions.values() if decision.failed_at]
@@ -88,12 +86,13 @@ class Enroller:
             repeated=len(candidates) - len(first),
             failed=len(failed),
             failed_since=min(failed, default=None),
-            claimed=self._claimed(new),
+            claimed=self._claimed(new, ids),
         )
 
-    def _insert(self, integration: str, candidates: Sequence[Candidate]) -> None:
+    def _insert(self, integration: str, candidates: Sequence[Candidate]) -> dict[str, int]:
+        """Write new leads down; return the numbers of those that a lease claims."""
         if not candidates:
-            return
+            return {}
         shared = {
             "integration": integration,
             "attempts": 0,
@@ -101,17 +100,19 @@ class Enroller:
             "run_id": self._run_id,
             "created_at": self._now,
         }
+        close = self._seal.closer(len(candidates))
         rows = [
             {
                 **shared,
                 "webhook_id": candidate.webhook_id,
                 "lead_id": candidate.lead_id,
-                **self._verdict(candidate),
+                **self._verdict(candidate, close),
                 **self._claim(candidate),
             }
             for candidate in candidates
         ]
-        insert_rows(self._connection, delivery, rows)
+        numbered = () if self._lease is None else ("webhook_id", "id")
+        return dict(map(tuple, insert_rows(self._connection, delivery, rows, numbered)))
 
     def _claim(self, candidate: Candidate) -> dict[str, Any]:
         if self._lease is None:
@@ -124,20 +125,15 @@ class Enroller:
             "due_at": self._lease.until,
         }
 
-    def _claimed(self, new: Sequence[Candidate]) -> tuple[Claimed, ...]:
-        to_send = [candidate for candidate in new if candidate.status is Status.PENDING]
-        if self._lease is None or not to_send:
+    def _claimed(self, new: Sequence[Candidate], ids: dict[str, int]) -> tuple[Claimed, ...]:
+        if self._lease is None:
             return ()
-        keys = [candidate.webhook_id for candidate in to_send]
-        query = select(delivery.c.webhook_id, delivery.c.id).where(
-            delivery.c.webhook_id.in_(among(self._connection, keys))
-        )
-        ids = dict(self._connection.execute(query).all())
         token, until = self._lease
         return tuple(
             Claimed(ids[lead.webhook_id], lead.webhook_id, lead.lead_id, lead.body, 1, until, token)
-            for lead in to_send
-            if lead.body is not None  # without one it is given up when its lease has run out
+            for lead in new
+            # Without a body it is given up when its lease has run out.
+            if lead.status is Status.PENDING and lead.body is not None
         )
 
     def _apply(self, candidates: dict[str, Candidate], rule: Rule) -> dict[str, Decision]:
@@ -162,9 +158,10 @@ class Enroller:
         decisions: dict[str, Decision],
     ) -> None:
         changes: dict[Change, list[dict[str, Any]]] = {}
+        close = self._seal.closer(len(locked))
         for key, known in locked.items():
             if (change := decisions[key].change) is not Change.NOTHING:
-                row = {"id": known.id, **self._verdict(candidates[key])}
+                row = {"id": known.id, **self._verdict(candidates[key], close)}
                 if change is Change.REFRESH:
                     row = {name: row[name] for name in _REFRESHED}
                 elif change is Change.RESEND:
@@ -178,12 +175,14 @@ class Enroller:
             [known.id for key, known in locked.items() if decisions[key].join],
         )
 
-    def _verdict(self, candidate: Candidate) -> dict[str, Any]:
+    def _verdict(
+        self, candidate: Candidate, close: Callable[[bytes, bytes], bytes]
+    ) -> dict[str, Any]:
         to_send = candidate.status is Status.PENDING
         # What is kept back is sent from its row, if ever: its data need not rest here.
         payload = None
         if to_send and candidate.body:
-            payload = self._seal.close(candidate.body, payload_place(candidate.webhook_id))
+            payload = close(candidate.body, payload_place(candidate.webhook_id))
         return {
             "status": candidate.status.value,
             "reason": candidate.reason,

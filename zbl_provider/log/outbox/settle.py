@@ -13,7 +13,7 @@ from zbl_provider.log.storage.cipher import excerpt_place
 from zbl_provider.log.storage.tables import attempt, delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -29,6 +29,7 @@ def settle(
     fenced: list[Settlement] = []
     rows: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
+    close = seal.closer(len(settlements))
     for settlement in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
         row = held.get(settlement.claimed.delivery_id)
@@ -37,7 +38,7 @@ def settle(
             continue
         del held[settlement.claimed.delivery_id]
         rows.append(_delivery_row(settlement, row.attempts + 1))
-        attempts.append(_attempt_row(settlement, row, run_id, seal))
+        attempts.append(_attempt_row(settlement, row, run_id, close))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
@@ -74,7 +75,10 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
 
 
 def _attempt_row(
-    settlement: Settlement, row: Row[*tuple[Any, ...]], run_id: int, seal: Seal
+    settlement: Settlement,
+    row: Row[*tuple[Any, ...]],
+    run_id: int,
+    close: Callable[[bytes, bytes], bytes],
 ) -> dict[str, Any]:
     outcome = settlement.outcome
     attempt_number = row.attempts + 1
@@ -89,7 +93,7 @@ def _attempt_row(
         "status_code": outcome.status,
         "kind": outcome.kind,
         "detail": outcome.detail,
-        "excerpt": seal.close(outcome.excerpt.encode("utf-8", "replace"), place)
+        "excerpt": close(outcome.excerpt.encode("utf-8", "replace"), place)
         if outcome.excerpt
         else None,
     }

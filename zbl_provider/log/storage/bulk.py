@@ -14,20 +14,29 @@ from zbl_provider.log.storage import bulk_postgresql, bulk_sqlite
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Subquery, Table
 
 _KINDS = {"postgresql": bulk_postgresql, "sqlite": bulk_sqlite}
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def insert_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    returning: tuple[str, ...] = (),
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """
     Insert rows that all have the same columns.
 
     :param connection: in a transaction
     :param table: where to
     :param rows: column names and values; at least one row
+    :param returning: columns to read back
+    :return: these, of each row, in any order
     """
-    _KINDS[connection.dialect.name].insert_rows(connection, table, rows)
+    kind = _KINDS[connection.dialect.name]
+    inserted: Sequence[Row[*tuple[Any, ...]]] = kind.insert_rows(connection, table, rows, returning)
+    return inserted
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

@@ -33,15 +33,18 @@ from zbl_provider.log.storage.text import storable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Insert, Table, Update
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update
 
 _GIVEN, _BYTES = "given", "bytes"
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns."""
-    batch = _batch(table, tuple(rows[0]))
-    connection.execute(batch.insert, batch.parameters(rows))
+def insert_rows(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], returning: tuple[str, ...]
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Insert rows that all have the same columns; return some columns of them."""
+    batch = _batch(table, tuple(rows[0]), returning)
+    result = connection.execute(batch.insert, batch.parameters(rows))
+    return result.all() if returning else ()
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -56,10 +59,12 @@ class Batch:
 
     :param table: the table
     :param names: the columns' names, in the order of each row's keys
+    :param returning: the names of those that are read back from what is inserted
     """
 
-    def __init__(self, table: Table, names: Sequence[str]) -> None:
+    def __init__(self, table: Table, names: Sequence[str], returning: Sequence[str]) -> None:
         self._table = table
+        self._returning = [table.c[name] for name in returning]
         self._words = [name for name in names if isinstance(table.c[name].type, Words)]
         # Of bytes a row has where they begin, and how many they are.
         self._binary = {
@@ -86,7 +91,9 @@ class Batch:
     @cached_property
     def insert(self) -> Insert:
         """The statement that inserts them."""
-        return insert(self._table).from_select([*self._values], select(*self._values.values()))
+        values = select(*self._values.values())
+        statement = insert(self._table).from_select([*self._values], values)
+        return statement.returning(*self._returning) if self._returning else statement
 
     @cached_property
     def update(self) -> Update:
@@ -109,5 +116,5 @@ class Batch:
 
 
 @cache
-def _batch(table: Table, names: tuple[str, ...]) -> Batch:
-    return Batch(table, names)
+def _batch(table: Table, names: tuple[str, ...], returning: tuple[str, ...] = ()) -> Batch:
+    return Batch(table, names, returning)

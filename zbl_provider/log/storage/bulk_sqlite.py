@@ -21,15 +21,21 @@ from zbl_provider.log.storage.blob import Joined
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Row, Table
 
 _SQLITE = sqlite.dialect()
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns; at least two."""
+def insert_rows(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], returning: tuple[str, ...]
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Insert rows that all have the same columns, at least two; return some columns of them."""
     batch = _batch(table, tuple(rows[0]))
-    connection.exec_driver_sql(batch.insert, batch.parameters(rows))
+    statement = batch.insert
+    if returning:
+        statement = f"{statement} RETURNING {', '.join(returning)}"
+    result = connection.exec_driver_sql(statement, batch.parameters(rows))
+    return result.all() if returning else ()
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

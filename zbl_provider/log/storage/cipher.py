@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN = b"\x00"
 _FERNET = b"\x01"  # by itself, as it was before there were envelopes
@@ -82,11 +85,27 @@ class Seal:
         :param data: what is to be stored
         :param place: where; ``payload_place`` and ``excerpt_place`` name it
         """
+        return self.closer(1)(data, place)
+
+    def closer(self, count: int) -> Callable[[bytes, bytes], bytes]:
+        """
+        Return what does the same as ``close`` for many, and asks for randomness once.
+
+        :param count: how often it may be called
+        """
         if self._cipher is None:
-            return _PLAIN + data
-        own = self._own = self._own or _DataKey.generate(self._cipher)
-        nonce = os.urandom(_NONCE_BYTES)
-        return own.wrapped + nonce + own.aead.encrypt(nonce, data, place)
+            return lambda data, _: _PLAIN + data
+        key, wrapped = self._own = self._own or _DataKey.generate(self._cipher)
+        # Asked for one by one, each would let go of Python's lock, and wait for the senders to have
+        # it back. And none is kept for later: after a fork two processes would have the same.
+        drawn = os.urandom(count * _NONCE_BYTES)
+        nonces = iter([drawn[n : n + _NONCE_BYTES] for n in range(0, len(drawn), _NONCE_BYTES)])
+
+        def close(data: bytes, place: bytes) -> bytes:
+            nonce = next(nonces)
+            return wrapped + nonce + key.encrypt(nonce, data, place)
+
+        return close
 
     def open(self, stored: bytes, place: bytes) -> bytes:
         """
