@@ -79,6 +79,8 @@ class Supply:
             # Looked at before the claim: a lead enrolled or released after it is not overlooked.
             quiet = not self.fed and self.in_flight == 0
             self._changed.clear()
+            # What becomes of the lead that is tried decides whether there is another.
+            probe = self._breaker.half_open and self.in_flight == 0
             claim = partial(
                 self._log.claim,
                 self._destination.integration,
@@ -87,8 +89,8 @@ class Supply:
                 self._rate.lease,
                 run=self._run,
                 only_own=self._only_own,
-                probe=self._breaker.half_open,
-                retries_only=self._breaker.down and not self._breaker.half_open,
+                probe=probe,
+                retries_only=self._breaker.down and not probe,
             )
             if claimed := await in_thread(claim, self.take):
                 self.take(claimed)
