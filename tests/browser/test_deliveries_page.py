@@ -24,6 +24,7 @@ HOSTILE = (
     b"<script>parent.document.title = 'hacked'</script><style>* { display: none }</style>"
     b"<img src=x onerror=alert(1)>\x1b[31m\x00\xff"
 )
+PLAIN = b'{"error": "city is required"}'
 WIDE, NARROW = {"width": 1280, "height": 850}, {"width": 375, "height": 812}
 
 
@@ -80,6 +81,18 @@ def _look_for(view, text: str) -> None:
     _field(view, "lead").press("Enter")
 
 
+def _open_in_error(site, view, lead_id: str):
+    """Send a lead that is refused, and return the dialog that shows it, with its answer."""
+    _send(site, lead_id)
+    _look_for(view, lead_id)
+    expect(_row(view, lead_id).locator(".badge")).to_have_text("Error")
+    _row(view, lead_id).locator(".link").click()
+    lead = view.get_by_role("dialog")
+    expect(lead).to_contain_text("answered 422")
+    lead.get_by_text("Answer", exact=True).click()
+    return lead
+
+
 def _send(site, lead_id: str) -> str:
     site.rest.wait_for_dag(DAG)
     run = _trigger(site, lead_id)
@@ -94,6 +107,22 @@ def _trigger(site, lead_id: str) -> str:
 
 def _arrived(site, lead_id: str) -> list:
     return [one for one in site.receiver.received if one.path == SALES and one.lead_id == lead_id]
+
+
+def _cut_off(page) -> list[str]:
+    """Return the hints in empty fields that are longer than their field."""
+    return page.evaluate(
+        """() => {
+          const pen = document.createElement("canvas").getContext("2d");
+          return [...document.querySelectorAll("input[placeholder]")].filter((field) => {
+            const { font, paddingLeft, paddingRight } = getComputedStyle(field);
+            pen.font = font;
+            const room = field.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+            // A search field keeps room for its cross, be it shown or not.
+            return field.clientWidth && pen.measureText(field.placeholder).width > room - 20;
+          }).map((field) => field.placeholder);
+        }"""
+    )
 
 
 def _overflow(page) -> int:
@@ -209,19 +238,20 @@ def test_a_person_is_found_by_email_and_no_address_has_it(site, page, view):
     expect(_rows(view)).to_have_count(50)
 
 
-def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, view, answers):
-    """Error, why, cause fixed, Resend, delivered: without leaving the page (Contract 8.4)."""
+def test_what_a_receiver_answers_is_shown_as_text(site, page, view, answers):
+    """Markup and control characters of an answer do nothing on the page (Contract 7.3)."""
     answers(Reply(422, HOSTILE))
-    _send(site, "lead-77")
-    _look_for(view, "lead-77")
-    expect(_row(view, "lead-77").locator(".badge")).to_have_text("Error")
-    _row(view, "lead-77").locator(".link").click()
-    lead = view.get_by_role("dialog")
-    expect(lead).to_contain_text("answered 422")
-    lead.get_by_text("Answer", exact=True).click()
+    lead = _open_in_error(site, view, "lead-76")
     expect(lead.locator("pre")).to_contain_text("<script>parent.document.title")
     expect(lead.locator("pre script, pre style, pre img")).to_have_count(0)
     assert page.title() != "hacked"
+
+
+def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, view, answers):
+    """Error, why, cause fixed, Resend, delivered: without leaving the page (Contract 8.4)."""
+    answers(Reply(422, PLAIN))
+    lead = _open_in_error(site, view, "lead-77")
+    expect(lead.locator("pre")).to_have_text(PLAIN.decode())
     site.picture(page, "delivery-lead")
 
     answers(Reply())
@@ -286,8 +316,12 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     view.get_by_role("dialog").get_by_role("button", name="Close").click()
     (test,) = [one for one in site.receiver.received if one.headers.get("x-zbl-test")][-1:]
     assert (test.path, test.lead_id[:5]) == (SALES, "test-")
-    card.locator("header").scroll_into_view_if_needed()
+    # As tall as what is shown whole: the head, and the first two integrations.
+    view.locator("html").evaluate("page => page.scrollTo(0, 0)")
+    second = view.get_by_role("article").nth(1).bounding_box()
+    page.set_viewport_size(WIDE | {"height": int(second["y"] + second["height"]) + 16})
     site.picture(page, "deliveries-integrations")
+    page.set_viewport_size(WIDE)
     held = _trigger(site, "lead-80")
     view.get_by_role("tab", name="Deliveries").click()
     _look_for(view, "lead-80")
@@ -495,5 +529,8 @@ def test_the_page_speaks_the_language_of_airflows_ui(
     expect(page.locator(".tile.error .name")).to_have_text(error)
     expect(page.get_by_role("button", name=resend)).to_be_visible()
     expect(page.locator("#updated")).to_contain_text("America/Sao_Paulo")
+    for size in ({"width": 900, "height": 850}, NARROW, WIDE):
+        page.set_viewport_size(size)
+        assert _cut_off(page) == []
     site.picture(page, f"deliveries-page-{language}")
     page.evaluate("localStorage.removeItem('i18nextLng'); localStorage.removeItem('timezone')")
