@@ -173,7 +173,8 @@ async def from_this_page(request: Request) -> None:
 
     :raises HTTPException: 415 without JSON, 403 from elsewhere
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if kind.strip().lower() != "application/json":
         raise HTTPException(415, "Send JSON.")
     if not _same_origin(request):
         raise HTTPException(403, "This request comes from another site.")
@@ -183,8 +184,9 @@ def _same_origin(request: Request) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = request.headers.get("origin")
-    if origin is None:
+    # What takes the origin away may leave the address of the page that asks.
+    origin = request.headers.get("origin") or request.headers.get("referer")
+    if not origin:
         return True  # no browser sent it, so no cookie came along unasked
     try:
         host = urlsplit(origin).netloc
