@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -284,6 +285,15 @@ def test_an_sqlite_file_in_use_is_upgraded_once_it_is_free(tmp_path, monkeypatch
     looking = sqlite3.connect(tmp_path / "log.db")
     assert looking.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     looking.close()
+
+
+def test_an_sqlite_file_that_cannot_be_written_is_told_at_once(tmp_path):
+    """Nobody waits half a minute for a file that stays as it is (Contract 7.5)."""
+    sqlite3.connect(tmp_path / "log.db").execute("CREATE TABLE another (id INTEGER)")
+    began = time.monotonic()
+    with pytest.raises(DeliveryLogUnavailable, match="readonly"):
+        upgrade(f"sqlite:///file:{tmp_path / 'log.db'}?mode=ro&uri=true")
+    assert time.monotonic() - began < 15
 
 
 def test_an_sqlite_file_that_stays_in_use_is_a_database_error(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ _VERSION = table(VERSION_TABLE, column("version_num"))
 _AIRFLOW_TABLES = frozenset({"alembic_version", "dag_run", "task_instance"})
 _OLDEST_SQLITE = (3, 35)  # RETURNING
 _WAL = "PRAGMA journal_mode = WAL"
+_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}  # by somebody, for a moment
 _WAL_TRIES = 300
 _WAL_PAUSE_SECONDS = 0.1
 
@@ -96,6 +97,8 @@ def _prepare_file(engine: Engine) -> None:
             with closing(engine.raw_connection()) as connection:
                 connection.cursor().execute(_WAL)
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IN_USE:
+                raise OperationalError(_WAL, None, error) from error
             # Of two that switch at once one is told "locked" without SQLite waiting for the other.
             locked = error
             time.sleep(_WAL_PAUSE_SECONDS)
