@@ -129,6 +129,19 @@ def test_no_other_kind_opens_what_is_bound(kind):
         Seal(OLD).open(kind + Seal(OLD).close(b"{}", HERE)[1:], HERE)
 
 
+def test_a_data_key_is_not_taken_for_a_payload():
+    """Written alone into a row, the key beside a payload is neither shown nor sent (7.6, 1.5)."""
+    for _ in range(50):
+        sealed = Seal(OLD).close(b"{}", HERE)
+        length = int.from_bytes(sealed[1:3], "big")
+        wrapped = sealed[3 : 3 + length]
+        assert len(OLD.decrypt(wrapped)) == 32
+        for stored in (wrapped, b"\0" + wrapped, wrapped + b"\0\xff", sealed[1:]):
+            with pytest.raises(UnreadableError, match="changed"):
+                Seal(OLD).open(b"\x01" + stored, HERE)
+    assert Seal(OLD).open(b"\x01" + OLD.encrypt("José".encode()), HERE) == "José".encode()
+
+
 def test_no_two_ciphertexts_are_alike():
     """Whoever reads the log cannot tell that two leads have the same data (Contract 6.4)."""
     seal = Seal(OLD)

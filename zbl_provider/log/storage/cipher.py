@@ -8,6 +8,7 @@ into another lead's row, and read it on the page or have it sent to that row's d
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -22,6 +23,7 @@ _PLAIN = b"\x00"
 _FERNET = b"\x01"  # by itself, as it was before there were envelopes
 _ENVELOPE = b"\x02"  # not bound to its row, as it was before Contract 7.6
 _BOUND = b"\x03"
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
 _LENGTH_BYTES = 2
 _NONCE_BYTES = 12
 _KEY_BITS = 256
@@ -136,7 +138,7 @@ class Seal:
             raise UnreadableError("it is encrypted, and no Fernet key is set: set the one it had")
         try:
             if kind == _FERNET:
-                return self._cipher.decrypt(rest)
+                return _text_of(self._cipher, rest)
             wrapped, nonce, ciphertext = _parts(rest)
             key = self._unwrapped(wrapped)
             return key.decrypt(nonce, ciphertext, place if kind == _BOUND else None)
@@ -167,6 +169,24 @@ class _DataKey(NamedTuple):
         key = AESGCM.generate_key(_KEY_BITS)
         wrapped = cipher.encrypt(key)
         return cls(AESGCM(key), _BOUND + len(wrapped).to_bytes(_LENGTH_BYTES, "big") + wrapped)
+
+
+def _text_of(cipher: Cipher, token: bytes) -> bytes:
+    """
+    Return what a token by itself holds: a payload or an answer, and so a text.
+
+    The data keys beside other ciphertexts are tokens of the same key: written here, by somebody who
+    has the log's database and no key, one would be shown, or sent to that row's destination.
+    """
+    # A Fernet passes over what is no base64, so the whole of an envelope may be one to it.
+    if not _TOKEN.fullmatch(token):
+        raise InvalidTag
+    data = cipher.decrypt(token)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise InvalidTag from None
+    return data
 
 
 def _parts(rest: bytes) -> tuple[bytes, bytes, bytes]:
