@@ -85,7 +85,7 @@ def _databases() -> Iterator[tuple[str, dict[str, Any], str]]:
         yield "DuckDB", {"conn_type": "duckdb"}, query
 
 
-def _postgres(url: Any) -> dict[str, Any]:  # noqa: ANN401  SQLAlchemy's
+def _postgres(url: Any) -> dict[str, Any]:
     # The server is reached by a Unix socket, whose folder stands in the URL's query.
     host = url.query.get("host") or url.host
     return {

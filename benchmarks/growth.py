@@ -15,6 +15,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure
 from benchmarks.leads import write_leads
@@ -22,6 +23,9 @@ from benchmarks.nginx import running_nginx
 from benchmarks.running import run_benchmarks
 from benchmarks.ways import measure
 from tests.support.databases import empty_database, running_postgres
+
+if TYPE_CHECKING:
+    from zbl_provider.triggers.due import DueTrigger
 
 NEW = 10
 WAITING = 10_000
@@ -132,8 +136,8 @@ async def _look_on(count: int, seconds: float) -> None:
     logging.disable(logging.NOTSET)
 
 
-async def _run(trigger: object) -> None:
-    async for _ in trigger.run():  # type: ignore[attr-defined]
+async def _run(trigger: DueTrigger) -> None:
+    async for _ in trigger.run():
         return
 
 

@@ -82,7 +82,7 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
         )
         update = text("UPDATE zbl_delivery SET webhook_id = :id WHERE lead_id = :lead")
         connection.execute(update, {"id": webhook_id("usual", LEAD), "lead": LEAD})
-    with log._engine.connect() as connection:  # noqa: SLF001
+    with log._engine.connect() as connection:  # noqa: SLF001 - nor here
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 
 

@@ -55,7 +55,7 @@ def _read(kind: str, sql: str) -> Reading:
     from zbl_provider.hooks import rows
 
     if kind in _DRIVERS:
-        rows.database = lambda _conn_id: _Hook(kind)  # type: ignore[assignment, return-value]
+        rows.database = lambda _conn_id: _Hook(kind)  # type: ignore[assignment, return-value]  # see _Hook
     started = time.perf_counter()
     count = sum(1 for _ in read(rows.Rows("leads", sql), None))
     return Reading(count, time.perf_counter() - started, _peak())
@@ -67,17 +67,17 @@ class _Hook:
     def __init__(self, kind: str) -> None:
         self._kind = kind
 
-    def get_conn(self) -> Any:  # noqa: ANN401  any driver's connection
+    def get_conn(self) -> Any:
         return _DRIVERS[self._kind](json.loads(os.environ["AIRFLOW_CONN_LEADS"]))
 
 
-def _duckdb(_connection: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _duckdb(_connection: Mapping[str, Any]) -> Any:
     import duckdb
 
     return duckdb.connect()
 
 
-def _pymysql(connection: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _pymysql(connection: Mapping[str, Any]) -> Any:
     import pymysql
 
     return pymysql.connect(

@@ -23,7 +23,7 @@ PICTURE = "benchmarks.svg"
 class Benchmark(Protocol):
     """Measures and prints the details; returns what has a goal, if anything has."""
 
-    def __call__(self, *, quick: bool = False) -> list[Figure]: ...  # noqa: D102
+    def __call__(self, *, quick: bool = False) -> list[Figure]: ...  # noqa: D102  the class says it
 
 
 def run_benchmarks(benchmarks: Mapping[str, Benchmark]) -> None:

@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import psycopg
 from cryptography.fernet import Fernet
@@ -97,7 +97,8 @@ def _drain(nginx: Nginx, log: str, shards: Sequence[Path]) -> tuple[float, int]:
     return seconds, most[0]
 
 
-def _say(output: Any) -> None:  # noqa: ANN401  a pipe
+def _say(output: IO[str] | None) -> None:
+    assert output
     assert output.readline() == "ready\n"
 
 

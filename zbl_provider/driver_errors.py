@@ -121,7 +121,7 @@ def _message(problem: BaseException) -> str:
     text = getattr(problem, "msg", None)  # mysql-connector's str() begins with its codes
     if isinstance(text, str) and text and getattr(problem, "errno", None):
         return text.strip()
-    args = problem.args
-    if len(args) == 2 and isinstance(args[0], int | str) and isinstance(args[1], str):  # noqa: PLR2004
-        return args[1].strip()
+    match problem.args:
+        case (int() | str(), str(text)):
+            return text.strip()
     return str(problem).strip()

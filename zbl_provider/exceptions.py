@@ -93,7 +93,7 @@ class DeliveryLogError(ConfigurationError):
     """A database that cannot hold the delivery log (Contract 6.1)."""
 
 
-class DeliveryLogUnavailable(ZblError):  # noqa: N818 - a state of the log, which may pass
+class DeliveryLogUnavailable(ZblError):
     """
     The delivery log's database is away, locked or full (Contract 3.2 and 6.2).
 
@@ -170,7 +170,7 @@ class TemporaryFileError(ZblError):
         )
 
 
-class DispatchStopped(ZblError):  # noqa: N818 - what happened to the task, and no fault of its own
+class DispatchStopped(ZblError):
     """A task that Airflow ended before all that it found was in the log (Contract 6.2)."""
 
     airflow_may_retry = True
@@ -182,7 +182,7 @@ class DispatchStopped(ZblError):  # noqa: N818 - what happened to the task, and 
         )
 
 
-class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, as in the contract
+class IntegrationPaused(ZblError):
     """
     An integration to which nothing more is sent until one lead is delivered (Contract 8.6).
 
@@ -205,7 +205,7 @@ class IntegrationPaused(ZblError):  # noqa: N818 - a state of the integration, a
         )
 
 
-class IntegrationDown(ZblError):  # noqa: N818 - a state of the integration, as in the contract
+class IntegrationDown(ZblError):
     """
     An integration whose leads are not tried until one that was tried is delivered (Contract 8.7).
 
@@ -262,7 +262,7 @@ class IntegrationDown(ZblError):  # noqa: N818 - a state of the integration, as 
         )
 
 
-class NotificationFailed(ZblError):  # noqa: N818 - what happened, as in the contract's "delivered"
+class NotificationFailed(ZblError):
     """
     A notification that was not delivered (Contract 8.3).
 
@@ -279,7 +279,7 @@ class NotificationFailed(ZblError):  # noqa: N818 - what happened, as in the con
         return f"the notification was not delivered to {self.integration}: {self.answer}"
 
 
-class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in the contract
+class InvalidLead(ZblError):
     """
     A lead that cannot be sent as it is (Contract 5.5).
 
@@ -296,7 +296,7 @@ class InvalidLead(ZblError):  # noqa: N818 - a state of the lead, named as in th
         return f"{self.path} {self.rule}"
 
 
-class BlockedAddress(ZblError):  # noqa: N818 - the network guard's verdict, named as in the contract
+class BlockedAddress(ZblError):
     """
     An address that the network guard refuses (Contract 7.1).
 

@@ -55,14 +55,14 @@ def install(place: Place) -> None:
     """Nothing: Redis has no tables."""
 
 
-def produce(place: Place, leads: list[tuple[str, bytes]]) -> None:  # noqa: ARG001
+def produce(place: Place, leads: list[tuple[str, bytes]]) -> None:
     """Put the leads into the queue, over one connection."""
     with app.producer_pool.acquire(block=True) as producer:
         for key, body in leads:
             post.apply_async((key, body.decode()), producer=producer)
 
 
-def work(place: Place) -> None:  # noqa: ARG001
+def work(place: Place) -> None:
     """Send what is in the queue."""
     quiet = ["--loglevel", "ERROR", "--without-gossip", "--without-mingle"]
     workers = ["--pool", "prefork", "--concurrency", str(PROCESSES)]

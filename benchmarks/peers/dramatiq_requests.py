@@ -56,13 +56,13 @@ def install(place: Place) -> None:
     """Nothing: Redis has no tables."""
 
 
-def produce(place: Place, leads: list[tuple[str, bytes]]) -> None:  # noqa: ARG001
+def produce(place: Place, leads: list[tuple[str, bytes]]) -> None:
     """Put the leads into the queue."""
     for key, body in leads:
         post.send(key, body.decode())
 
 
-def work(place: Place) -> None:  # noqa: ARG001
+def work(place: Place) -> None:
     """Send what is in the queue."""
     dramatiq.Worker(broker, worker_threads=THREADS).start()
     threading.Event().wait()

@@ -45,7 +45,7 @@ def _app(place: Place, session: aiohttp.ClientSession | None = None) -> App:
 
     @app.periodic(cron="* * * * *")
     @app.task(name="stalled", queueing_lock="stalled", pass_context=True)
-    async def retry_stalled_jobs(context: JobContext, timestamp: int) -> None:  # noqa: ARG001
+    async def retry_stalled_jobs(context: JobContext, timestamp: int) -> None:
         for job in await app.job_manager.get_stalled_jobs():
             await app.job_manager.retry_job(job)
 

@@ -178,7 +178,7 @@ class _Trial:
     def _counter(self) -> Iterator[Any]:
         if query := self._peer.settled:
             with psycopg.connect(self._place.postgres, autocommit=True) as connection:
-                yield lambda: connection.execute(query).fetchone()[0]  # type: ignore[index]
+                yield lambda: connection.execute(query).fetchone()[0]  # type: ignore[index]  # a count has a row
         else:
             import redis
 

@@ -33,11 +33,11 @@ PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 FAVOURITE_PORT = 8080
 
 
-class AirflowDidNotStart(Exception):  # noqa: N818
+class AirflowDidNotStart(Exception):  # noqa: N818  what happened
     """A part of Airflow ended, or was not ready in time; says where its log is."""
 
 
-class _PortTaken(Exception):  # noqa: N818
+class _PortTaken(Exception):  # noqa: N818  what happened
     """Somebody else took the port between the choice and the start."""
 
 

@@ -91,7 +91,7 @@ def confirm(args: Namespace, question: str) -> None:
     """
     if args.yes:
         return
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()
     if not answer:
         raise Stop("Nobody is there to answer: add --yes.", WRONG_USE)
@@ -101,12 +101,12 @@ def confirm(args: Namespace, question: str) -> None:
 
 def say(text: str) -> None:
     """Print what was done."""
-    print(_visible(text))  # noqa: T201
+    print(_visible(text))
 
 
 def note(text: str) -> None:
     """Print what is not the result itself, where it is in nobody's way."""
-    print(_visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    print(_visible(text), file=sys.stderr, flush=True)
 
 
 def show(rows: Sequence[Mapping[str, object]], output: str) -> None:

@@ -69,7 +69,7 @@ class Driver:
     best_effort: bool = True
     keeps: bool = False
 
-    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:
         """Bring a connection to UTC, and have a new one read values leniently."""
         for statement in self.session:
             try:
@@ -82,25 +82,25 @@ class Driver:
         if is_new:
             self.prepare(connection)
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Set how the values of a connection are read."""
 
-    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+    def cursor(self, connection: Any) -> Any:
         """Open a cursor that does not hold the whole result in memory."""
         return connection.cursor()
 
-    def abandon(self, connection: Any) -> None:  # noqa: ANN401
+    def abandon(self, connection: Any) -> None:
         """Let go of a result that was not read to its end, before the connection closes."""
 
-    def written(self, connection: Any, value: Any) -> Any:  # noqa: ANN401, ARG002
+    def written(self, connection: Any, value: Any) -> Any:  # noqa: ARG002  other databases need it
         """Write a statement, or its parameters, as the database's encoding asks for it."""
         return value
 
-    def columns(self, cursor: Any) -> list[str]:  # noqa: ANN401
+    def columns(self, cursor: Any) -> list[str]:
         """Name the columns of a cursor that has some."""
         return [column[0] for column in cursor.description]
 
-    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401, ARG002
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ARG002  other databases need it
         """Give what reads the values of a row, from a cursor that has its columns."""
         return lambda row: row
 
@@ -122,20 +122,20 @@ class PostgreSql(Driver):
     best_effort = False
     keeps = True
 
-    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+    def cursor(self, connection: Any) -> Any:
         """Ask for a server-side cursor: the ordinary one fetches the whole result."""
         return connection.cursor(name="zbl_leads")
 
-    def written(self, connection: Any, value: Any) -> Any:  # noqa: ANN401
+    def written(self, connection: Any, value: Any) -> Any:
         """Have the bytes of UTF-8 go through unchanged, where the database has no encoding."""
         return _through_latin1(value) if self.is_ascii(connection) else value
 
-    def columns(self, cursor: Any) -> list[str]:  # noqa: ANN401
+    def columns(self, cursor: Any) -> list[str]:
         """Name the columns, whose names have no encoding either."""
         names = super().columns(cursor)
         return [_from_latin1(name) for name in names] if self.is_ascii(cursor.connection) else names
 
-    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+    def is_ascii(self, connection: Any) -> bool:
         """Tell whether the database is in SQL_ASCII."""
         raise NotImplementedError
 
@@ -143,32 +143,32 @@ class PostgreSql(Driver):
 class Psycopg(PostgreSql):
     """psycopg, the third edition."""
 
-    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+    def is_ascii(self, connection: Any) -> bool:
         """Tell whether the database is in SQL_ASCII."""
         encoding: str = connection.info.parameter_status("server_encoding")
         return encoding == "SQL_ASCII"
 
-    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:
         """Have text come in an encoding in which none is lost, too."""
         encoding = "LATIN1" if self.is_ascii(connection) else "UTF8"
         if connection.info.parameter_status("client_encoding") != encoding:
             connection.execute(f"SET LOCAL client_encoding TO '{encoding}'")
         super().open_session(connection, is_new=is_new)
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Read what Python has no value for as undecodable, and text that has no encoding."""
         from psycopg.adapt import Loader
         from psycopg.types.string import TextLoader
 
         class Utf8(Loader):
-            def load(self, data: Any) -> str:  # noqa: ANN401  bytes of several kinds
+            def load(self, data: Any) -> str:  # bytes of several kinds
                 return bytes(data).decode("utf-8", "surrogateescape")
 
         is_ascii = self.is_ascii(connection)
         text: Any = Utf8 if is_ascii else TextLoader
 
-        class Padded(text):  # type: ignore[misc]
-            def load(self, data: Any) -> PaddedText:  # noqa: ANN401  bytes of several kinds
+        class Padded(text):  # type: ignore[misc]  # a variable as base
+            def load(self, data: Any) -> PaddedText:  # bytes of several kinds
                 return PaddedText(super().load(data))
 
         adapters = connection.adapters
@@ -184,15 +184,15 @@ class Psycopg(PostgreSql):
         adapters.register_loader("bpchar", Padded)
 
 
-def _lenient_loader(strict: Any, kind: str) -> Any:  # noqa: ANN401  psycopg is optional
+def _lenient_loader(strict: Any, kind: str) -> Any:
     from psycopg.adapt import Loader
 
     class Lenient(Loader):
-        def __init__(self, oid: int, context: Any = None) -> None:  # noqa: ANN401
+        def __init__(self, oid: int, context: Any = None) -> None:
             super().__init__(oid, context)
             self._load = strict(oid, context).load
 
-        def load(self, data: Any) -> object:  # noqa: ANN401  bytes of several kinds
+        def load(self, data: Any) -> object:  # bytes of several kinds
             try:
                 value: object = self._load(data)
             except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
@@ -205,18 +205,18 @@ def _lenient_loader(strict: Any, kind: str) -> Any:  # noqa: ANN401  psycopg is 
 class Psycopg2(PostgreSql):
     """psycopg2."""
 
-    def is_ascii(self, connection: Any) -> bool:  # noqa: ANN401
+    def is_ascii(self, connection: Any) -> bool:
         """Tell whether the database is in SQL_ASCII."""
         encoding: str = connection.get_parameter_status("server_encoding")
         return encoding == "SQL_ASCII"
 
-    def open_session(self, connection: Any, *, is_new: bool = True) -> None:  # noqa: ANN401
+    def open_session(self, connection: Any, *, is_new: bool = True) -> None:
         """Have text come in an encoding in which none is lost, too."""
         if is_new:  # which ends a transaction, and is none of its settings
             connection.set_client_encoding("LATIN1" if self.is_ascii(connection) else "UTF8")
         super().open_session(connection, is_new=is_new)
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Read what Python has no value for as undecodable, and arrays as what they hold."""
         extensions = import_module("psycopg2.extensions")
         is_ascii = self.is_ascii(connection)
@@ -244,7 +244,7 @@ class Psycopg2(PostgreSql):
             made = extensions.new_type((oid,), f"ZBL_array_{oid}", partial(_cast_array, array))
             extensions.register_type(array if is_ascii else made, connection)
 
-    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+    def values(self, cursor: Any) -> Callable[[Row], Row]:
         """Read bytea as bytes, which tell what they hold, and text that has no encoding."""
         is_ascii = self.is_ascii(cursor.connection)
         readers: list[tuple[int, Callable[[Any], object]]] = []
@@ -266,10 +266,10 @@ class Psycopg2(PostgreSql):
 
 
 def _cast_leniently(
-    cast: Any,  # noqa: ANN401  psycopg2 is optional
+    cast: Any,
     kind: str,
     text: str | None,
-    cursor: Any,  # noqa: ANN401
+    cursor: Any,
     *,
     is_ascii: bool,
 ) -> object:
@@ -295,7 +295,7 @@ def _cast_padded(text: str | None, _cursor: object) -> PaddedText | None:
     return None if text is None else PaddedText(text)
 
 
-def _cast_array(cast: Any, text: str | None, cursor: Any) -> object:  # noqa: ANN401  psycopg2 is optional
+def _cast_array(cast: Any, text: str | None, cursor: Any) -> object:
     if text is None:
         return None
     try:
@@ -305,13 +305,13 @@ def _cast_array(cast: Any, text: str | None, cursor: Any) -> object:  # noqa: AN
     return value
 
 
-def _as_bytes(value: Any) -> object:  # noqa: ANN401  whatever psycopg2 makes of bytea and its arrays
+def _as_bytes(value: Any) -> object:
     if isinstance(value, list):
         return [_as_bytes(item) for item in value]
     return bytes(value) if isinstance(value, memoryview) else value
 
 
-def _from_latin1(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
+def _from_latin1(value: Any) -> Any:
     """Read text as UTF-8 whose bytes came as characters."""
     if isinstance(value, list):
         return [_from_latin1(item) for item in value]
@@ -320,7 +320,7 @@ def _from_latin1(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
     return type(value)(value.encode("latin-1").decode("utf-8", "surrogateescape"))
 
 
-def _through_latin1(value: Any) -> Any:  # noqa: ANN401  a statement, or its parameters
+def _through_latin1(value: Any) -> Any:
     """Make each byte of a text in UTF-8 a character."""
     if isinstance(value, str):
         return value.encode().decode("latin-1")
@@ -336,7 +336,7 @@ class Sqlite(Driver):
 
     keeps = True
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Make what is not UTF-8 lone surrogates, which no payload may hold: a row is invalid."""
         connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
@@ -348,7 +348,7 @@ class MySql(Driver):
     session = ("SET time_zone = '+00:00'", "SET net_write_timeout = 3600")
     keeps = True
 
-    def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:  # noqa: ANN401
+    def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:
         """
         Have a client read days that there are not, and bits.
 
@@ -361,12 +361,12 @@ class MySql(Driver):
         readers[kinds.BIT] = self.read_bits  # as mysql-connector does
 
     @staticmethod
-    def read_bits(data: Any) -> int:  # noqa: ANN401
+    def read_bits(data: Any) -> int:
         """Read BIT as the number that it is: BIT(1) is many a program's boolean."""
         return int.from_bytes(bytes(data), "big")
 
     @staticmethod
-    def read_time(read: Callable[[Any], object], kind: str, data: Any) -> object:  # noqa: ANN401
+    def read_time(read: Callable[[Any], object], kind: str, data: Any) -> object:
         """
         Read a date or time, for which the clients have None if there is no such day.
 
@@ -386,11 +386,11 @@ class MySql(Driver):
 class MySqlDb(MySql):
     """mysqlclient, whose module is MySQLdb."""
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Read days that there are not."""
         self.read_days(import_module("MySQLdb.constants.FIELD_TYPE"), connection.converter)
 
-    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+    def cursor(self, connection: Any) -> Any:
         """Open an unbuffered cursor."""
         return connection.cursor(import_module("MySQLdb.cursors").SSCursor)
 
@@ -398,16 +398,16 @@ class MySqlDb(MySql):
 class PyMySql(MySql):
     """PyMySQL."""
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Read days that there are not."""
         connection.decoders = dict(connection.decoders)  # its own are those of every connection
         self.read_days(import_module("pymysql.constants.FIELD_TYPE"), connection.decoders)
 
-    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+    def cursor(self, connection: Any) -> Any:
         """Open an unbuffered cursor."""
         return connection.cursor(import_module("pymysql.cursors").SSCursor)
 
-    def abandon(self, connection: Any) -> None:  # noqa: ANN401
+    def abandon(self, connection: Any) -> None:
         """Keep a result that is thrown away from being read to its end on a closed socket."""
         connection._result.unbuffered_active = False  # noqa: SLF001  there is no public way
 
@@ -415,21 +415,21 @@ class PyMySql(MySql):
 class MySqlConnector(MySql):
     """mysql-connector-python, written in Python; its C extension converts by itself."""
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401
+    def prepare(self, connection: Any) -> None:
         """Read days that there are not."""
         strict = import_module("mysql.connector.conversion").MySQLConverter
         in_python = type(connection).__name__ == "MySQLConnection"
         if not in_python or connection.converter_class is not strict:
             return
 
-        def lenient(name: str) -> Any:  # noqa: ANN401
+        def lenient(name: str) -> Any:
             read = getattr(strict, f"_{name.lower()}_to_python")
             return staticmethod(lambda value, _column=None: self.read_time(read, name, value))
 
         methods = {f"_{n.lower()}_to_python": lenient(n) for n in ("DATE", "DATETIME", "TIMESTAMP")}
         connection.converter_class = type("Lenient", (strict,), methods)
 
-    def cursor(self, connection: Any) -> Any:  # noqa: ANN401
+    def cursor(self, connection: Any) -> Any:
         """Open an unbuffered cursor."""
         return connection.cursor(buffered=False)
 
@@ -439,7 +439,7 @@ class DuckDb(Driver):
 
     session = ("SET TimeZone = 'UTC'",)
 
-    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+    def values(self, cursor: Any) -> Callable[[Row], Row]:
         """Tell infinity from a time; it may stand in a list, a struct or a map, too."""
         kinds = [str(column[1]) for column in cursor.description]
         moments = [at for at, kind in enumerate(kinds) if "TIMESTAMP" in kind or "DATETIME" in kind]
@@ -455,7 +455,7 @@ class DuckDb(Driver):
         return read
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  whatever a column holds
+def _finite(value: Any) -> Any:
     if isinstance(value, datetime):
         is_infinite = value.replace(tzinfo=UTC) in _INFINITE
         return Undecodable("TIMESTAMP (infinity)", str(value).encode()) if is_infinite else value
@@ -482,10 +482,10 @@ class Oracle(Driver):
 
     session = ("ALTER SESSION SET TIME_ZONE = 'UTC'",)
 
-    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401, ARG002
+    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ARG002  other databases need it
         """Fetch the text or bytes of LOBs, which come as handles."""
 
-        def read(value: Any) -> object:  # noqa: ANN401  whatever a column holds
+        def read(value: Any) -> object:
             return value.read() if type(value).__name__ == "LOB" else value
 
         return lambda row: [read(value) for value in row]
@@ -494,7 +494,7 @@ class Oracle(Driver):
 class BigQuery(Driver):
     """Airflow's own cursor for Google BigQuery."""
 
-    def values(self, cursor: Any) -> Callable[[Row], Row]:  # noqa: ANN401
+    def values(self, cursor: Any) -> Callable[[Row], Row]:
         """Read TIMESTAMP, which comes as seconds since 1970."""
         kinds = [column[1] for column in cursor.description]
         if "TIMESTAMP" not in kinds:

@@ -119,7 +119,7 @@ class Rows:
         if connection is not None:
             _close(connection)
 
-    def _connect(self) -> Any:  # noqa: ANN401  PEP 249 names no types
+    def _connect(self) -> Any:
         try:
             return self._hook.get_conn()
         except (AirflowException, ImportError):
@@ -136,7 +136,7 @@ class Rows:
 
     def _fetched(
         self,
-        connection: Any,  # noqa: ANN401  PEP 249 names no types
+        connection: Any,
         *,
         is_new: bool,
     ) -> Iterator[tuple[list[str], Sequence[object]]]:
@@ -173,7 +173,7 @@ class Rows:
         own = isinstance(problem, kinds) or type(problem).__name__ == "ProgrammingError"
         return own or "%" in self._sql
 
-    def _columns(self, cursor: Any, driver: Driver) -> list[str]:  # noqa: ANN401  PEP 249 names no types
+    def _columns(self, cursor: Any, driver: Driver) -> list[str]:
         """Find the first result that has columns; `SET …; SELECT …` has one before it."""
         if package_of(cursor) == "psycopg2" and cursor.description is None:
             # A named cursor of psycopg2 knows its columns once it has fetched.
@@ -197,7 +197,7 @@ def database(conn_id: str) -> DbApiHook:
     connection = BaseHook.get_connection(conn_id)
     hook: DbApiHook | None
     try:
-        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        hook = connection.get_hook()
     except AirflowException as problem:
         if "Unknown hook type" not in str(problem):
             raise
@@ -243,12 +243,12 @@ def _fitting(rows: Sequence[Any]) -> int:
     return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE * len(sample) // total))
 
 
-def _close(connection: Any) -> None:  # noqa: ANN401  PEP 249 names no types
+def _close(connection: Any) -> None:
     with suppress(Exception):
         connection.close()
 
 
-def _has_next_result(cursor: Any) -> bool:  # noqa: ANN401  PEP 249 names no types
+def _has_next_result(cursor: Any) -> bool:
     next_set = getattr(cursor, "nextset", None)  # optional in PEP 249
     try:
         return bool(next_set and next_set())

@@ -60,13 +60,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "tojson": tojson,
         }
 
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401  as Jinja has it
+    def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up a key, or one of the methods of a text."""
         if isinstance(obj, str) and attribute in METHODS:
             return getattr(obj, attribute)
         return self.getitem(obj, attribute)
 
-    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401  as Jinja has it
+    def getitem(self, obj: Any, argument: Any) -> Any:
         """Look up a key or a position; of what is unknown the result is unknown."""
         if obj is None:  # such as `list.name` of a lead without a list
             return None
@@ -77,11 +77,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 pass
         return self.undefined(obj=obj, name=str(argument))
 
-    def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:
         """Call a text's method; of what is unknown the result is unknown."""
         return None if obj is None else super().call(context, obj, *arguments, **options)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Reckon with numbers, and join texts or lists, within what could be sent."""
         if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
             check_size(len(left) + len(right))
@@ -103,7 +103,7 @@ def check_size(length: int) -> None:
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Keep each step's text within what could be sent, so that steps cannot multiply it."""
 
-    def limited(value: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    def limited(value: Any, *arguments: Any, **options: Any) -> Any:
         if value is None:  # what is unknown stays so: Jinja would write "NONE"
             return None
         result = function(value, *arguments, **options)

@@ -122,7 +122,7 @@ def _of_run(context: Mapping[str, Any], run: object, kind: str) -> Occasion:
     )
 
 
-def _get(thing: object, name: str) -> Any:  # noqa: ANN401
+def _get(thing: object, name: str) -> Any:  # noqa: ANN401  whatever Airflow holds there
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 

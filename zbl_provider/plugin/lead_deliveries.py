@@ -26,14 +26,14 @@ class LeadDeliveriesPlugin(AirflowPlugin):
     name = "zbl_lead_deliveries"
 
     @cached_property
-    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]  # a plain attribute of its base
         """The application behind the page."""
         from zbl_provider.plugin.api.app import create_app
 
         return [{"app": create_app(), "url_prefix": PREFIX, "name": "ZBL lead deliveries"}]
 
     @cached_property
-    def external_views(self) -> list[Any]:  # type: ignore[override]
+    def external_views(self) -> list[Any]:  # type: ignore[override]  # a plain attribute of its base
         """The entry in the navigation, which opens the page inside of the UI."""
         # The UI takes `href` as it stands: below a reverse proxy's path it must name that path.
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX

@@ -50,7 +50,7 @@ class DeferrableSensor(BaseSensorOperator):
         # As after a wait: so `soft_fail` and `never_fail` mean the first look, too.
         return self.resume_execution(self.look.__name__, {"until": until.isoformat()}, context)
 
-    def look(self, context: Context, until: str, event: object = None) -> Any:  # noqa: ANN401
+    def look(self, context: Context, until: str, event: object = None) -> Any:  # noqa: ANN401  as `execute`
         """
         Look once; if the wait is not over, wait deferred.
 

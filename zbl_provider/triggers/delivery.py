@@ -38,7 +38,7 @@ class LeadDeliveryTrigger(BaseTrigger):
         log_conn_id: str | None = None,
         poll_interval: float = 60.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # of Airflow
         self.lead_ids = list(lead_ids)
         self.webhook_conn_id = webhook_conn_id
         self.if_filtered = if_filtered
@@ -74,4 +74,4 @@ class LeadDeliveryTrigger(BaseTrigger):
         over = await until(
             poll, lambda known: Arrivals.judge(ids, known, self.if_filtered).over, ids
         )
-        yield TriggerEvent({"found": over})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"found": over})

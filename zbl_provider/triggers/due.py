@@ -34,4 +34,4 @@ class DueTrigger(DateTimeTrigger):
         while left > 0:
             await asyncio.sleep(min(left, _LONGEST_SLEEP_SECONDS))
             left = self.moment.timestamp() - time.time()
-        yield TriggerEvent(self.moment)  # type: ignore[no-untyped-call]
+        yield TriggerEvent(self.moment)

@@ -49,7 +49,7 @@ class _LeadsTrigger(BaseTrigger):
         log_conn_id: str | None = None,
         poll_interval: float | timedelta = 5.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # of Airflow
         self.sql = sql
         self.leads_conn_id = leads_conn_id
         self.webhook_conn_id = webhook_conn_id
@@ -145,7 +145,7 @@ class LeadsWaitTrigger(_LeadsTrigger):
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+    return TriggerEvent(payload)
 
 
 def _plain(field: str, value: object) -> Any:  # noqa: ANN401  any JSON

@@ -162,7 +162,10 @@ def test_many_choices_are_taken_back_by_as_many_statements_as_one(setup):
 
     def statements(some):
         seen = []
-        note = lambda *given: seen.append(given[2])  # noqa: E731
+
+        def note(*given):
+            seen.append(given[2])
+
         event.listen(setup.log._engine, "before_cursor_execute", note)
         setup.log.forget_choice(some, setup.now)
         event.remove(setup.log._engine, "before_cursor_execute", note)

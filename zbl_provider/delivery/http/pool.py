@@ -281,7 +281,7 @@ class Pool:
         except Exception as raised:  # noqa: BLE001  whoever waits is told, whatever it is
             problem = None if limit.expired() else raised  # they mind their own time
         finally:
-            self._opening.remove(asyncio.current_task())  # type: ignore[arg-type]
+            self._opening.remove(asyncio.current_task())  # type: ignore[arg-type]  # it runs
         if problem:
             self._tell(problem, began)
         self._open_more()

@@ -75,11 +75,11 @@ class Batch:
         given = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
         changes = ", ".join(f"{name} = given.{name}" for name in names if name != "id")
         self.insert = (
-            f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608
+            f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608  names of tables.py
             f"SELECT {', '.join(values)} FROM json_each(?1)"
         )
         self.update = (
-            f"UPDATE {table.name} SET {changes} "  # noqa: S608
+            f"UPDATE {table.name} SET {changes} "  # noqa: S608  names of tables.py
             f"FROM (SELECT {given} FROM json_each(?1)) AS given WHERE {table.name}.id = given.id"
         )
 

@@ -23,7 +23,7 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     limit_seconds = 0.0
 
-    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  psycopg
         """Drive one exchange with the server."""
 
         def limited() -> Generator[Any, Any, Any]:

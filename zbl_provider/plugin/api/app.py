@@ -1,5 +1,6 @@
 """The application behind the page: its routes, their guards, and the headers of every answer."""
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.core_api.security import get_user
@@ -81,17 +82,20 @@ class Headers:
 
 
 async def _refused(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, HTTPException)  # noqa: S101
+    assert isinstance(problem, HTTPException)  # noqa: S101  registered for these alone
     if isinstance(problem.__context__, InvalidTokenError):
         # A session that is none, to Airflow a 403: who has it is to sign in, like anybody without.
-        problem = HTTPException(401, "Your session is not valid. Sign in to Airflow again.")
-    if problem.status_code == 401 and "text/html" in request.headers.get("accept", ""):  # noqa: PLR2004
+        problem = HTTPException(
+            HTTPStatus.UNAUTHORIZED, "Your session is not valid. Sign in to Airflow again."
+        )
+    is_read_by_a_person = "text/html" in request.headers.get("accept", "")
+    if problem.status_code == HTTPStatus.UNAUTHORIZED and is_read_by_a_person:
         return assets.sign_in(request)
     return await http_exception_handler(request, problem)
 
 
 async def _misunderstood(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, RequestValidationError)  # noqa: S101
+    assert isinstance(problem, RequestValidationError)  # noqa: S101  registered for these alone
     # Without what was given: it may be no JSON (NaN), no text (half a surrogate), or a person's.
     said = [{"loc": error["loc"], "msg": error["msg"]} for error in problem.errors()]
     return JSONResponse({"detail": said}, status_code=422)
