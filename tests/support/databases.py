@@ -116,7 +116,7 @@ def _upgrade(url: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def log_url(request, tmp_path) -> Iterator[str]:
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the URL of a log without leads; each test that asks runs on every kind of database."""
     if request.param == "sqlite":
         path = tmp_path / "log.db"
@@ -130,7 +130,7 @@ def log_url(request, tmp_path) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request, tmp_path) -> Iterator[str]:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the URL of a database without tables, of either kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'log.db'}"

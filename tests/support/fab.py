@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,16 +29,16 @@ def add_users(
     :param users: the name of a role, one of these or of FAB's own, by the user's name
     :param password: of each user; without one they can't sign in by themselves
     """
+    assert manager.flask_app
     with manager.flask_app.app_context():
         security = manager.security_manager
         for name, rights in roles.items():
-            role = security.add_role(name)
+            made = security.add_role(name)
             for right in rights:
-                security.add_permission_to_role(role, security.create_permission(*right))
-        for name, role in users.items():
-            security.add_user(
-                name, name, "", f"{name}@example.com", security.find_role(role), password
-            )
+                security.add_permission_to_role(made, security.create_permission(*right))
+        for name, role_name in users.items():
+            role = security.find_role(role_name)
+            security.add_user(name, name, "", f"{name}@example.com", role, password)
 
 
 def main(file: str) -> None:
@@ -46,7 +46,8 @@ def main(file: str) -> None:
     from airflow.api_fastapi.app import init_auth_manager
     from fastapi import FastAPI
 
-    add_users(init_auth_manager(FastAPI()), **json.loads(Path(file).read_text()))
+    manager = cast("FabAuthManager", init_auth_manager(FastAPI()))
+    add_users(manager, **json.loads(Path(file).read_text()))
 
 
 if __name__ == "__main__":

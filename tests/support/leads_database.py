@@ -7,11 +7,15 @@ A conftest makes the fixture known to the tests beside it, as with `tests.suppor
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from zbl_provider.hooks import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Hook(DbApiHook):
@@ -19,19 +23,19 @@ class _Hook(DbApiHook):
 
     conn_name_attr = "conn_id"
 
-    def __init__(self, connect):
+    def __init__(self, connect: Callable[[], Any]) -> None:
         super().__init__()
         self._connect = connect
 
-    def get_conn(self):
+    def get_conn(self) -> Any:
         return self._connect()
 
 
 @pytest.fixture
-def use(monkeypatch):
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], str]:
     """Give a function that has the connection `leads` connect by the given function."""
 
-    def use(connect):
+    def use(connect: Callable[[], Any]) -> str:
         monkeypatch.setenv("AIRFLOW_CONN_LEADS", json.dumps({"conn_type": "generic"}))
         monkeypatch.setattr(rows, "database", lambda _conn_id: _Hook(connect))
         return "leads"

@@ -56,7 +56,8 @@ def running_mariadb(*, time_zone: str = "-03:00") -> Iterator[int]:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _make_database(local: Path) -> None:

@@ -18,12 +18,15 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trustme
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 
@@ -87,12 +90,13 @@ class Peer:
 
 
 Behaviour = Callable[[Peer, Received], None]
+Fields = Iterable[tuple[str, str]]
 
 
 # What a receiver may do.
 
 
-def response(status=200, body=b"ok", headers=()) -> bytes:
+def response(status: int = 200, body: bytes = b"ok", headers: Fields = ()) -> bytes:
     """Write a whole and correct answer."""
     body = b"" if status == 204 else body
     fields = [*headers, ("Content-Length", str(len(body)))]
@@ -100,12 +104,12 @@ def response(status=200, body=b"ok", headers=()) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def answer(status=200, body=b"ok", headers=()) -> Behaviour:
+def answer(status: int = 200, body: bytes = b"ok", headers: Fields = ()) -> Behaviour:
     """Answer at once, and keep the connection."""
     return raw(response(status, body, headers))
 
 
-def echo(peer, request):
+def echo(peer: Peer, request: Received) -> None:
     """Answer with the request: its target, headers and body."""
     headers = {name: value.decode("latin-1") for name, value in request.headers.items()}
     seen = {"url": request.target, "headers": headers, "data": request.body.decode()}
@@ -120,7 +124,7 @@ def raw(data: bytes) -> Behaviour:
 def raw_then_close(data: bytes) -> Behaviour:
     """Send these bytes, and close."""
 
-    def behave(peer, _):
+    def behave(peer: Peer, _: Received) -> None:
         peer.send(data)
         peer.close()
 
@@ -130,7 +134,7 @@ def raw_then_close(data: bytes) -> Behaviour:
 def raw_then_reset(data: bytes = b"") -> Behaviour:
     """Send these bytes, if any, and reset the connection."""
 
-    def behave(peer, _):
+    def behave(peer: Peer, _: Received) -> None:
         peer.send(data)
         peer.wait(0.05)  # a reset overtakes what has not been read yet
         peer.reset()
@@ -141,7 +145,7 @@ def raw_then_reset(data: bytes = b"") -> Behaviour:
 def raw_then_silence(data: bytes = b"") -> Behaviour:
     """Send these bytes, if any, and nothing more, for as long as the sender stays."""
 
-    def behave(peer, _):
+    def behave(peer: Peer, _: Received) -> None:
         peer.send(data)
         peer.wait(60)
 
@@ -151,7 +155,7 @@ def raw_then_silence(data: bytes = b"") -> Behaviour:
 def drip(data: bytes, interval: float, start: bytes = b"") -> Behaviour:
     """Send the start at once, the rest byte by byte."""
 
-    def behave(peer, _):
+    def behave(peer: Peer, _: Received) -> None:
         peer.send(start)
         for byte in data:
             if peer.wait(interval):
@@ -164,28 +168,28 @@ def drip(data: bytes, interval: float, start: bytes = b"") -> Behaviour:
 def delayed(seconds: float, then: Behaviour) -> Behaviour:
     """Wait, then behave."""
 
-    def behave(peer, request):
+    def behave(peer: Peer, request: Received) -> None:
         if not peer.wait(seconds):
             then(peer, request)
 
     return behave
 
 
-def gzip_bomb(peer, _):
+def gzip_bomb(peer: Peer, _: Received) -> None:
     """Answer with 64 MiB of zeros in 64 KiB of gzip."""
     # In pieces, since to compress all of it takes longer than the tests' deadlines.
     bomb = gzip.compress(bytes(2**20)) * 64
     peer.send(response(body=bomb, headers=[("Content-Encoding", "gzip")]))
 
 
-def endless_body(peer, _):
+def endless_body(peer: Peer, _: Received) -> None:
     """Answer with a body that never ends."""
     peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while not peer.wait(0):
         peer.send(b"10000\r\n" + b"a" * 65536 + b"\r\n")
 
 
-def endless_headers(peer, _):
+def endless_headers(peer: Peer, _: Received) -> None:
     """Send headers that never end."""
     peer.send(b"HTTP/1.1 200 OK\r\n")
     for n in itertools.count():
@@ -198,7 +202,7 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
     """Behave differently request by request; the last way stays."""
     numbers, lock = itertools.count(), threading.Lock()
 
-    def behave(peer, request):
+    def behave(peer: Peer, request: Received) -> None:
         with lock:
             turn = next(numbers)
         behaviours[min(turn, len(behaviours) - 1)](peer, request)
@@ -212,11 +216,11 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 class Authority:
     """A certificate authority of our own, and what it signs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._ca = trustme.CA()
         self.pem = self._ca.cert_pem.bytes()
 
-    def write(self, path) -> str:
+    def write(self, path: Path) -> str:
         """Write the CA's own certificate where a connection's `verify` can name it."""
         path.write_bytes(self.pem)
         return str(path)
@@ -315,7 +319,7 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def closed_port():
+def closed_port() -> Iterator[int]:
     """Hold a port on which nobody listens: connections to it are refused."""
     with socket.socket() as holder:
         holder.bind((LOOPBACK, 0))
@@ -323,17 +327,17 @@ def closed_port():
 
 
 @contextlib.contextmanager
-def mute_port():
+def mute_port() -> Iterator[int]:
     """Listen without ever accepting: TCP connects, then nothing, not even TLS."""
     with socket.create_server((LOOPBACK, 0), backlog=64) as listener:
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def plain_port(data: bytes):
+def plain_port(data: bytes) -> Iterator[int]:
     """Speak first, and without TLS, to whoever connects."""
 
-    def greet(listener):
+    def greet(listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
@@ -348,10 +352,10 @@ def plain_port(data: bytes):
 
 
 @contextlib.contextmanager
-def proxy(seen: list[str]):
+def proxy(seen: list[str]) -> Iterator[Receiver]:
     """Run an HTTP proxy that tunnels what it is asked to; `seen` gets each CONNECT's target."""
 
-    def tunnel(peer, request):
+    def tunnel(peer: Peer, request: Received) -> None:
         seen.append(request.target)
         port = request.target.rpartition(":")[2]
         # Names in these tests exist nowhere: the proxy knows them as itself.
@@ -364,7 +368,7 @@ def proxy(seen: list[str]):
 
 
 def _pump(client: socket.socket, server: socket.socket) -> None:
-    def copy(source, sink):
+    def copy(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)

@@ -127,7 +127,7 @@ def test_a_worker_that_stops_within_a_transaction_holds_up_nobody_for_long(stopp
     """The server lets go of its locks; what it has in hand it cannot write any more (4.6, 6.2)."""
     setup, make = stopped
     if setup.log_url.startswith("sqlite"):
-        pytest.skip("SQLite's lock belongs to the file: others wait, at most for their patience")
+        pytest.skip("SQLite locks the whole file: others wait for as long as their busy timeout")
     quick = f"{setup.log_url}&options=-c%20idle_in_transaction_session_timeout%3D1000"
     step = Step("settle", "commit", 1, signal.SIGSTOP)
     with make(step, log_url=quick) as worker:
