@@ -76,6 +76,14 @@ def test_less_than_that_does_not(setup, answers):
     assert report.down is None
 
 
+def test_leads_are_counted_and_not_their_attempts(dark):
+    """Four leads that fail all of their five attempts are four in a row, and not twenty (8.7)."""
+    report = dark.dispatch_to_the_end("run 1", MANY[:4])
+    assert len(dark.sent) == 4 * 5
+    assert report.counts == {Status.ERROR: 4}
+    assert not down(dark)
+
+
 def test_the_leads_that_were_tried_go_on_and_the_first_delivery_lets_all_go(dark):
     """Back before their fifth attempt, nothing is in error, and nobody lifts a hand (8.7)."""
     report = dark.dispatch("run 1", MANY)
