@@ -113,7 +113,10 @@ def running(
             "ZBL_WEBHOOK_DEFAULT": _integration(f"{receiver.url}{CRM}", authority),
             "SALES": _integration(f"{receiver.url}{SALES}", authority),
         }
-        given = {f"AIRFLOW_CONN_{name}": json.dumps(one) for name, one in connections.items()}
+        given = {
+            f"AIRFLOW_CONN_{name}": json.dumps(connection)
+            for name, connection in connections.items()
+        }
         given["AIRFLOW__ZBL__ALLOWED_NETWORKS"] = "127.0.0.0/8, ::1/128"
         for source in dags:
             shutil.copytree(source, folder / "dags", dirs_exist_ok=True)

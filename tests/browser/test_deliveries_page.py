@@ -46,7 +46,7 @@ def answers(site):
     before = site.receiver.answer
 
     def answer(reply: Reply) -> None:
-        site.receiver.answer = lambda one: reply if one.path == SALES else before(one)
+        site.receiver.answer = lambda request: reply if request.path == SALES else before(request)
 
     answer(Reply())
     yield answer
@@ -106,7 +106,11 @@ def _trigger(site, lead_id: str) -> str:
 
 
 def _arrived(site, lead_id: str) -> list:
-    return [one for one in site.receiver.received if one.path == SALES and one.lead_id == lead_id]
+    return [
+        request
+        for request in site.receiver.received
+        if request.path == SALES and request.lead_id == lead_id
+    ]
 
 
 def _cut_off(page) -> list[str]:
@@ -134,10 +138,12 @@ def _overflow(page) -> int:
 
 def test_the_page_shows_the_newest_leads_and_what_became_of_all(site, page, view):
     """It opens from the navigation with funnel, charts and the newest leads (Contract 8.4)."""
-    found = [row.inner_text() for row in view.locator("table.leads time").all()]
-    assert len(found) == 50
-    assert found == sorted(found, reverse=True)
-    numbers = [int(one.replace(",", "")) for one in view.locator(".tile .number").all_inner_texts()]
+    times = [row.inner_text() for row in view.locator("table.leads time").all()]
+    assert len(times) == 50
+    assert times == sorted(times, reverse=True)
+    numbers = [
+        int(count.replace(",", "")) for count in view.locator(".tile .number").all_inner_texts()
+    ]
     assert numbers[0] == sum(numbers[1:]) > 1000
     expect(view.locator("#chart, .plot svg")).to_have_count(2)
     view.get_by_text("Charts as a table").click()
@@ -276,8 +282,8 @@ def test_selected_leads_of_a_run_that_is_gone_wait_for_the_next(site, page, view
     expect(_rows(view).first.locator(".badge")).to_have_text("Error")
     _field(view, "integration").select_option("crm")
     expect(_rows(view).first.locator(".integration")).to_have_text("crm")
-    for number in range(2):
-        _rows(view).nth(number).get_by_role("checkbox").check()
+    for place in range(2):
+        _rows(view).nth(place).get_by_role("checkbox").check()
     view.get_by_role("button", name="Resend 2 selected").click()
     question = view.get_by_role("dialog", name="Resend 2 leads?")
     question.get_by_role("button", name="Resend").click()
@@ -293,11 +299,11 @@ def test_all_in_error_are_counted_before_they_are_resent(site, page, view):
     """The dialog names the number that the funnel shows, and Cancel changes nothing (8.4)."""
     _field(view, "integration").select_option("zapier")
     expect(_rows(view).first.locator(".integration")).to_have_text("zapier")
-    number = _tile(view, "Error").locator(".number").inner_text()
-    view.get_by_role("button", name=f"Resend all in error ({number})").click()
-    view.get_by_role("dialog", name=f"Resend {number} leads?").get_by_text("Cancel").click()
+    in_error = _tile(view, "Error").locator(".number").inner_text()
+    view.get_by_role("button", name=f"Resend all in error ({in_error})").click()
+    view.get_by_role("dialog", name=f"Resend {in_error} leads?").get_by_text("Cancel").click()
     expect(view.get_by_role("dialog")).to_have_count(0)
-    expect(_tile(view, "Error").locator(".number")).to_have_text(number)
+    expect(_tile(view, "Error").locator(".number")).to_have_text(in_error)
 
 
 def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
@@ -314,7 +320,9 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     card.get_by_role("button", name="Send test lead").click()
     expect(view.get_by_role("dialog")).to_contain_text("Test lead delivered: status 200")
     view.get_by_role("dialog").get_by_role("button", name="Close").click()
-    (test,) = [one for one in site.receiver.received if one.headers.get("x-zbl-test")][-1:]
+    (test,) = [request for request in site.receiver.received if request.headers.get("x-zbl-test")][
+        -1:
+    ]
     assert (test.path, test.lead_id[:5]) == (SALES, "test-")
     # As tall as what is shown whole: the head, and the first two integrations.
     view.locator("html").evaluate("page => page.scrollTo(0, 0)")

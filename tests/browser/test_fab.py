@@ -77,7 +77,7 @@ def _sign_in(fab, page, user: str) -> None:
 
 
 def _send(fab, lead_id: str, answer: int = 200) -> str:
-    fab.receiver.answer = lambda one: Reply(answer if one.path == SALES else 200)
+    fab.receiver.answer = lambda request: Reply(answer if request.path == SALES else 200)
     lead = {"id": lead_id, "score": 90, "status": "qualified"}
     run = fab.rest.trigger(DAG, conf={"lead": lead})
     fab.rest.wait_for_run(DAG, run)

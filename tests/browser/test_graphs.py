@@ -41,11 +41,13 @@ def site(tmp_path_factory, postgres):
 
 @pytest.fixture(scope="module")
 def examples(site, postgres):
-    found = Examples(site.airflow, site.receiver, site.authority, postgres, {"n8n", "newsletter"})
-    found.create_table()
-    found.qualify("1042", phone="+5511999999999", list_="Google Ads Campaign")
-    found.set_up()
-    return found
+    examples = Examples(
+        site.airflow, site.receiver, site.authority, postgres, {"n8n", "newsletter"}
+    )
+    examples.create_table()
+    examples.qualify("1042", phone="+5511999999999", list_="Google Ads Campaign")
+    examples.set_up()
+    return examples
 
 
 def run_of(examples, dag):

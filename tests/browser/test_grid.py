@@ -30,7 +30,7 @@ def test_a_failed_task_says_what_to_do_and_turns_green_after_a_clear(site, page)
     site.rest.clear(DAG, first, "dispatch_leads")
     assert site.rest.wait_for_run(DAG, first) == "success"
     sent = [request.lead_id for request in site.receiver.received if request.path == CRM]
-    assert sorted(set(sent)) == [f"lead-{number:04}" for number in range(60)]
+    assert sorted(set(sent)) == [f"lead-{n:04}" for n in range(60)]
     assert {lead for lead in sent if sent.count(lead) > 1} == REFUSED
 
     second = site.rest.trigger(DAG)

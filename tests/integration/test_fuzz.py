@@ -77,7 +77,7 @@ values = st.recursive(
         st.tuples(inner, inner),
         st.dictionaries(st.one_of(odd_text, st.integers()), inner, max_size=4),
         st.dictionaries(odd_text, inner, max_size=3).map(
-            lambda found: json.dumps(found, default=str)
+            lambda value: json.dumps(value, default=str)
         ),
     ),
     max_leaves=8,
@@ -142,9 +142,9 @@ def destination(extra):
     return Destination.parse(integration=name, host="https://example.com/hook", extra=extra)
 
 
-def go_through(log, found, target):
+def go_through(log, rows, target):
     """Enrol what was found and claim it; return the verdicts and what was claimed."""
-    candidates = [candidate(one, target) for one in found]
+    candidates = [candidate(lead, target) for lead in rows]
     run = log.begin(RunKey("dag", "task", target.integration), target.integration, 0, NOW)
     enrolment = log.enrol(run, target.integration, candidates, NOW)
     assert enrolment.new + enrolment.repeated == len(candidates)
@@ -152,16 +152,18 @@ def go_through(log, found, target):
     return run, candidates, claimed
 
 
-def check(log, found, target):
+def check(log, rows, target):
     """See that each has a verdict, that what is to be sent can be, and that nothing is left."""
-    run, candidates, claimed = go_through(log, found, target)
-    first = {one.webhook_id: one for one in reversed(candidates)}
-    for one in first.values():
-        assert one.status in {Status.PENDING, Status.FILTERED, Status.INVALID}
-        assert (one.reason is None) == (one.status is Status.PENDING)
-        assert (one.body is not None) == (one.status is Status.PENDING)
-    to_send = {one.webhook_id: one.body for one in first.values() if one.body is not None}
-    assert {one.webhook_id: one.body for one in claimed} == to_send
+    run, candidates, claimed = go_through(log, rows, target)
+    first = {judged.webhook_id: judged for judged in reversed(candidates)}
+    for judged in first.values():
+        assert judged.status in {Status.PENDING, Status.FILTERED, Status.INVALID}
+        assert (judged.reason is None) == (judged.status is Status.PENDING)
+        assert (judged.body is not None) == (judged.status is Status.PENDING)
+    to_send = {
+        judged.webhook_id: judged.body for judged in first.values() if judged.body is not None
+    }
+    assert {lead.webhook_id: lead.body for lead in claimed} == to_send
     for body in to_send.values():
         assert len(body) <= MAX_BODY_BYTES
         assert set(json.loads(body)) == {"event", "lead", "list"}
@@ -175,10 +177,10 @@ def test_any_row_gets_a_verdict(log, table, field_map, extra):
     names, rows = table
     try:
         target = destination(extra)
-        found = list(read(((names, row) for row in rows), field_map))
+        leads = list(read(((names, row) for row in rows), field_map))
     except ConfigurationError:
         return  # a setting that cannot be: refused before anything is sent
-    check(log, found, target)
+    check(log, leads, target)
 
 
 @ANY
@@ -208,9 +210,9 @@ def test_a_verdict_shows_no_value(log, row, line):
     """The reason names path and rule, never what was found there (Contract 5.5, 4.3)."""
     row = {"id": "1", **row}
     target = destination({"field_filters": [line] if line else None, "min_score": 50})
-    found = [*read([(list(row), list(row.values()))], None), read_one(row)]
-    run, candidates, _ = go_through(log, found, target)
-    reasons = [one.reason or "" for one in candidates]
+    leads = [*read([(list(row), list(row.values()))], None), read_one(row)]
+    run, candidates, _ = go_through(log, leads, target)
+    reasons = [judged.reason or "" for judged in candidates]
     reasons += [failed.reason or "" for failed in log.first_failed(run)]
     filtered_by = {line} if line and MARK in line else set()
     for reason in reasons:
@@ -222,12 +224,12 @@ def test_a_body_over_a_mebibyte_is_invalid(log, size):
     """One byte too many is invalid, and not sent; a body that fits is sent (Contract 5.5)."""
     target = destination({})
     bare = len(candidate(read_one({"id": "1", "note": ""}), target).body)
-    found = read_one({"id": "1", "note": "x" * (size - bare)})
-    _, [verdict], claimed = go_through(log, [found], target)
+    lead = read_one({"id": "1", "note": "x" * (size - bare)})
+    _, [verdict], claimed = go_through(log, [lead], target)
     if size > MAX_BODY_BYTES:
         assert (verdict.status, claimed) == (Status.INVALID, [])
     else:
-        assert [len(one.body) for one in claimed] == [MAX_BODY_BYTES]
+        assert [len(lead.body) for lead in claimed] == [MAX_BODY_BYTES]
 
 
 def test_the_same_row_gets_the_same_verdict(log):

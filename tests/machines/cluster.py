@@ -106,11 +106,9 @@ class Cluster:
         jobs = self.select(
             "metadata", "SELECT id FROM job WHERE job_type = 'TriggererJob' ORDER BY id"
         )
-        names = dict(
-            zip((number for (number,) in jobs), ("triggerer", "triggerer 2"), strict=False)
-        )
+        names = dict(zip((id_ for (id_,) in jobs), ("triggerer", "triggerer 2"), strict=False))
         held = self.select("metadata", 'SELECT DISTINCT triggerer_id FROM "trigger"')
-        return [names[number] for (number,) in held if number in names]
+        return [names[id_] for (id_,) in held if id_ in names]
 
 
 def wait(what: str, look: Any, seconds: float) -> Any:

@@ -45,9 +45,9 @@ def cluster() -> Iterator[Cluster]:
         with Airflow(home, HERE / "dags", database=metadata, options=options) as airflow:
             databases = {"metadata": metadata, "leads": leads, "log": log}
             cluster = Cluster(airflow, databases, nginx)
-            for number in (1, 2):
-                node = f"worker-{number}@%h"
-                cluster.add(f"worker {number}", "celery", "worker", "--celery-hostname", node)
+            for n in (1, 2):
+                node = f"worker-{n}@%h"
+                cluster.add(f"worker {n}", "celery", "worker", "--celery-hostname", node)
             cluster.add("triggerer 2", "triggerer")
             _connect(cluster)
             wait("two workers and two triggerers", lambda: _all_there(cluster), 120)
@@ -82,9 +82,7 @@ def _connect(cluster: Cluster) -> None:
 
 
 def _all_there(cluster: Cluster) -> bool:
-    ready = [
-        "ready." in (cluster.airflow.logs / f"worker {number}.log").read_text() for number in (1, 2)
-    ]
+    ready = ["ready." in (cluster.airflow.logs / f"worker {n}.log").read_text() for n in (1, 2)]
     triggerers = cluster.select(
         "metadata", "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
     )

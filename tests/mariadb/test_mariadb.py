@@ -94,19 +94,19 @@ def test_a_day_that_is_none_makes_its_row_invalid(leads, execute):
         "INSERT INTO days VALUES (1, '2026-02-01', '2026-02-01'), (2, '2026-02-00', NULL), "
         "(3, NULL, '2026-00-00'), (4, '0000-00-00', '2026-02-01')",
     )
-    found = _read(leads, "SELECT * FROM days ORDER BY id")
-    assert [lead.id for lead in found] == ["1", "2", "3", "4"]
-    assert isinstance(found[1], Unreadable)
-    assert str(found[1].problem).startswith("lead.qualified_at must be")
-    assert found[3].qualified_at is None
+    rows = _read(leads, "SELECT * FROM days ORDER BY id")
+    assert [lead.id for lead in rows] == ["1", "2", "3", "4"]
+    assert isinstance(rows[1], Unreadable)
+    assert str(rows[1].problem).startswith("lead.qualified_at must be")
+    assert rows[3].qualified_at is None
 
 
 def test_what_comes_before_the_query_is_no_result(leads, table, request):
     """The first result that has columns counts (4.9)."""
     if request.node.callspec.params["leads"] == "pymysql":
         pytest.skip("PyMySQL takes one statement at a time")
-    found = _read(leads, "SET @least = 80; SELECT id FROM kinds WHERE score > @least")
-    assert len(found) == 1
+    rows = _read(leads, "SET @least = 80; SELECT id FROM kinds WHERE score > @least")
+    assert len(rows) == 1
 
 
 def test_a_procedure_that_gives_rows_is_read(leads, table, execute):

@@ -44,7 +44,7 @@ def test_a_dispatch_writes_down_one_attempt_a_lead(server, site, tmp_path):
             guard=Guard.parse("127.0.0.0/8, ::1/128"),
             policy=Policy(schedule=Schedule.DEFAULT),
         )
-        leads = (read_lead({"id": number, "email": "a@example.com"}) for number in range(LEADS))
+        leads = (read_lead({"id": lead_id, "email": "a@example.com"}) for lead_id in range(LEADS))
         report = dispatcher.dispatch(RunKey("dag", "task", "run"), 0, leads)
     assert report.counts == {Status.DELIVERED: LEADS}
     assert attempts(url) == {1: LEADS}
@@ -54,9 +54,9 @@ def test_a_dispatch_writes_down_one_attempt_a_lead(server, site, tmp_path):
 
 def attempts(url):
     """Count all attempts in a log, by number."""
-    number = tables.attempt.c.number
+    attempt = tables.attempt.c.number
     engine = create_engine(url)
     with engine.connect() as connection:
-        rows = connection.execute(select(number, func.count()).group_by(number)).all()
+        rows = connection.execute(select(attempt, func.count()).group_by(attempt)).all()
     engine.dispose()
     return dict(map(tuple, rows))

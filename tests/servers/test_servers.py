@@ -20,4 +20,4 @@ def test_a_server_gets_each_lead_once_at_the_first_attempt(case, pace, loop, sit
         tallies = runner.run(Trial(case, pace, site).run())
     for tally in tallies:
         record_property("counted", [str(case), str(pace), tally.figures()])
-    assert {tally.round_trip: found for tally in tallies if (found := tally.problems())} == {}
+    assert {tally.round_trip: wrong for tally in tallies if (wrong := tally.problems())} == {}

@@ -65,8 +65,8 @@ class Tally:
             "never arrived": self.missing,
             "arrived twice": self.twice,
         }
-        found: dict[str, Any] = {name: figure for name, figure in figures.items() if figure}
-        return found | {"outcomes": dict(self.outcomes)} if found else {}
+        wrong: dict[str, Any] = {name: figure for name, figure in figures.items() if figure}
+        return wrong | {"outcomes": dict(self.outcomes)} if wrong else {}
 
 
 class Trial:
@@ -134,8 +134,8 @@ class Trial:
         self, transport: Transport, leads: Iterator[int], tally: Tally, chance: random.Random
     ) -> None:
         await asyncio.sleep(self._pace.gap(0, chance) * chance.random())
-        for number in leads:
-            outcomes = await self._deliver(transport, _id(tally, number))
+        for lead in leads:
+            outcomes = await self._deliver(transport, _id(tally, lead))
             tally.outcomes.update(map(_named, outcomes))
             tally.extra_attempts += len(outcomes) - 1
             tally.wrong += _named(outcomes[-1]) != self._case.outcome
@@ -156,13 +156,13 @@ class Trial:
                 break
             await asyncio.sleep(0.05)
         for tally in tallies:
-            ids = [_id(tally, number) for number in range(tally.leads)]
+            ids = [_id(tally, lead) for lead in range(tally.leads)]
             tally.missing = sum(not arrivals[webhook_id] for webhook_id in ids)
             tally.twice = sum(arrivals[webhook_id] > 1 for webhook_id in ids)
 
 
-def _id(tally: Tally, number: int) -> str:
-    return f"msg_{tally.round_trip * 1000:.0f}_{number}"
+def _id(tally: Tally, lead: int) -> str:
+    return f"msg_{tally.round_trip * 1000:.0f}_{lead}"
 
 
 def _named(outcome: Outcome) -> str:

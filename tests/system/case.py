@@ -172,8 +172,8 @@ class Case:
         """Wait until the task is in a state."""
 
         def look() -> Json | None:
-            found = self.task()
-            return found if found["state"] == state else None
+            task = self.task()
+            return task if task["state"] == state else None
 
         return wait_for(f"{self.name} {state}", look, seconds=seconds, pause=0.1)
 

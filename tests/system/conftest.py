@@ -47,8 +47,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[S
     answers = {}
 
     def answer(request: Received) -> Reply:
-        found = answers.get(request.path)
-        return found(request) if found else Reply(404)
+        reply = answers.get(request.path)
+        return reply(request) if reply else Reply(404)
 
     options = {
         "AIRFLOW__ZBL__ALLOWED_NETWORKS": "127.0.0.0/8, ::1/128",
@@ -102,15 +102,15 @@ def cases(stage: Stage, request: pytest.FixtureRequest) -> dict[str, Case]:
         rest.create_connection(name, "postgres", **fields)
     marks = [mark for item in request.session.items for mark in item.iter_markers("scenario")]
     scenarios = {id(mark.args[0]): mark.args[0] for mark in marks}.values()
-    found = {scenario.name: Case(scenario, stage) for scenario in scenarios}
-    for case in found.values():
+    cases = {scenario.name: Case(scenario, stage) for scenario in scenarios}
+    for case in cases.values():
         case.prepare()
-    for case in found.values():
+    for case in cases.values():
         if case.scenario.start:
             case.start()
     if any("examples" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("examples")
-    return found
+    return cases
 
 
 @pytest.fixture
@@ -147,10 +147,10 @@ def zbl(case: Case) -> Callable[..., str]:
 def examples(stage: Stage) -> Examples:
     """Set up and unpause the Dags of `dags/`, whose runs then go side by side."""
     leads, broken = stage.databases["pg_leads"], {"n8n", "newsletter"}
-    found = Examples(stage.airflow, stage.receiver, stage.authority, leads, broken)
-    found.create_table()
-    found.qualify("1042", score=90, phone="+5511999999999", list_="Google Ads Campaign")
-    found.qualify("1043", score=75)
-    found.qualify("1044", score=10)
-    found.set_up()
-    return found
+    examples = Examples(stage.airflow, stage.receiver, stage.authority, leads, broken)
+    examples.create_table()
+    examples.qualify("1042", score=90, phone="+5511999999999", list_="Google Ads Campaign")
+    examples.qualify("1043", score=75)
+    examples.qualify("1044", score=10)
+    examples.set_up()
+    return examples

@@ -34,24 +34,24 @@ def numbers(zbl, *filters):
 def test_what_a_shell_can_do(case, zbl):
     """Listing, resending with its clear, holding, erasing: all for real, with exit codes (8.4)."""
     assert case.end(seconds=240) == "failed"
-    found = _looks(case, zbl)
-    _resends(case, zbl, found)
+    ids = _looks(case, zbl)
+    _resends(case, zbl, ids)
     _holds(zbl)
     _erases(case, zbl)
 
 
 def _looks(case, zbl):
-    found = numbers(zbl, "--run-id", case.run_id, "--status", "error", "--since", "1h")
-    assert set(found) == {"bad-1", "bad-2", "bad-3"}
-    table = zbl("deliveries", "show", found["bad-2"])
+    ids = numbers(zbl, "--run-id", case.run_id, "--status", "error", "--since", "1h")
+    assert set(ids) == {"bad-1", "bad-2", "bad-3"}
+    table = zbl("deliveries", "show", ids["bad-2"])
     assert "answered 401 Unauthorized" in table
     assert case.run_id in table
-    return found
+    return ids
 
 
-def _resends(case, zbl, found):
+def _resends(case, zbl, ids):
     RECEIVER.mended = True
-    said = zbl("deliveries", "resend", found["bad-2"], "--yes")
+    said = zbl("deliveries", "resend", ids["bad-2"], "--yes")
     assert "1 lead will be sent again" in said
     assert "1 task cleared" in said
     wait_for("the resend", lambda: case.received_of("bad-2")[1:], seconds=120)
@@ -66,7 +66,7 @@ def _resends(case, zbl, found):
 def _holds(zbl):
     zbl("integrations", "hold", "commanded", "--yes")
     listed = json.loads(zbl("integrations", "list", "-o", "json"))
-    [own] = [one for one in listed if one["integration"] == "commanded"]
+    [own] = [integration for integration in listed if integration["integration"] == "commanded"]
     assert own["state"].startswith("held by")
     assert (own["error"], own["delivered"]) == ("1", "3")
     assert "is resumed" in zbl("integrations", "resume", "commanded", "--yes")

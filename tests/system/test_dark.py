@@ -7,7 +7,7 @@ import pytest
 from tests.support.receiver import Reply
 from tests.system.case import Scenario, lead, select
 
-ROWS = [lead(f"dark-{number:03}") for number in range(200)]
+ROWS = [lead(f"dark-{n:03}") for n in range(200)]
 IN_A_ROW, AT_ONCE = 10, 4
 RECEIVER = SimpleNamespace(lit=False, failed=0)
 

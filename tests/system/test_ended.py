@@ -8,7 +8,7 @@ from tests.support.receiver import Reply
 from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
-ROWS = [lead(f"ended-{number:03}") for number in range(400)]
+ROWS = [lead(f"ended-{n:03}") for n in range(400)]
 UNDER_WAY, ENDED = threading.Event(), threading.Event()
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.support.receiver import Reply
 from tests.system.case import Scenario, lead
 
-ROWS = [lead(f"paused-{number:02}") for number in range(60)]
+ROWS = [lead(f"paused-{n:02}") for n in range(60)]
 MOST = 10 + 16  # ten in a row, and max_concurrency
 
 

@@ -142,8 +142,8 @@ def test_a_single_lead_is_not_shown(case):
 
     # The run's own conf is its author's: there the lead rests, and nowhere else, but that Airflow
     # itself writes every conf to its logs at DEBUG level.
-    found = places(case, OTHER_MARK)
-    assert found <= {"dag_run", "log", "logs"}, found
+    kept_in = places(case, OTHER_MARK)
+    assert kept_in <= {"dag_run", "log", "logs"}, kept_in
     lines = [line for line in logs(case).splitlines() if OTHER_MARK in line]
     assert all("conf={" in line or "with dagrun.conf" in line for line in lines)
     rendered = case.rest.rendered("private_one", case.run_id, "send")
@@ -158,7 +158,7 @@ def test_a_single_lead_is_not_shown(case):
 def places(case, text):
     """Return where a text is found: tables, `logs`, `delivery log`."""
     text = text.lower()
-    found = {
+    kept_in = {
         table
         for table, rows in tables(case.stage.databases["metadata"]).items()
         if any(text in str(value).lower() for row in rows for value in row.values())
@@ -168,8 +168,8 @@ def places(case, text):
         # SQLite's side files go when the last connection is closed.
         with suppress(FileNotFoundError):
             if text.encode() in path.read_bytes().lower():
-                found.add("delivery log")
-    return found | ({"logs"} if text in logs(case) else set())
+                kept_in.add("delivery log")
+    return kept_in | ({"logs"} if text in logs(case) else set())
 
 
 def logs(case):

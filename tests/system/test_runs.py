@@ -6,7 +6,7 @@ from tests.support.receiver import Reply
 from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
-MANY = [lead(f"lead-{number:03}") for number in range(120)]
+MANY = [lead(f"lead-{n:03}") for n in range(120)]
 
 
 @pytest.mark.scenario(

@@ -14,8 +14,8 @@ def commit(case, name, *ids):
     """Have leads qualify in a table."""
     engine = create_engine(case.stage.databases["leads"])
     with engine.begin() as connection:
-        for one in ids:
-            row = {key: value for key, value in lead(one).items() if value}
+        for lead_id in ids:
+            row = {key: value for key, value in lead(lead_id).items() if value}
             columns, values = ", ".join(row), ", ".join(f":{key}" for key in row)
             connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES ({values})"), row)
     engine.dispose()

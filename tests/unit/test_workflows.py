@@ -36,7 +36,7 @@ def test_each_action_is_one_commit_for_ever(workflow):
     """A tag can be moved to somebody else's code, and one of these jobs may publish."""
     uses = re.findall(r"uses: (.+)", workflow.read_text())
     assert uses
-    assert not [one for one in uses if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", one)]
+    assert not [use for use in uses if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", use)]
 
 
 def test_the_workflow_tries_each_session_on_each_of_its_pythons():

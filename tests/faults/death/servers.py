@@ -94,15 +94,15 @@ class Network:
     def cut(self) -> None:
         """End all connections, and each new one at once."""
         self._is_cut = True
-        for one in self._open:
+        for end in self._open:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
 
     def swallow(self) -> None:
         """Let every packet vanish, as a network does whose cable is pulled: nothing is answered."""
-        for one in (self._listener, *self._open):
+        for end in (self._listener, *self._open):
             with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _drop_all)
+                end.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _drop_all)
 
     def mend(self) -> None:
         """Let new connections through; those from before stay dead."""
@@ -132,9 +132,9 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
-    for one in (source, sink):
+    for end in (source, sink):
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
 
 
 # A packet filter of one instruction, "drop": the kernel does not even acknowledge what comes in.

@@ -65,7 +65,7 @@ def following(setup_on, log_url):
             url=url,
             authority=setup.authority,
             run=run,
-            found=LEADS,
+            leads=LEADS,
             step=step,
             **{"follow": 60, "waits": SOON, "name": "dead"} | facts,
         )
@@ -124,5 +124,5 @@ def test_attempts_that_were_made_before_a_kill_count_in_the_next_run(following):
         ends = {Status.ERROR: 5, Status.DELIVERED: len(LEADS) - 5}
         wait_for("the rest", lambda: dict(setup.rows(STATUSES)) == ends, seconds=60)
         worker.kill()
-    assert sorted(setup.rows(attempts)) == [(str(one), 5, "error") for one in range(5)]
-    assert [setup.sent.count(str(one)) for one in range(5)] == [5] * 5
+    assert sorted(setup.rows(attempts)) == [(str(lead_id), 5, "error") for lead_id in range(5)]
+    assert [setup.sent.count(str(lead_id)) for lead_id in range(5)] == [5] * 5

@@ -48,7 +48,7 @@ def job(setup, **facts):
             "url": f"{setup.receiver.url}/hook",
             "authority": setup.authority,
             "run": "run 1",
-            "found": LEADS,
+            "leads": LEADS,
             "name": "dead",
         }
         | facts
@@ -99,5 +99,5 @@ def test_a_clear_whose_worker_is_killed_is_acted_on_once(setup, step):
     made = setup.rows(
         "SELECT resend, number, count(*) FROM zbl_attempt GROUP BY 1, 2 ORDER BY 1, 2"
     )
-    assert made == [(0, 1, len(LEADS)), *((1, number, len(LEADS)) for number in range(1, 6))]
+    assert made == [(0, 1, len(LEADS)), *((1, attempt, len(LEADS)) for attempt in range(1, 6))]
     Tally(setup, Counter()).check()

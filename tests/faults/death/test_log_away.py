@@ -36,14 +36,14 @@ def network(database):
         yield network
 
 
-def at_request(number, act):
+def at_request(nth, act):
     """Answer 200 always, and act in a thread of its own while one request is being answered."""
     numbers = iter(range(1, 1_000_000))
     lock = threading.Lock()
 
     def answer(_):
         with lock:
-            now = next(numbers) == number
+            now = next(numbers) == nth
         if now:
             threading.Thread(target=act, daemon=True).start()
         return Reply(after=0.005)

@@ -39,7 +39,7 @@ class Crowd:
     working: list[tuple[int, Worker]] = field(default_factory=list)
     deaths: list[tuple[float, set[str]]] = field(default_factory=list)
 
-    def start(self, number: int) -> None:
+    def start(self, run: int) -> None:
         """Start a worker on the run of this number, new or, like an Airflow retry, once more."""
         name = f"w{next(self.names)}."
         url = self.setup.log_url
@@ -50,14 +50,14 @@ class Crowd:
                 log_url=url,
                 url=f"{self.setup.receiver.url}/hook",
                 authority=self.setup.authority,
-                run=f"run {number}",
-                found=tuple(range(number * BATCH, (number + 1) * BATCH)),
+                run=f"run {run}",
+                leads=tuple(range(run * BATCH, (run + 1) * BATCH)),
                 concurrency=8,
                 waits=(1, 1, 1, 1),
                 name=name,
             )
         )
-        self.working.append((number, self.stack.enter_context(worker)))
+        self.working.append((run, self.stack.enter_context(worker)))
 
     def keep_working(self) -> None:
         """Replace those that have done their work."""
@@ -66,10 +66,10 @@ class Crowd:
             self.start(next(self.numbers))
 
     def kill_one(self) -> None:
-        number, worker = self.working.pop(self.chance.randrange(len(self.working)))
+        run, worker = self.working.pop(self.chance.randrange(len(self.working)))
         worker.kill()
         self.deaths.append((time.time(), held_by(self.setup, worker.job.name)))
-        self.start(number)
+        self.start(run)
 
     def in_flight(self) -> list[set[str]]:
         """Return for each kill the leads that had left, and whose outcomes were not settled."""
@@ -79,9 +79,9 @@ class Crowd:
         # What had left may arrive a little later; nobody sends it again before its lease is over.
         return [
             {
-                one
-                for one in held
-                if any(at < then + LEASE_SECONDS / 2 for at in arrivals.get(one, ()))
+                lead_id
+                for lead_id in held
+                if any(at < then + LEASE_SECONDS / 2 for at in arrivals.get(lead_id, ()))
             }
             for then, held in self.deaths
         ]

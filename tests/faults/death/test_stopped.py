@@ -41,7 +41,7 @@ def stopped(setup_on, log_url):
                 url=f"{setup.receiver.url}/hook",
                 authority=setup.authority,
                 run="stopped",
-                found=LEADS,
+                leads=LEADS,
                 concurrency=AT_ONCE,
                 step=step,
                 name="stopped",

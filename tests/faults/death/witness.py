@@ -32,15 +32,15 @@ OPEN = "SELECT lead_id FROM zbl_delivery WHERE status IN ('pending', 'sending', 
 
 def moody(request: Received) -> Reply:
     """Refuse some leads for good, and some for the first time."""
-    number = int(request.lead_id)
-    if number % 15 == 1:
+    lead_id = int(request.lead_id)
+    if lead_id % 15 == 1:
         return Reply(422)
-    return Reply(503 if number % 10 == 0 and not request.before else 200, after=_THINKING_SECONDS)
+    return Reply(503 if lead_id % 10 == 0 and not request.before else 200, after=_THINKING_SECONDS)
 
 
 def refused(numbers: Iterable[int]) -> int:
     """Return how many of the leads `moody` refuses for good."""
-    return sum(number % 15 == 1 for number in numbers)
+    return sum(lead_id % 15 == 1 for lead_id in numbers)
 
 
 def held_by(setup: Setup, name: str) -> set[str]:

@@ -72,7 +72,7 @@ class Job:
     """
     What a worker does, as a task of Airflow would.
 
-    :param found: the leads that its query finds
+    :param leads: the ids that its query finds
     :param follow: how many seconds it stays, if it does: its query finds some leads more each time
     :param step: where it is hit; None leaves it alone
     :param name: begins the tokens of its claims
@@ -82,7 +82,7 @@ class Job:
     url: str
     authority: str
     run: str
-    found: tuple[int, ...] = ()
+    leads: tuple[int, ...] = ()
     follow: float | None = None
     epoch: int = 0
     concurrency: int = 4
@@ -133,7 +133,7 @@ class Worker:
 def _work(job: Job, ahead: c_double) -> None:
     log = DeliveryLog(job.log_url, retry_for=TASK_RETRY)
     zbl_provider.log.outbox.claim.secrets = _Named(job.name)
-    looks = _Growing(job.found)
+    looks = _Growing(job.leads)
     if job.step:
         _arm(log, looks, job.step)
     extra = {"verify": job.authority, "max_concurrency": job.concurrency}
@@ -150,7 +150,7 @@ def _work(job: Job, ahead: c_double) -> None:
     if job.follow:
         follow = Follow(looks, timedelta(seconds=job.follow), _LOOK_SECONDS, lambda: destination)
     with contextlib.suppress(DispatchStopped):
-        dispatcher.dispatch(key(job.run), job.epoch, map(lead, job.found), follow=follow)
+        dispatcher.dispatch(key(job.run), job.epoch, map(lead, job.leads), follow=follow)
     log.close()
 
 
@@ -167,7 +167,9 @@ class _Growing:
     def look(self) -> Iterator[FoundRow]:
         self._looks += 1
         leads = self._leads[: len(self._leads) * self._looks // _LOOKS_TO_ALL]
-        return find(((("id", "email"), (one, f"{one}@example.com")) for one in leads), None)
+        return find(
+            ((("id", "email"), (lead_id, f"{lead_id}@example.com")) for lead_id in leads), None
+        )
 
     def close(self) -> None:
         """Let go of nothing."""

@@ -54,9 +54,9 @@ async def _send(transport: Transport, request: Request) -> dict[str, object]:
 
 def _memory(name: str) -> int:
     """Give this process's memory: what it has (VmRSS), or its peak (VmHWM), in KiB."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found.group(1))
+    match = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match.group(1))
 
 
 uvloop.run(main())

@@ -42,10 +42,10 @@ class Resolver:
 
     async def __call__(self, host, port):
         self.asked.append((host, port))
-        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        resolved = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(resolved, Exception):
+            raise resolved
+        return resolved
 
 
 # No answer: each kind is tried again.
@@ -76,10 +76,10 @@ async def test_a_name_that_does_not_exist_is_tried_again(send):
     assert (result.kind, classify(result).verdict) == (FailureKind.DNS, Verdict.RETRY)
 
 
-@pytest.mark.parametrize("found", [[], socket.gaierror(socket.EAI_AGAIN, "try again")])
-async def test_a_name_without_an_address_is_tried_again(send, found):
+@pytest.mark.parametrize("resolved", [[], socket.gaierror(socket.EAI_AGAIN, "try again")])
+async def test_a_name_without_an_address_is_tried_again(send, resolved):
     """A name server that has no address, or no answer: `dns` (Contract 3)."""
-    result = await send("https://hooks.test/hook", resolver=Resolver(found))
+    result = await send("https://hooks.test/hook", resolver=Resolver(resolved))
     assert result.kind is FailureKind.DNS
 
 
@@ -243,11 +243,13 @@ async def test_what_is_not_public_is_blocked(receive, send, host):
     assert receiver.connections == 0
 
 
-@pytest.mark.parametrize("found", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["::ffff:127.0.0.1"]])
-async def test_a_name_with_any_private_address_is_blocked(receive, send, found):
+@pytest.mark.parametrize(
+    "resolved", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["::ffff:127.0.0.1"]]
+)
+async def test_a_name_with_any_private_address_is_blocked(receive, send, resolved):
     """One private address among a name's addresses is enough (Contract 7.1)."""
     receiver = receive(answer())
-    result = await send(names(receiver), guard=Guard(), resolver=Resolver(found))
+    result = await send(names(receiver), guard=Guard(), resolver=Resolver(resolved))
     assert (result.kind, receiver.connections) == (FailureKind.BLOCKED, 0)
 
 

@@ -87,14 +87,14 @@ def test_a_hostile_destination_harms_itself_alone(receive, dispatcher, details):
         bad = tasks.submit(
             dispatcher("hostile", hostile).dispatch, RunKey("dag", "bad", "run"), 0, leads
         )
-        many = (read_lead({"id": number}) for number in range(GOOD_LEADS))
+        many = (read_lead({"id": lead_id}) for lead_id in range(GOOD_LEADS))
         fine = dispatcher("good", good).dispatch(RunKey("dag", "good", "run"), 0, many)
         assert fine.counts == {Status.DELIVERED: GOOD_LEADS}
         assert bad.result().due_at == NOON + timedelta(minutes=1)
     assert len(good.requests) == GOOD_LEADS
-    found = details("hostile")
-    assert {detail.row.lead_id for detail in found} == set(MET)
-    for detail in found:
+    met = details("hostile")
+    assert {detail.row.lead_id for detail in met} == set(MET)
+    for detail in met:
         verdict, reason = MET[detail.row.lead_id].outcomes[0].split()
         (attempt,) = detail.attempts
         assert detail.row.status == BECOMES[verdict], detail.row
@@ -118,7 +118,7 @@ def test_after_its_bad_minute_a_destination_gets_what_it_missed(receive, dispatc
             peer.send(response())
 
     receiver = receive(behave)
-    leads, key = [read_lead({"id": number}) for number in range(20)], RunKey("dag", "task", "run")
+    leads, key = [read_lead({"id": lead_id}) for lead_id in range(20)], RunKey("dag", "task", "run")
     due_at = dispatcher("hostile", receiver).dispatch(key, 0, leads).due_at
     bad_minutes.clear()
     report = dispatcher("hostile", receiver, due_at).dispatch(key, 0, ())

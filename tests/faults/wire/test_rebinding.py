@@ -110,7 +110,7 @@ def test_a_permitted_name_is_reached_at_any_of_its_addresses(receive, connect, m
 
     def getaddrinfo(host, *args, **kwargs):
         hosts = [PERMITTED, LOOPBACK] if host == "hooks.test" else [host]
-        return [found for one in hosts for found in system(one, *args, **kwargs)]
+        return [address for name in hosts for address in system(name, *args, **kwargs)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     connect(receiver.url("/rebinding", host="hooks.test"))

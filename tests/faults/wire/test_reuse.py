@@ -56,8 +56,8 @@ def send_each(transport):
     async def send(url, count, *, pause=0.0, **extra):
         results = []
         async with transport(url, **extra) as opened:
-            for number in range(count):
-                results.append(await opened.send(Request(f"msg_{number}", b"{}")))
+            for n in range(count):
+                results.append(await opened.send(Request(f"msg_{n}", b"{}")))
                 await asyncio.sleep(pause)
         return results
 
@@ -95,7 +95,7 @@ async def test_what_was_not_sent_for_a_lead_is_never_its_answer(receive, send_ea
     first, *others = await send_each(receiver.url(), 4)
     assert isinstance(first, Answer)
     assert [(result.status, result.excerpt) for result in others] == [
-        (500, f"msg_{number}") for number in (1, 2, 3)
+        (500, f"msg_{n}") for n in (1, 2, 3)
     ]
     assert ids(receiver) == ["msg_0", "msg_1", "msg_2", "msg_3"], "each arrived once"
 
@@ -132,7 +132,7 @@ async def test_a_server_that_closes_without_a_word_costs_no_attempt(
 
     receiver = receive(behave)
     results = await send_each(receiver.url(), 12, pause=pause)
-    assert [result.excerpt for result in results] == [f"msg_{number}" for number in range(12)]
+    assert [result.excerpt for result in results] == [f"msg_{n}" for n in range(12)]
     assert len(ids(receiver)) == 12
 
 
@@ -267,8 +267,8 @@ async def test_a_server_that_ends_kept_connections_again_and_again_gets_new_ones
 
     receiver = receive(behave)
     async with transport(receiver.url()) as opened:
-        for number in range(20):
-            assert (await opened.send(Request(f"msg_{number}", b"{}"))).status == 200
+        for n in range(20):
+            assert (await opened.send(Request(f"msg_{n}", b"{}"))).status == 200
     assert len(ids(receiver)) == 20 + 3
     assert receiver.requests[-1].headers["connection"] == b"close"
 

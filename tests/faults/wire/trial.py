@@ -65,8 +65,10 @@ class Trial:
     def harm(self, seconds: float) -> list[str]:
         """Give what it does to others, which the contract does not allow either."""
         excerpts = self.faulty.excerpts | self.after.excerpts
-        found = {
-            "an excerpt over 4 KiB": all(len(one.encode()) <= EXCERPT_BYTES for one in excerpts),
+        limits = {
+            "an excerpt over 4 KiB": all(
+                len(excerpt.encode()) <= EXCERPT_BYTES for excerpt in excerpts
+            ),
             f"an attempt of {self.seconds:.1f} s": self.seconds <= seconds,
             f"{self.megabytes:.0f} MB": self.megabytes <= MEGABYTES,
             f"the next lead became {sorted(self.after.outcomes)}": self.after.outcomes
@@ -74,7 +76,7 @@ class Trial:
             f"the next lead was answered {sorted(self.after.excerpts)}": self.after.excerpts
             == {"after"},
         }
-        return [f"{self.fault}: {problem}" for problem, held in found.items() if not held]
+        return [f"{self.fault}: {problem}" for problem, held in limits.items() if not held]
 
 
 def attempt(fault: Fault, deadline: float, *, at_once: int = 1) -> Trial:
@@ -123,9 +125,9 @@ def _send(sender: subprocess.Popen[str], name: str, times: int = 1) -> Sent:
     assert line, "the sender has ended"
     sent, megabytes = json.loads(line)
     return Sent(
-        outcomes=frozenset(one["outcome"] for one in sent),
-        excerpts=frozenset(one["excerpt"] for one in sent),
-        seconds=max(one["seconds"] for one in sent),
+        outcomes=frozenset(result["outcome"] for result in sent),
+        excerpts=frozenset(result["excerpt"] for result in sent),
+        seconds=max(result["seconds"] for result in sent),
         megabytes=megabytes,
     )
 

@@ -36,16 +36,16 @@ def setup(log_url, monkeypatch):
     log.close()
 
 
-def found() -> dict[str, object]:
-    return {one.part: one for one in findings()}
+def by_part() -> dict[str, object]:
+    return {finding.part: finding for finding in findings()}
 
 
 def test_a_set_up_without_a_fault_has_no_finding(setup, capsys):
     """Each part is looked at, one line each, and nothing secret is in it (8.9, 1.5)."""
-    assert {one.level for one in found().values()} == {"ok"}
+    assert {finding.level for finding in by_part().values()} == {"ok"}
     check(Namespace(output="text", verbose=False))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(found()) == 7
+    assert len(lines) == len(by_part()) == 7
     assert all(line.startswith("ok: ") for line in lines)
     assert "secret" not in str(lines)
 
@@ -53,7 +53,7 @@ def test_a_set_up_without_a_fault_has_no_finding(setup, capsys):
 def test_findings_are_a_json_document(setup, capsys):
     """Scripts read the same findings as JSON (Contract 8.9)."""
     check(Namespace(output="json", verbose=False))
-    parts = {one["part"]: one["level"] for one in json.loads(capsys.readouterr().out)}
+    parts = {finding["part"]: finding["level"] for finding in json.loads(capsys.readouterr().out)}
     assert parts[f"integration {ZAPIER}"] == "ok"
 
 
@@ -71,7 +71,7 @@ def test_findings_are_a_json_document(setup, capsys):
 def test_each_setting_that_is_wrong_is_found(setup, monkeypatch, setting, value, part, level, said):
     """What a setting breaks is said, with what to change (Contract 8.9)."""
     monkeypatch.setenv(setting, value)
-    finding = found()[part]
+    finding = by_part()[part]
     assert finding.level == level
     assert said in str(finding)
 
@@ -96,10 +96,10 @@ def test_payloads_that_no_key_reads_are_an_error(setup, log_url, monkeypatch):
     """A key that is gone, or a log begun without one, is found before a lead fails (7.6, 8.9)."""
     other = DeliveryLog(log_url, cipher=Fernet(Fernet.generate_key()))
     monkeypatch.setattr(shell, "the_log", lambda: other)
-    assert found()["keys"].level == "error"
+    assert by_part()["keys"].level == "error"
     plain = DeliveryLog(log_url)
     monkeypatch.setattr(shell, "the_log", lambda: plain)
-    assert found()["keys"].level == "error"
+    assert by_part()["keys"].level == "error"
     other.close()
     plain.close()
 
@@ -109,13 +109,13 @@ def test_clocks_that_differ_are_an_error(setup, monkeypatch):
     assert abs(setup.log.clock() - datetime.now(UTC)) < timedelta(seconds=5)
     wrong = datetime.now(UTC) - timedelta(minutes=2)
     monkeypatch.setattr(setup.log, "clock", lambda: wrong)
-    assert found()["clocks"].level == "error"
+    assert by_part()["clocks"].level == "error"
 
 
 def test_what_keeps_an_integration_back_is_said(setup):
     """Held by a person: it is named, with the command that ends it (Contract 8.9)."""
     setup.log.hold(ZAPIER, "olga", setup.now)
-    finding = found()[f"integration {ZAPIER}"]
+    finding = by_part()[f"integration {ZAPIER}"]
     assert finding.level == "warning"
     assert "olga" in finding.finding
     assert f"airflow zbl integrations resume {ZAPIER}" in finding.remedy

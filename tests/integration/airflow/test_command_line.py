@@ -98,7 +98,7 @@ def test_leads_are_listed_in_pages(zbl):
 
 
 @pytest.mark.parametrize(
-    ("filters", "found"),
+    ("filters", "lead_ids"),
     [
         ("--status error", ["b", "a"]),
         ("--lead-id done", ["done"]),
@@ -112,10 +112,10 @@ def test_leads_are_listed_in_pages(zbl):
         ("--until 2026-03-02", ["b", "a", "done"]),
     ],
 )
-def test_filters_choose(zbl, filters, found):
+def test_filters_choose(zbl, filters, lead_ids):
     """Each flag is the filter that it says (8.4)."""
     rows = json.loads(zbl(f"deliveries list {filters} -o json").out)
-    assert [row["lead"] for row in rows] == found
+    assert [row["lead"] for row in rows] == lead_ids
 
 
 def test_one_lead_is_shown_with_its_attempts(zbl):
@@ -273,7 +273,7 @@ def test_a_pause_is_listed(zbl, setup):
 def test_an_unknown_integration_is_not_held(zbl, setup):
     """A slip of the pen holds nothing: exit code 1 (8.4)."""
     assert "isn't defined" in zbl("integrations hold zapeir --yes", code=1).err
-    assert [one.name for one in setup.log.integrations()] == [ZAPIER]
+    assert [integration.name for integration in setup.log.integrations()] == [ZAPIER]
 
 
 def test_the_log_is_kept(zbl):
@@ -291,9 +291,9 @@ def test_what_airflow_writes_down_takes_no_email():
     [zbl] = get_zbl_cli_commands()
     [deliveries] = [group for group in zbl.subcommands if group.name == "deliveries"]
     taking = {
-        one.name
-        for one in deliveries.subcommands
-        if any("--email" in arg.flags for arg in one.args)
+        command.name
+        for command in deliveries.subcommands
+        if any("--email" in arg.flags for arg in command.args)
     }
     assert taking == {"list"}
 

@@ -142,9 +142,9 @@ def test_every_form_is_the_same_request_or_is_refused(url, port, login, password
             # Nothing is sent that the form would not send.
             assert forms == [None] * 4
             continue
-        for found in forms:
-            assert found == meant
-            assert request_of(found) == request_of(meant)
+        for destination in forms:
+            assert destination == meant
+            assert request_of(destination) == request_of(meant)
 
 
 @settings(max_examples=300)
@@ -157,10 +157,10 @@ def test_a_uri_written_by_hand_goes_where_it_says_or_is_refused(url, query, conn
         lambda: WorkerConnection(conn_id="x", conn_type="zbl_webhook", host=url, schema="https")
     )
     for side in SIDES:
-        found = read_or_refuse(from_uri, side, f"{conn_type}://{url}{query}")
-        assert found is None or (meant is not None and found.url == meant.url)
+        destination = read_or_refuse(from_uri, side, f"{conn_type}://{url}{query}")
+        assert destination is None or (meant is not None and destination.url == meant.url)
         if query == "?X=1":
-            assert found is None
+            assert destination is None
 
 
 @given(urls.filter(lambda url: url.lower().startswith("https")))
@@ -168,8 +168,8 @@ def test_the_uri_that_a_refusal_recommends_works(url):
     """A URL that is percent-encoded behind zbl-webhook:// is the URL itself."""
     meant = read_or_refuse(lambda: WorkerConnection(conn_id="x", host=url))
     for side in SIDES:
-        found = read_or_refuse(from_uri, side, f"zbl-webhook://{quote(url, safe='')}")
-        assert found == meant
+        destination = read_or_refuse(from_uri, side, f"zbl-webhook://{quote(url, safe='')}")
+        assert destination == meant
 
 
 @pytest.mark.parametrize(
@@ -433,12 +433,12 @@ def test_the_documented_variables_are_what_they_say(monkeypatch):
         name, _, value = line.partition("=")
         if name.startswith("AIRFLOW_CONN_"):
             monkeypatch.setenv(name, value)
-    found = [WebhookHook(name).destination for name in ("to_crm", "to_make")]
-    assert [one.url for one in found] == [
+    destinations = [WebhookHook(name).destination for name in ("to_crm", "to_make")]
+    assert [destination.url for destination in destinations] == [
         "https://crm.example.com/leads?key=abc",
         "https://hook.eu2.make.com/abcdef/",
     ]
-    assert [one.filters.min_score for one in found] == [70, 70]
+    assert [destination.filters.min_score for destination in destinations] == [70, 70]
 
 
 BACKEND = {"conn_type": "zbl_webhook", "host": "https://crm.example.com/leads?key=abc"}
@@ -470,6 +470,6 @@ def test_what_a_secrets_backend_keeps_is_the_same_destination(side, value):
 
     backend = Backend()
     backend._set_connection_class(side)
-    found = destination_of(backend.get_connection("to_crm"))
-    assert found.url.replace(":443", "") == "https://crm.example.com/leads?key=abc"
-    assert found.filters.min_score == 70
+    destination = destination_of(backend.get_connection("to_crm"))
+    assert destination.url.replace(":443", "") == "https://crm.example.com/leads?key=abc"
+    assert destination.filters.min_score == 70

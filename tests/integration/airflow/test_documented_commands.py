@@ -98,8 +98,8 @@ def typed(tmp_path_factory):
         check=True,
         timeout=280,
     )
-    found = json.loads(done.stderr.strip().splitlines()[-1])
-    return Typed(**found, out=done.stdout)
+    result = json.loads(done.stderr.strip().splitlines()[-1])
+    return Typed(**result, out=done.stdout)
 
 
 def test_each_command_does_what_it_is_for(typed):

@@ -28,11 +28,11 @@ assert not bag.captured_warnings, bag.captured_warnings
 """
 
 
-def _row(number: int, age: timedelta, status: str = "qualified") -> dict:
+def _row(lead_id: int, age: timedelta, status: str = "qualified") -> dict:
     qualified_at = (NOW - age).strftime("%Y-%m-%d %H:%M:%S")
     return {
-        "id": number,
-        "email": f"{number}@example.com",
+        "id": lead_id,
+        "email": f"{lead_id}@example.com",
         "status": status,
         "qualified_at": qualified_at,
         "custom_fields": '{"city": "São Paulo"}',

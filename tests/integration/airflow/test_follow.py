@@ -49,18 +49,18 @@ def _later(seconds, call, *arguments):
     return timer
 
 
-def _row(number):
-    return {"id": number, "email": f"{number}@example.com", "status": "qualified"}
+def _row(lead_id):
+    return {"id": lead_id, "email": f"{lead_id}@example.com", "status": "qualified"}
 
 
 def test_a_task_stays_and_sends_what_comes(leads, receiver):
     """It ends after its time, is not deferred for a retry, and sums up as ever (4.3, 4.12)."""
 
     def answer(request):
-        number = int(request.lead_id)
-        if number < 3:
-            leads(_row(number + 1))
-        return Reply(503 if number == 3 else 200)
+        lead_id = int(request.lead_id)
+        if lead_id < 3:
+            leads(_row(lead_id + 1))
+        return Reply(503 if lead_id == 3 else 200)
 
     receiver.answer = answer
     leads(_row(1))

@@ -28,21 +28,21 @@ def _extract(operator):
 def test_lineage_goes_from_tables_to_a_host(crm, receiver):
     """Inputs are the query's tables, the output is scheme and host, without a path (1.5)."""
     sql = "SELECT l.* FROM sales.leads l JOIN lists ON lists.id = l.list_id WHERE name = 'marker'"
-    found = _extract(DispatchLeadsOperator(task_id="send", sql=sql, leads_conn_id=crm))
-    names = sorted(table.name.partition(".")[2] for table in found.inputs)
+    lineage = _extract(DispatchLeadsOperator(task_id="send", sql=sql, leads_conn_id=crm))
+    names = sorted(table.name.partition(".")[2] for table in lineage.inputs)
     assert names == ["public.lists", "sales.leads"]
-    assert all(table.namespace.startswith("postgres://") for table in found.inputs)
-    (output,) = found.outputs
+    assert all(table.namespace.startswith("postgres://") for table in lineage.inputs)
+    (output,) = lineage.outputs
     assert (output.namespace, output.name) == (receiver.url, "zbl_webhook_default")
-    assert not any(text in repr(found) for text in ("is-secret", "marker"))
+    assert not any(text in repr(lineage) for text in ("is-secret", "marker"))
 
 
 def test_one_lead_has_no_table(receiver):
     """What was handed to the task comes from nowhere, and nothing of it is told (4.3)."""
-    found = _extract(DispatchLeadOperator(task_id="send", lead={"id": 1, "name": "marker"}))
-    assert found.inputs == []
-    assert found.outputs[0].namespace == receiver.url
-    assert "marker" not in repr(found)
+    lineage = _extract(DispatchLeadOperator(task_id="send", lead={"id": 1, "name": "marker"}))
+    assert lineage.inputs == []
+    assert lineage.outputs[0].namespace == receiver.url
+    assert "marker" not in repr(lineage)
 
 
 def test_a_database_that_has_no_names_for_openlineage_is_left_out(leads, receiver):
@@ -51,5 +51,5 @@ def test_a_database_that_has_no_names_for_openlineage_is_left_out(leads, receive
         operator = DispatchLeadsOperator(
             task_id="send", sql="SELECT * FROM leads", leads_conn_id=conn_id
         )
-        found = _extract(operator)
-        assert (found.inputs, len(found.outputs)) == ([], 1)
+        lineage = _extract(operator)
+        assert (lineage.inputs, len(lineage.outputs)) == ([], 1)

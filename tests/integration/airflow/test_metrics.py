@@ -64,14 +64,14 @@ def test_attempts_are_counted_by_what_became_of_them(statsd, leads, receiver):
     receiver.answer = lambda request: Reply(ANSWERS[request.lead_id])
     with pytest.raises(TaskDeferred):
         _dispatch()
-    found = statsd.all_metrics("zbl.")
+    sent = statsd.all_metrics("zbl.")
     tags = "integration=zbl_webhook_default"
-    assert _counted(found) == {
+    assert _counted(sent) == {
         f"zbl.attempts,{tags}": 4,
         f"zbl.delivered,{tags}": 2,
         f"zbl.errors,{tags}": 1,
     }
-    timings = [packet for packet in found if packet.endswith("|ms")]
+    timings = [packet for packet in sent if packet.endswith("|ms")]
     assert len(timings) == 4
     assert all(packet.startswith(f"airflow.zbl.attempt_ms,{tags}:") for packet in timings)
     assert all(
@@ -117,9 +117,9 @@ def test_of_many_attempts_some_are_timed_and_all_counted(statsd):
     """A group of any size is a few packets (Contract 8.3)."""
     metrics("zapier")([_settlement() for _ in range(500)])
     metrics("zapier")([])
-    found = statsd.all_metrics("zbl.")
-    assert _counted(found)["zbl.attempts,integration=zapier"] == 500
-    assert 5 <= sum(packet.endswith("|ms") for packet in found) <= 10
+    sent = statsd.all_metrics("zbl.")
+    assert _counted(sent)["zbl.attempts,integration=zapier"] == 500
+    assert 5 <= sum(packet.endswith("|ms") for packet in sent) <= 10
 
 
 def test_metrics_that_cannot_be_sent_stop_no_lead(monkeypatch, caplog):

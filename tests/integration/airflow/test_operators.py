@@ -25,22 +25,22 @@ from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsO
 MARKER = "marker"
 
 
-def _row(number, **fields):
-    row = {"id": number, "email": f"{MARKER}{number}@example.com", "status": "qualified"}
+def _row(lead_id, **fields):
+    row = {"id": lead_id, "email": f"{MARKER}{lead_id}@example.com", "status": "qualified"}
     return row | fields
 
 
-def _context(run="run", max_tries=0, map_index=None, number=None):
+def _context(run="run", max_tries=0, map_index=None, try_number=None):
     """Return what Airflow gives a task: by default its first try, or the one after a clear."""
-    number = max_tries + 1 if number is None else number
+    try_number = max_tries + 1 if try_number is None else try_number
     task_instance = SimpleNamespace(
-        id=f"{run} {number}",
+        id=f"{run} {try_number}",
         dag_id="dag",
         task_id="send",
         run_id=run,
         map_index=map_index,
         max_tries=max_tries,
-        try_number=number,
+        try_number=try_number,
     )
     return {"ti": task_instance}
 
@@ -115,7 +115,7 @@ def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
 
     Those that are not sent come last: another row might have had the same id (4.8).
     """
-    leads(_row(1, email="bad"), *(_row(number) for number in range(2, 6)), _row(6, score=50))
+    leads(_row(1, email="bad"), *(_row(lead_id) for lead_id in range(2, 6)), _row(6, score=50))
     receiver.answer = lambda request: Reply(200 if request.lead_id == "6" else 401)
     with pytest.raises(AirflowFailException) as failure:
         _many().execute(_context())
@@ -140,27 +140,27 @@ def test_an_airflow_retry_is_no_clear(leads, receiver):
     """A retry has the same `max_tries`, and a number that no clear would give it (4.5, 4.10)."""
     leads(_row(1))
     receiver.answer = lambda _: Reply(401)
-    _fails(1, receiver, _context(max_tries=2, number=1), retries=2)
-    _fails(1, receiver, _context(max_tries=2, number=2), retries=2)
-    _fails(1, receiver, _context(max_tries=2, number=3), retries=2)
-    _fails(2, receiver, _context(max_tries=5, number=4), retries=2)
+    _fails(1, receiver, _context(max_tries=2, try_number=1), retries=2)
+    _fails(1, receiver, _context(max_tries=2, try_number=2), retries=2)
+    _fails(1, receiver, _context(max_tries=2, try_number=3), retries=2)
+    _fails(2, receiver, _context(max_tries=5, try_number=4), retries=2)
 
 
 def test_a_clear_counts_although_retries_was_lowered_before_it(leads, receiver):
     """After the end of the run `max_tries` may stay what it was: it is a clear (4.10)."""
     leads(_row(1))
     receiver.answer = lambda _: Reply(401)
-    _fails(1, receiver, _context(max_tries=2, number=1), retries=2)
-    _fails(2, receiver, _context(max_tries=2, number=2), retries=1)
-    _fails(2, receiver, _context(max_tries=2, number=3), retries=1)
+    _fails(1, receiver, _context(max_tries=2, try_number=1), retries=2)
+    _fails(2, receiver, _context(max_tries=2, try_number=2), retries=1)
+    _fails(2, receiver, _context(max_tries=2, try_number=3), retries=1)
 
 
 def test_a_run_made_anew_under_the_same_id_is_a_clear(leads, receiver):
     """A run that was deleted and triggered again sends what had failed in it (4.10)."""
     leads(_row(1))
     receiver.answer = lambda _: Reply(401)
-    _fails(1, receiver, _context(max_tries=0, number=1))
-    again = _context(max_tries=0, number=1)
+    _fails(1, receiver, _context(max_tries=0, try_number=1))
+    again = _context(max_tries=0, try_number=1)
     again["ti"].id = "another"
     _fails(2, receiver, again)
     _fails(2, receiver, again)
@@ -248,7 +248,7 @@ def test_retention_does_not_fall_behind_the_leads(leads, receiver, monkeypatch):
     one_each = partialmethod(DeliveryLog.purge_payloads, limit=1)
     monkeypatch.setattr(DeliveryLog, "purge_payloads", one_each)
     monkeypatch.setenv("AIRFLOW__ZBL__PAYLOAD_RETENTION_DAYS", "0")
-    leads(*(_row(number) for number in range(3)))
+    leads(*(_row(lead_id) for lead_id in range(3)))
     assert _many().execute(_context()) == {"delivered": 3}
     assert delivery_log().purge_payloads(datetime.now(UTC), timedelta()) == 0
 
@@ -349,7 +349,7 @@ def test_who_holds_is_said(receiver, leads, capsys):
 
 def test_a_pause_fails_the_task_with_one_message(receiver, leads):
     """Not deferred, not retried: it says why, how many wait, and what to do (4.7 and 8.6)."""
-    leads(*(_row(number) for number in range(100)))
+    leads(*(_row(lead_id) for lead_id in range(100)))
     receiver.answer = lambda _: Reply(401)
     with pytest.raises(AirflowFailException) as failure:
         _many().execute(_context())
@@ -435,7 +435,7 @@ def test_people_hear_once_that_a_destination_is_down_and_that_it_is_back(leads, 
     def broken(_):
         raise RuntimeError("the notifier's own trouble")
 
-    leads(*(_row(number) for number in range(40)))
+    leads(*(_row(lead_id) for lead_id in range(40)))
     receiver.answer = lambda _: Reply(503)
     callbacks = [broken, lambda context: heard.append(context["outage"])]
     operator = _many(schedule=(3, 60), on_outage_callback=callbacks)
@@ -451,7 +451,7 @@ def test_people_hear_once_that_a_destination_is_down_and_that_it_is_back(leads, 
 
 def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
     """It says since when, how many wait, and that the next run goes on (Contract 8.7)."""
-    leads(*(_row(number) for number in range(100)))
+    leads(*(_row(lead_id) for lead_id in range(100)))
     receiver.answer = lambda _: Reply(503)
     with pytest.raises(AirflowFailException, match=r"is down since .* leads of this task wait"):
         _many(schedule=()).execute(_context())
@@ -462,7 +462,7 @@ def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
 
 def test_a_task_that_waits_for_its_turn_to_try_one_knows_so_when_it_goes_on(leads, receiver):
     """Runs that follow each other at once try one lead a minute, each deferred (8.7, 3.4)."""
-    leads(*(_row(number) for number in range(40)))
+    leads(*(_row(lead_id) for lead_id in range(40)))
     receiver.answer = lambda _: Reply(503)
     for run in ("first", "second"):
         with pytest.raises(AirflowFailException, match="is down since"):

@@ -31,8 +31,8 @@ QUERY = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"}
 MARKER = "marker"
 
 
-def _row(number, **fields):
-    row = {"id": number, "email": f"{MARKER}{number}@example.com", "status": "qualified"}
+def _row(lead_id, **fields):
+    row = {"id": lead_id, "email": f"{MARKER}{lead_id}@example.com", "status": "qualified"}
     return row | fields
 
 

@@ -22,8 +22,8 @@ QUERY = {"sql": "SELECT * FROM leads", "leads_conn_id": "zbl_leads"}
 MARKER = "marker"
 
 
-def _row(number, **fields):
-    row = {"id": number, "email": f"{MARKER}{number}@example.com", "status": "qualified"}
+def _row(lead_id, **fields):
+    row = {"id": lead_id, "email": f"{MARKER}{lead_id}@example.com", "status": "qualified"}
     return row | fields
 
 
@@ -46,23 +46,23 @@ def _watch(**options):
 
 async def _events(trigger, change=lambda: None, *, count=1):
     """Give the events that come, and those that come after a change."""
-    found = []
+    payloads = []
     async with aclosing(trigger.run()) as events:
         async for event in events:
-            found.append(event.payload)
-            if len(found) == count:
-                return found
+            payloads.append(event.payload)
+            if len(payloads) == count:
+                return payloads
             changed = change()
             if changed is not None:
                 await changed
-    return found
+    return payloads
 
 
 async def test_leads_are_announced_once_and_new_ones_anew(leads, receiver):
     """An event counts what waits; the next one comes when there is more (Contract 8.2, 4.3)."""
     leads(_row(1), _row(2, status="new"))
-    found = await _events(_watch(), lambda: leads(_row(0), _row(3, email="no address")), count=2)
-    assert found == [
+    events = await _events(_watch(), lambda: leads(_row(0), _row(3, email="no address")), count=2)
+    assert events == [
         {"integration": "zbl_webhook_default", "leads": 1, "overdue": 0},
         {"integration": "zbl_webhook_default", "leads": 3, "overdue": 0},
     ]
@@ -77,8 +77,8 @@ async def test_late_commits_and_commits_out_of_order_are_found(leads, receiver):
         leads(_row(3, qualified_at="2026-01-01T00:00:00Z"))
 
     leads(_row(7, qualified_at="2026-02-01T00:00:00Z"))
-    found = await _events(_watch(), lambda: asyncio.to_thread(send_then_commit_late), count=2)
-    assert [event["leads"] for event in found] == [1, 1]
+    events = await _events(_watch(), lambda: asyncio.to_thread(send_then_commit_late), count=2)
+    assert [event["leads"] for event in events] == [1, 1]
     assert [request.lead_id for request in receiver.received] == ["7"]
 
 

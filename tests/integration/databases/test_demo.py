@@ -40,7 +40,9 @@ def _judged(integration, database, monkeypatch):
     return {lead.lead_id: lead for batch in (*batches, *choice.rest(500)) for lead in batch}
 
 
-@pytest.mark.parametrize("integration", world.INTEGRATIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "integration", world.INTEGRATIONS, ids=lambda integration: integration.name
+)
 def test_the_demos_leads(integration, tmp_path, monkeypatch):
     """A lead in two lists passes, a row given twice is one lead, bad text is invalid (4.8, 4.9)."""
     database = tmp_path / "leads.db"

@@ -57,9 +57,9 @@ def test_each_look_sees_what_is_committed_by_then(use, connect, driver):
     call, made = counted(to_database)
     rows = Rows(use(call), QUERY, keep=True)
     assert ids(rows) == []
-    for number in range(3):
-        change(to_database, f"INSERT INTO kept VALUES ({number})")
-        assert ids(rows) == list(range(number + 1))
+    for id_ in range(3):
+        change(to_database, f"INSERT INTO kept VALUES ({id_})")
+        assert ids(rows) == list(range(id_ + 1))
     assert len(made) == 1
     change(to_database, "DROP TABLE kept")  # nobody holds a lock
     rows.close()

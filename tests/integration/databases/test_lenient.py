@@ -48,11 +48,11 @@ def test_a_value_that_python_cannot_hold_makes_its_row_invalid(use, connections,
     query = (
         f"SELECT n AS id, CASE WHEN n = 2 THEN {value} END AS moment FROM generate_series(1, 3) n"
     )
-    found = _read(leads, query)
-    assert [one.id for one in found] == ["1", "2", "3"]
-    assert [isinstance(one, Unreadable) for one in found] == [False, True, False]
-    assert "lead.custom_fields.moment" in str(found[1].problem)
-    assert _read(leads, query)[1].fingerprint == found[1].fingerprint
+    rows = _read(leads, query)
+    assert [lead.id for lead in rows] == ["1", "2", "3"]
+    assert [isinstance(lead, Unreadable) for lead in rows] == [False, True, False]
+    assert "lead.custom_fields.moment" in str(rows[1].problem)
+    assert _read(leads, query)[1].fingerprint == rows[1].fingerprint
 
 
 def test_text_that_is_not_utf8_in_sqlite_makes_its_row_invalid(use, tmp_path):
@@ -62,11 +62,11 @@ def test_text_that_is_not_utf8_in_sqlite_makes_its_row_invalid(use, tmp_path):
         "SELECT 1 AS id, 'São' AS city UNION ALL SELECT 2, CAST(x'53e36f' AS TEXT) "
         "UNION ALL SELECT 3, NULL"
     )
-    found = _read(leads, query)
-    assert found[0].custom_fields == {"city": "São"}
+    rows = _read(leads, query)
+    assert rows[0].custom_fields == {"city": "São"}
     with pytest.raises(InvalidLead, match=r"lead\.custom_fields\.city must be Unicode"):
-        encode(document(found[1]))
-    assert json.loads(encode(document(found[2])))["lead"]["id"] == "3"
+        encode(document(rows[1]))
+    assert json.loads(encode(document(rows[2])))["lead"]["id"] == "3"
 
 
 @pytest.mark.parametrize("driver", [psycopg.connect, psycopg2.connect])
@@ -118,9 +118,9 @@ def test_each_type_of_a_database_in_sql_ascii_is_utf8(use, sql_ascii, driver, va
 def test_what_is_not_utf8_in_sql_ascii_makes_its_row_invalid(use, sql_ascii, driver, value):
     """In an array, an enum or JSON too; the rows around it are leads (4.9)."""
     query = f"SELECT n AS id, CASE WHEN n = 2 THEN {value} END AS v FROM generate_series(1, 3) n"
-    found = _read(use(lambda: driver(sql_ascii)), query)
-    judged = [candidate(lead, DESTINATION) for lead in found]
-    assert [one.status.value for one in judged] == ["pending", "invalid", "pending"]
+    rows = _read(use(lambda: driver(sql_ascii)), query)
+    judged = [candidate(lead, DESTINATION) for lead in rows]
+    assert [candidate.status.value for candidate in judged] == ["pending", "invalid", "pending"]
     assert judged[1].reason.startswith("lead.custom_fields.v")
 
 
@@ -214,18 +214,18 @@ def test_duckdb_is_read_without_what_it_lacks(use, connections):
         "CASE WHEN i = 2500 THEN 'infinity'::TIMESTAMP END AS moment, "
         "uuid '00000000-0000-0000-0000-000000000001' AS key FROM range(1, 2501) t(i) ORDER BY i"
     )
-    found = _read(use(connections["duckdb"]), query)
-    assert len(found) == 2500
-    assert found[0].created_at == "2026-02-23T17:30:02Z"
-    assert found[0].score == 85.5
-    assert found[0].custom_fields == {
+    rows = _read(use(connections["duckdb"]), query)
+    assert len(rows) == 2500
+    assert rows[0].created_at == "2026-02-23T17:30:02Z"
+    assert rows[0].score == 85.5
+    assert rows[0].custom_fields == {
         "city": "São",
         "tags": [1, 2],
         "map": {"k": True},
         "moment": None,
         "key": "00000000-0000-0000-0000-000000000001",
     }
-    assert str(found[-1].problem).startswith("lead.custom_fields.moment must be a value that its")
+    assert str(rows[-1].problem).startswith("lead.custom_fields.moment must be a value that its")
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_infinity_in_duckdb_makes_its_row_invalid(use, connections, value):
     query = (
         f"SELECT n AS id, CASE WHEN n = 2 THEN {value} END AS v FROM range(1, 4) t(n) ORDER BY n"
     )
-    found = _read(use(connections["duckdb"]), query)
-    assert [isinstance(one, Unreadable) for one in found] == [False, True, False]
-    assert "TIMESTAMP (infinity)" in str(found[1].problem)
+    rows = _read(use(connections["duckdb"]), query)
+    assert [isinstance(lead, Unreadable) for lead in rows] == [False, True, False]
+    assert "TIMESTAMP (infinity)" in str(rows[1].problem)
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "sqlite3"])

@@ -69,16 +69,16 @@ class Setup:
             tell=self.told.append,
         )
 
-    def dispatch(self, run="run 1", found=(), *, epoch=0, resumed=False, may_probe=False, **policy):
+    def dispatch(self, run="run 1", leads=(), *, epoch=0, resumed=False, may_probe=False, **policy):
         """Dispatch leads given by id, or as leads."""
-        leads = [lead(one) if isinstance(one, int) else one for one in found]
+        leads = [lead(given) if isinstance(given, int) else given for given in leads]
         return self.dispatcher(**policy).dispatch(
             key(run), epoch, leads, resumed=resumed, may_probe=may_probe
         )
 
-    def dispatch_to_the_end(self, run="run 1", found=(), **options):
+    def dispatch_to_the_end(self, run="run 1", leads=(), **options):
         """Dispatch, move the clock to when the next attempt is due, and so on."""
-        report = self.dispatch(run, found, **options)
+        report = self.dispatch(run, leads, **options)
         while report.due_at:
             self.clock.now = max(self.clock.now, report.due_at)
             report = self.dispatch(run, **options, resumed=True)
@@ -101,8 +101,8 @@ def key(run: str) -> RunKey:
     return RunKey("dag", "task", run)
 
 
-def lead(number: int, **fields):
-    return read_lead({"id": number, "email": f"{number}@example.com", **fields})
+def lead(lead_id: int, **fields):
+    return read_lead({"id": lead_id, "email": f"{lead_id}@example.com", **fields})
 
 
 @pytest.fixture

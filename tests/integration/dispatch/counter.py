@@ -26,8 +26,8 @@ class Count(asyncio.Protocol):
         self.data += data
         while (end := self.data.find(b"\r\n\r\n")) >= 0:
             length, webhook_id = 0, b""
-            for size, found in HEAD.findall(self.data[:end]):
-                length, webhook_id = int(size or length), found or webhook_id
+            for size, named in HEAD.findall(self.data[:end]):
+                length, webhook_id = int(size or length), named or webhook_id
             if len(self.data) < end + 4 + length:
                 return
             counts[webhook_id.decode()] += 1

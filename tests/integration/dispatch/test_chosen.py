@@ -53,11 +53,11 @@ def test_without_a_clear_the_next_run_sends_them(setup):
 
 def test_one_lead_is_sent_once_though_another_task_was_quicker(setup):
     """A single lead that was chosen is not sent a second time by its own clear (4.6, 8.4)."""
-    one = {"only_own": True, "resend_all": True}
-    setup.dispatch("run 1", [1], **one)
+    single = {"only_own": True, "resend_all": True}
+    setup.dispatch("run 1", [1], **single)
     setup.log.resend(numbers(setup, "1"), setup.clock.now)
     setup.dispatch("drains")
-    report = setup.dispatch("run 1", [1], epoch=1, **one)
+    report = setup.dispatch("run 1", [1], epoch=1, **single)
     assert setup.sent == ["1", "1"]
     assert report.counts == {Status.DELIVERED: 1}
 

@@ -432,9 +432,9 @@ def test_two_tasks_that_follow_send_each_lead_once(setup, following):
     """As two tasks on one log do (Contract 4.6 and 4.12)."""
     table, other = Table(*range(50)), Table(*range(50))
     with following(table) as first, following(other, run="run 2") as second:
-        for number in range(50, 80):
-            table.add(number)
-            other.add(number)
+        for n in range(50, 80):
+            table.add(n)
+            other.add(n)
             time.sleep(0.01)
         first.until(lambda: len(setup.sent) >= 80)
         first.until_looked()

@@ -107,10 +107,10 @@ def test_what_was_in_flight_stays_claimed_and_goes_out_once_more(setup, end_it):
 
     def answer(_):
         with lock:
-            number = next(numbers)
-        if number == 50:
+            n = next(numbers)
+        if n == 50:
             threading.Timer(0.5, end_it).start()
-        return Reply(after=1 if number >= 50 else 0)
+        return Reply(after=1 if n >= 50 else 0)
 
     setup.answer(answer)
     with pytest.raises(TaskTimeout):

@@ -70,13 +70,13 @@ def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(setup):
 
     free = []
 
-    def found():
-        yield from (lead(number) for number in range(600))
+    def offered():
+        yield from (lead(lead_id) for lead_id in range(600))
         free.append(is_free(setup))
-        yield from (lead(number) for number in range(600, 700))
+        yield from (lead(lead_id) for lead_id in range(600, 700))
 
     setup.answer(answer)
-    report = setup.dispatcher().dispatch(key("run 1"), 0, found())
+    report = setup.dispatcher().dispatch(key("run 1"), 0, offered())
     assert free == [True], "while the query went on"
     assert report.counts[Status.PENDING] == 700 - len(setup.sent)
 
@@ -89,14 +89,14 @@ def test_a_hold_that_ends_while_the_query_is_read_leaves_nothing_behind(setup):
         setup.log.hold("zapier", "ana", setup.clock())
         return Reply(after=0.05)
 
-    def found():
-        yield from (lead(number) for number in range(600))
+    def offered():
+        yield from (lead(lead_id) for lead_id in range(600))
         assert is_free(setup)
         setup.answer(lambda _: Reply())
         setup.log.resume("zapier")
 
     setup.answer(answer)
-    report = setup.dispatcher().dispatch(key("run 1"), 0, found())
+    report = setup.dispatcher().dispatch(key("run 1"), 0, offered())
     assert (report.held, report.paused) == (None, None)
     assert report.counts[Status.PENDING] == 600 - len(setup.sent)
     setup.clock.now = report.due_at

@@ -56,9 +56,9 @@ def test_four_processes_drain_one_log_and_send_each_lead_once(postgres, counter)
         log.upgrade()
         held = Destination.parse(integration="zapier", host=url, extra={"active": False})
         policy = Policy(schedule=Schedule.DEFAULT)
-        found = (lead(number) for number in range(COUNT))
+        leads = (lead(lead_id) for lead_id in range(COUNT))
         Dispatcher(log=log, destination=held, guard=LOOPBACK, policy=policy).dispatch(
-            key("found"), 0, found
+            key("found"), 0, leads
         )
         workers = [
             subprocess.Popen(
@@ -102,13 +102,13 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(setup, reading, held):
 
     def source():
         nonlocal most, ahead
-        for number in range(6000):
-            row = Row([number, f"{number}@example.com"])
+        for n in range(6000):
+            row = Row([n, f"{n}@example.com"])
             alive.add(row)
             most = max(most, len(alive))
-            if number % 100 == 0:
+            if n % 100 == 0:
                 [(enrolled,)] = setup.rows("SELECT count(*) FROM zbl_delivery")
-                ahead = max(ahead, number - enrolled)
+                ahead = max(ahead, n - enrolled)
             yield ["id", "email"], row
 
     report = setup.dispatcher().dispatch(key("run 1"), 0, reading(source(), None))
@@ -122,6 +122,6 @@ def test_a_task_that_runs_long_says_what_is_left(setup, caplog, monkeypatch):
     caplog.set_level("INFO", logger="zbl_provider.dispatch.progress")
     monkeypatch.setattr("zbl_provider.dispatch.drain.PROGRESS_SECONDS", 0.0)
     setup.dispatch("run 1", list(range(600)))
-    left = [int(found[1]) for found in re.finditer(r"; (\d+) left\.", caplog.text)]
+    left = [int(match[1]) for match in re.finditer(r"; (\d+) left\.", caplog.text)]
     assert any(left)
     assert left[-1] == 0

@@ -30,8 +30,8 @@ def rows(*values):
     return find(((COLUMNS, row) for row in values), None)
 
 
-def row(number, *, email="ana@example.com", score=80):
-    return (number, email, score)
+def row(lead_id, *, email="ana@example.com", score=80):
+    return (lead_id, email, score)
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def run(setup):
 
 def test_of_a_delivered_lead_the_id_is_enough(setup, run):
     """No value of its row but the id is looked at, by a run or by a watcher (4.4, 8.2)."""
-    run("first", *(row(number) for number in range(20)))
-    report = run("second", *(OnlyId(number) for number in range(20)))
+    run("first", *(row(lead_id) for lead_id in range(20)))
+    report = run("second", *(OnlyId(lead_id) for lead_id in range(20)))
     assert (report.skipped, report.counts, report.repeated) == (20, {}, 0)
-    found = ((COLUMNS, OnlyId(number)) for number in range(20))
+    offered = ((COLUMNS, OnlyId(lead_id)) for lead_id in range(20))
     destination = setup.dispatcher().destination
-    assert sum_up(found, None, destination, setup.log, setup.clock()) == Backlog(frozenset(), 0)
+    assert sum_up(offered, None, destination, setup.log, setup.clock()) == Backlog(frozenset(), 0)
 
 
 def test_a_delivered_lead_counts_once_however_many_rows_it_has(run):
@@ -73,7 +73,7 @@ def test_what_a_run_delivered_itself_is_not_skipped(run):
 
 def test_what_has_changed_is_found(setup, run):
     """A lead that was kept back goes out once its row passes, beside many settled (5.4, 5.5)."""
-    settled = [row(number) for number in range(100, 130)]
+    settled = [row(lead_id) for lead_id in range(100, 130)]
     before = [row(1, score=1), row(2, email="no address"), row(3, score=1)]
     run("first", *settled, *before)
     report = run("second", *settled, row(1), row(2), row(3, score=2))
@@ -99,7 +99,7 @@ def test_what_is_meant_anew_goes_out_as_it_is_now(setup, run, name, epoch, polic
     run("first", row(1))
     report = run(name, row(1, email="new@example.com"), epoch=epoch, **policy)
     assert report.counts == {Status.DELIVERED: 1}
-    emails = [json.loads(one.body)["lead"]["email"] for one in setup.receiver.received]
+    emails = [json.loads(request.body)["lead"]["email"] for request in setup.receiver.received]
     assert emails == ["ana@example.com", "new@example.com"]
 
 

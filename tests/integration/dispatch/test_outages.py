@@ -176,16 +176,16 @@ def test_two_tasks_at_once_try_few(dark, together):
 
 def test_a_row_goes_on_in_the_next_task(dark):
     """Tasks with a lead each find it out together; what is tried takes its course (8.7)."""
-    for number in range(20):
-        dark.dispatch(f"run {number}", [number], only_own=True)
+    for n in range(20):
+        dark.dispatch(f"run {n}", [n], only_own=True)
     assert len(dark.sent) == IN_A_ROW
     assert states(dark) == {"retrying": IN_A_ROW, "pending": 10}
 
 
 def test_a_single_lead_waits_for_the_others(dark):
     """A task that minds its own lead is deferred meanwhile, and sends it afterwards (8.7, 4.6)."""
-    for number in range(IN_A_ROW):
-        dark.dispatch(f"run {number}", [number], only_own=True)
+    for n in range(IN_A_ROW):
+        dark.dispatch(f"run {n}", [n], only_own=True)
     report = dark.dispatch("single", [1000], only_own=True)
     assert report.due_at == dark.clock.now + timedelta(seconds=60)
     light(dark)
@@ -301,15 +301,15 @@ def test_runs_that_follow_each_other_at_once_try_one_lead_a_minute(dark):
     """With a single attempt each, darkness costs a lead a minute and no more (8.7)."""
     dark.dispatch("run 1", MANY, schedule=())
     before, until = len(dark.sent), dark.clock.now + timedelta(minutes=10)
-    for number in range(2, 100):
-        report = dark.dispatch(f"run {number}", MANY, schedule=())
+    for n in range(2, 100):
+        report = dark.dispatch(f"run {n}", MANY, schedule=())
         if report.due_at:
-            report = go_on(dark, f"run {number}", report, schedule=())
+            report = go_on(dark, f"run {n}", report, schedule=())
         assert report.due_at is None
         assert "is down" in report.failure("zapier")
         if dark.clock.now >= until:
             break
-    assert number < 15, "and few runs"
+    assert n < 15, "and few runs"
     assert len(dark.sent) == before + 11, "the first at once"
     light(dark)
     failed = len(dark.sent)
@@ -338,7 +338,7 @@ def test_of_several_that_wait_for_their_turn_one_tries(dark, together):
     dark.dispatch("run 1", MANY, schedule=())
     dark.dispatch("run 2", schedule=())
     runs = ["run 3", "run 4", "run 5"]
-    waiting = [dark.dispatch(run, [1000 + number]) for number, run in enumerate(runs)]
+    waiting = [dark.dispatch(run, [1000 + n]) for n, run in enumerate(runs)]
     before = len(dark.sent)
     dark.clock.now = waiting[0].due_at
     options = {"resumed": True, "may_probe": True, "schedule": ()}
@@ -387,7 +387,7 @@ def test_a_dead_worker_leaves_no_lead_behind(dark):
     run = dark.log.begin(key("dead"), "zapier", 0, dark.clock.now)
     dark.clock.now = report.due_at
     claimed = dark.log.claim("zapier", 5, dark.clock.now, timedelta(seconds=60), run=run)
-    assert {one.attempt for one in claimed} == {2}
+    assert {lead.attempt for lead in claimed} == {2}
     light(dark)
     dark.clock.now += timedelta(minutes=2)
     dark.dispatch("run 1", resumed=True)

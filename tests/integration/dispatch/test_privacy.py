@@ -41,10 +41,10 @@ def dispatch(setup):
     setup.answer(echo)
     data = {name: f"{MARK} {name}" for name in ("name", "phone", "company", "city")}
     data |= {"email": f"{MARK}@example.com", "list_id": MARK, "list_name": MARK, "score": 80}
-    found = [lead(number, **data) for number in (1, 2, 3)]
-    found += [lead(4, **data | {"email": MARK}), lead(5, **data | {"score": 3})]
-    found += [lead(6, **data | {"status": MARK * 9})]
-    setup.dispatch("run 1", found)
+    leads = [lead(lead_id, **data) for lead_id in (1, 2, 3)]
+    leads += [lead(4, **data | {"email": MARK}), lead(5, **data | {"score": 3})]
+    leads += [lead(6, **data | {"status": MARK * 9})]
+    setup.dispatch("run 1", leads)
 
 
 @pytest.mark.parametrize("key", [Fernet(Fernet.generate_key()), None])

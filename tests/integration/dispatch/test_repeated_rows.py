@@ -29,18 +29,20 @@ ONLY_B = Destination.parse(
 )
 
 
-def found(rows):
+def leads_of(rows):
     return read(((COLUMNS, values) for values in rows), None)
 
 
 def verdicts(rows):
     """Say what has to become of each lead, from all of its rows (Contract 4.8)."""
     chosen = {}
-    for one in (candidate(lead, ONLY_B) for lead in found(rows)):
-        before = chosen.setdefault(one.lead_id, one)
-        if before.status is not Status.PENDING and one.status is Status.PENDING:
-            chosen[one.lead_id] = one
-    return {key: (one.status, one.reason, one.fingerprint) for key, one in chosen.items()}
+    for judged in (candidate(lead, ONLY_B) for lead in leads_of(rows)):
+        before = chosen.setdefault(judged.lead_id, judged)
+        if before.status is not Status.PENDING and judged.status is Status.PENDING:
+            chosen[judged.lead_id] = judged
+    return {
+        key: (judged.status, judged.reason, judged.fingerprint) for key, judged in chosen.items()
+    }
 
 
 def recorded(log):
@@ -63,7 +65,7 @@ def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
         run=run,
         destination=ONLY_B,
         rule=Rule(),
-        leads=found(rows),
+        leads=leads_of(rows),
         clock=lambda: NOW,
     )
     for batch in islice(feed.batches(), stop_after):
@@ -125,12 +127,12 @@ def test_order_and_batches_decide_nothing(log, batch_sizes, data, rows, earlier)
 def test_the_same_rows_in_any_order_send_the_same_leads(log, batch_sizes, data, rows):
     """Sent, filtered and invalid are the same leads, also where sending begins meanwhile (4.8)."""
     to_send = []
-    for each in (rows, data.draw(st.permutations(rows))):
+    for ordered in (rows, data.draw(st.permutations(rows))):
         empty(log)
         run = log.begin(RunKey("dag", "task", "run"), "zapier", 0, NOW)
-        enrol(log, run, each, data.draw(batch_sizes), lease=timedelta(minutes=1))
+        enrol(log, run, ordered, data.draw(batch_sizes), lease=timedelta(minutes=1))
         statuses = recorded(log)
-        assert statuses == verdicts(each)
+        assert statuses == verdicts(ordered)
         to_send.append({key for key, (status, *_) in statuses.items() if status == Status.PENDING})
     assert to_send[0] == to_send[1]
 
@@ -175,7 +177,7 @@ def test_rows_that_are_passed_over_decide_nothing(log, batch_sizes, data, tables
 
 
 def rows_of_ids(ids):
-    return [(number, "C", "ana@example.com") for number in ids]
+    return [(lead_id, "C", "ana@example.com") for lead_id in ids]
 
 
 @pytest.mark.parametrize("apart", [0, 700])
@@ -192,11 +194,11 @@ def test_a_row_that_passes_wins_wherever_it_stands(setup, apart, passing):
         (1, lists[1], "ana@example.com"),
         (1, lists[2], "ana@example.com"),
     ]
-    report = setup.dispatcher().dispatch(RunKey("dag", "task", "run"), 0, found(rows))
+    report = setup.dispatcher().dispatch(RunKey("dag", "task", "run"), 0, leads_of(rows))
     expected = {Status.DELIVERED: 1} | ({Status.FILTERED: apart} if apart else {})
     assert report.counts == expected
     assert report.repeated == 2
-    assert [one.lead_id for one in setup.receiver.received] == ["1"]
+    assert [request.lead_id for request in setup.receiver.received] == ["1"]
 
 
 def test_a_second_row_that_passes_changes_nothing(setup):
@@ -204,10 +206,10 @@ def test_a_second_row_that_passes_changes_nothing(setup):
     setup.extra = {"lists": ["A", "B"]}
     rows = [(1, "A", "ana@example.com"), *rows_of_ids(range(10, 700)), (1, "B", "b@example.com")]
     for run in ("first", "second"):
-        report = setup.dispatcher().dispatch(RunKey("dag", "task", run), 0, found(rows))
+        report = setup.dispatcher().dispatch(RunKey("dag", "task", run), 0, leads_of(rows))
         assert report.repeated == 1
-    sent = [one for one in setup.receiver.received if one.lead_id == "1"]
-    assert [json.loads(one.body)["list"]["name"] for one in sent] == ["A"]
+    sent = [request for request in setup.receiver.received if request.lead_id == "1"]
+    assert [json.loads(request.body)["list"]["name"] for request in sent] == ["A"]
     assert report.skipped == 1
 
 
@@ -215,12 +217,12 @@ def test_a_clear_and_if_delivered_send_the_row_that_passes(setup):
     """Each sends the lead once more, from the first row that passes (4.4, 4.5, 4.8)."""
     setup.extra = {"lists": ["B"]}
     rows = [(1, "A", "a@example.com"), (1, "B", "b@example.com"), (1, "B", "c@example.com")]
-    setup.dispatcher().dispatch(RunKey("dag", "task", "first"), 0, found(rows))
+    setup.dispatcher().dispatch(RunKey("dag", "task", "first"), 0, leads_of(rows))
     setup.dispatcher(resend_delivered=True).dispatch(
-        RunKey("dag", "task", "second"), 0, found(rows)
+        RunKey("dag", "task", "second"), 0, leads_of(rows)
     )
-    setup.dispatcher(resend_all=True).dispatch(RunKey("dag", "task", "first"), 1, found(rows))
-    emails = [json.loads(one.body)["lead"]["email"] for one in setup.receiver.received]
+    setup.dispatcher(resend_all=True).dispatch(RunKey("dag", "task", "first"), 1, leads_of(rows))
+    emails = [json.loads(request.body)["lead"]["email"] for request in setup.receiver.received]
     assert emails == ["b@example.com"] * 3
 
 
@@ -228,7 +230,7 @@ def test_ids_that_are_written_alike_are_one_id(setup):
     """An integer, a NUMERIC and text of one number are the same lead (Contract 2.2 and 4.8)."""
     setup.extra = {"lists": ["B"]}
     ids = [1, "1", Decimal("1.0"), 1.0]
-    rows = [(each, "B" if each == "1" else "A", "ana@example.com") for each in ids]
-    report = setup.dispatcher().dispatch(RunKey("dag", "task", "run"), 0, found(rows))
+    rows = [(lead_id, "B" if lead_id == "1" else "A", "ana@example.com") for lead_id in ids]
+    report = setup.dispatcher().dispatch(RunKey("dag", "task", "run"), 0, leads_of(rows))
     assert report.counts == {Status.DELIVERED: 1}
     assert report.repeated == 3

@@ -121,7 +121,10 @@ def test_a_clear_sends_the_failed_leads_again_with_five_new_attempts(setup):
     assert report.counts == {Status.DELIVERED: 1, Status.ERROR: 1}
     assert setup.sent.count("1") == 1
     assert setup.sent.count("2") == 10
-    assert len({one.webhook_id for one in setup.receiver.received if one.lead_id == "2"}) == 1
+    assert (
+        len({request.webhook_id for request in setup.receiver.received if request.lead_id == "2"})
+        == 1
+    )
 
 
 def test_an_airflow_retry_is_not_a_clear(setup):
@@ -183,14 +186,14 @@ def test_who_asks_for_one_lead_again_after_an_error_gets_new_attempts(setup):
 def test_bad_leads_never_stop_the_others(setup):
     """Invalid, unqualified and filtered leads are recorded with the reason (4.2, 5.4, 5.5)."""
     setup.extra = {"min_score": 50}
-    found = [
+    leads = [
         lead(1, score=80),
         lead(2, score=20),
         lead(3, score=90, status="new"),
         lead(4, score=90, email="no-address"),
         lead(5, score=90),
     ]
-    report = setup.dispatch("run 1", found)
+    report = setup.dispatch("run 1", leads)
     assert sorted(setup.sent) == ["1", "5"]
     assert report.counts == {Status.DELIVERED: 2, Status.FILTERED: 2, Status.INVALID: 1}
     assert [failed.lead_id for failed in report.failed] == ["4"]
@@ -221,7 +224,7 @@ def test_a_source_that_fails_half_way_fails_the_task_after_what_it_gave_is_sent(
     """A query that breaks loses nothing that it has found (Contract 4.2 and 6.2)."""
 
     def source():
-        yield from (lead(number) for number in range(300))
+        yield from (lead(lead_id) for lead_id in range(300))
         raise OSError("the database went away")
 
     with pytest.raises(OSError, match="went away"):
@@ -296,7 +299,7 @@ def test_who_observes_is_told_of_each_attempt_once(setup, timeout, monkeypatch):
     dispatcher = setup.dispatcher()
     dispatcher.observe = observed.extend
     with pytest.raises(TaskTimeout):
-        dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(1, 21)])
+        dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(1, 21)])
     ((recorded,),) = setup.rows("SELECT count(*) FROM zbl_attempt")
     assert len(observed) == recorded > 0
 
@@ -324,14 +327,14 @@ def test_a_query_that_hangs_does_not_outlast_the_task(setup, timeout):
     ended = threading.Event()
     waited_for = []
 
-    def found():
+    def offered():
         yield lead(1)
         threading.Timer(2, timeout).start()
         waited_for.append(not ended.wait(30))
 
     try:
         with pytest.raises(TaskTimeout):
-            setup.dispatcher().dispatch(key("run 1"), 0, found())
+            setup.dispatcher().dispatch(key("run 1"), 0, offered())
         assert waited_for == []
     finally:
         ended.set()
@@ -352,11 +355,11 @@ def test_a_task_that_was_given_another_connection_minds_its_leads_there(setup):
 
 def test_a_clear_of_one_lead_sends_it_whoever_delivered_it(setup):
     """Where the task is the lead, its clear sends it again, once (Contract 4.5)."""
-    one = {"only_own": True, "resend_all": True}
-    setup.dispatch("run 1", [1], **one)
-    assert setup.dispatch("run 2", [1], **one).skipped == 1
+    single = {"only_own": True, "resend_all": True}
+    setup.dispatch("run 1", [1], **single)
+    assert setup.dispatch("run 2", [1], **single).skipped == 1
     for _ in range(2):  # the second is an Airflow retry
-        setup.dispatch("run 2", [1], epoch=1, **one)
+        setup.dispatch("run 2", [1], epoch=1, **single)
     assert setup.sent == ["1", "1"]
     setup.dispatch("run 3", [1], only_own=True)
     setup.dispatch("run 3", [1], epoch=1, only_own=True)
@@ -457,7 +460,7 @@ def test_a_task_that_airflow_ends_settles_what_is_in_flight_and_gives_back_the_r
         return Reply(after=0.05)
 
     setup.answer(answer)
-    report = dispatcher.dispatch(key("run 1"), 0, [lead(number) for number in range(50)])
+    report = dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(50)])
     assert 0 < len(setup.sent) < 50
     assert report.counts[Status.DELIVERED] == len(setup.sent)
     assert Status.SENDING not in report.counts
@@ -476,14 +479,14 @@ def test_a_task_that_airflow_ends_while_its_query_is_read_does_not_succeed(setup
         stopped.set()
         return Reply()
 
-    def found():
+    def offered():
         yield from map(lead, range(500))
         stopped.wait(30)
         yield lead(500)
 
     setup.answer(answer)
     with pytest.raises(DispatchStopped):
-        dispatcher.dispatch(key("run 1"), 0, found())
+        dispatcher.dispatch(key("run 1"), 0, offered())
     assert setup.dispatch("run 1", list(range(501))).counts == {Status.DELIVERED: 501}
     assert len(setup.sent) == 501
 
@@ -493,11 +496,11 @@ def test_a_task_that_airflow_ends_before_it_sends_sends_nothing(setup):
     setup.dispatch("run 1", [1])
     dispatcher = setup.dispatcher()
 
-    def found():
+    def offered():
         dispatcher.stop()
         yield lead(2)
 
-    report = dispatcher.dispatch(key("run 1"), 1, found())
+    report = dispatcher.dispatch(key("run 1"), 1, offered())
     assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 1}
     assert setup.sent == ["1"]
     setup.clock.now = report.due_at

@@ -90,7 +90,9 @@ class Setup:
         outcome: Outcome,
         due_at: datetime | None = None,
     ) -> list[Settlement]:
-        return self.log.settle([Settlement(one, outcome, self.now, due_at) for one in claimed], run)
+        return self.log.settle(
+            [Settlement(lead, outcome, self.now, due_at) for lead in claimed], run
+        )
 
     def deliver(self, run: Run, *leads: Candidate) -> None:
         self.enrol(run, *leads)

@@ -42,10 +42,10 @@ def stored(setup):
     ]
 
 
-def put(setup, table, column, number, data):
+def put(setup, table, column, id_, data):
     """Write bytes into the log as somebody may who has its database, and no key."""
     with setup.log._engine.begin() as connection:
-        connection.execute(update(table).where(table.c.id == number).values({column: data}))
+        connection.execute(update(table).where(table.c.id == id_).values({column: data}))
 
 
 def shown(setup):
@@ -62,15 +62,15 @@ def test_no_ciphertext_is_shown_in_another_place(setup):
     everything = stored(setup)
     before = shown(setup)
     assert before == ["echo", "no", "echo"]
-    for table, column, number, data in everything:
+    for table, column, id_, data in everything:
         if table is tables.delivery:
             continue
         for origin, _, origin_number, moved in everything:
-            if (origin, origin_number) == (table, number):
+            if (origin, origin_number) == (table, id_):
                 continue
-            put(setup, table, column, number, moved)
+            put(setup, table, column, id_, moved)
             assert shown(setup).count(None) == 1
-            put(setup, table, column, number, data)
+            put(setup, table, column, id_, data)
     assert shown(setup) == before
 
 
@@ -78,17 +78,17 @@ def test_no_ciphertext_is_sent_from_another_row(setup):
     """A payload or an answer in another lead's row is not sent to that lead's destination (7.6)."""
     everything = stored(setup)
     waiting = {row.id for row in setup.rows() if row.status == "pending"}
-    payloads = {number: data for table, _, number, data in everything if table is tables.delivery}
+    payloads = {id_: data for table, _, id_, data in everything if table is tables.delivery}
     assert len(waiting) == 2
     for origin, _, origin_number, moved in everything:
-        for number in sorted(waiting - ({origin_number} if origin is tables.delivery else set())):
-            own = payloads[number]
-            put(setup, tables.delivery, "payload", number, moved)
+        for id_ in sorted(waiting - ({origin_number} if origin is tables.delivery else set())):
+            own = payloads[id_]
+            put(setup, tables.delivery, "payload", id_, moved)
             claimed = setup.claim(setup.run())
-            assert {one.delivery_id for one in claimed} == waiting - {number}
+            assert {lead.delivery_id for lead in claimed} == waiting - {id_}
             setup.log.release(claimed, setup.now)
-            put(setup, tables.delivery, "payload", number, own)
-            setup.log.resend([number], setup.now)
+            put(setup, tables.delivery, "payload", id_, own)
+            setup.log.resend([id_], setup.now)
 
 
 def test_a_rotation_does_not_bind_to_the_wrong_row(setup):
@@ -96,4 +96,4 @@ def test_a_rotation_does_not_bind_to_the_wrong_row(setup):
     first, second = (row for row in setup.rows() if row.status == "pending")
     put(setup, tables.delivery, "payload", first.id, second.payload)
     assert setup.log.rotate().unreadable == 1
-    assert [one.delivery_id for one in setup.claim(setup.run())] == [second.id]
+    assert [lead.delivery_id for lead in setup.claim(setup.run())] == [second.id]

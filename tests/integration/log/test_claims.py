@@ -131,7 +131,7 @@ def test_released_leads_are_as_they_were(setup):
     setup.log.release([tried, new], setup.now)
     assert setup.row("new").status == Status.PENDING
     assert setup.row("tried").status == Status.RETRYING
-    assert [(one.lead_id, one.attempt) for one in setup.claim(run)] == [("new", 1), ("tried", 2)]
+    assert [(lead.lead_id, lead.attempt) for lead in setup.claim(run)] == [("new", 1), ("tried", 2)]
 
 
 def test_a_stale_claim_cannot_release(setup):
@@ -153,8 +153,8 @@ def test_the_longest_due_go_first(setup):
     setup.settle(run, setup.claim(run, 1), failed(), setup.now + timedelta(seconds=5))
     setup.settle(run, setup.claim(run, 1), failed(), setup.now + timedelta(seconds=3))
     setup.later(seconds=9)
-    assert [one.lead_id for one in setup.claim(run, 1)] == ["early"]
-    assert [one.lead_id for one in setup.claim(run, 1)] == ["late"]
+    assert [lead.lead_id for lead in setup.claim(run, 1)] == ["early"]
+    assert [lead.lead_id for lead in setup.claim(run, 1)] == ["late"]
 
 
 def test_an_integration_claims_its_own_leads(setup):
@@ -181,7 +181,7 @@ def test_a_due_lead_without_payload_is_an_error(setup):
     setup.enrol(run, lead("a"), lead("b"))
     with setup.log._engine.begin() as connection:
         connection.execute(text("UPDATE zbl_delivery SET payload = NULL WHERE lead_id = 'a'"))
-    assert [one.lead_id for one in setup.claim(run)] == ["b"]
+    assert [lead.lead_id for lead in setup.claim(run)] == ["b"]
     row = setup.row("a")
     assert (row.status, row.claim, row.due_at) == (Status.ERROR, None, None)
     assert "cleared" in row.reason
@@ -198,14 +198,14 @@ def test_two_workers_never_get_the_same_lead(setup, log_url):
         start.wait()
         got = []
         while claimed := log.claim(ZAPIER, 7, setup.now, timedelta(60), run=run):
-            got += [one.lead_id for one in claimed]
+            got += [lead.lead_id for lead in claimed]
         log.close()
         return got
 
     with ThreadPoolExecutor(4) as pool:
         given = [lead_id for got in pool.map(work, range(4)) for lead_id in got]
     # PostgreSQL's SKIP LOCKED may tell a worker "none left" while another still holds its rows.
-    given += [one.lead_id for one in setup.claim(run, 400)]
+    given += [lead.lead_id for lead in setup.claim(run, 400)]
     assert sorted(given) == [f"{n:03}" for n in range(400)]
 
 
@@ -219,9 +219,9 @@ def test_enrolling_the_same_leads_at_once_takes_each_once(setup, log_url):
         log = DeliveryLog(log_url)
         start.wait()
         new = 0
-        found: list[Candidate] = leads[::-1] if n % 2 else leads
+        batch: list[Candidate] = leads[::-1] if n % 2 else leads
         for at in range(0, 300, 50):
-            new += log.enrol(runs[n], ZAPIER, found[at : at + 50], setup.now).new
+            new += log.enrol(runs[n], ZAPIER, batch[at : at + 50], setup.now).new
         log.close()
         return new
 

@@ -35,8 +35,8 @@ class Worker:
 
     def enrol(self, run):
         ids = self.random.sample(range(LEADS), 40)
-        found = [lead(f"{n}", fingerprint=self.random.choice(["f1", "f2"])) for n in ids]
-        self.setup.enrol(run, *found, resend_delivered=self.random.random() < 0.5)
+        batch = [lead(f"{n}", fingerprint=self.random.choice(["f1", "f2"])) for n in ids]
+        self.setup.enrol(run, *batch, resend_delivered=self.random.random() < 0.5)
 
     def claim(self, run):
         log, now = self.setup.log, self.setup.now
@@ -45,7 +45,7 @@ class Worker:
         claimed = log.claim("zapier", 30, now, lease, run=run)
         self.random.shuffle(claimed)
         sent, unsent = claimed[5:], claimed[:5]
-        log.settle([self.settlement(one) for one in sent], run)
+        log.settle([self.settlement(lead) for lead in sent], run)
         log.release(unsent, now)
 
     def settlement(self, claimed):
@@ -77,5 +77,8 @@ def test_a_crowd_of_workers_gets_on(setup, log_url):
     rows = setup.rows()
     assert {row.lead_id for row in rows} == {f"{n}" for n in range(LEADS)}
     assert all((row.due_at is not None) == (row.status in OPEN) for row in rows)
-    made = [(one.delivery_id, one.resend, one.number) for one in setup.rows(tables.attempt)]
+    made = [
+        (attempt.delivery_id, attempt.resend, attempt.number)
+        for attempt in setup.rows(tables.attempt)
+    ]
     assert len(set(made)) == len(made)

@@ -14,9 +14,9 @@ SENDS = {"daily": "zapier", "hourly": "make", "nightly": "zapier"}
 @pytest.fixture
 def told(setup):
     for dag_id, integration in SENDS.items():
-        for number in range(3):
-            run = setup.log.begin(RunKey(dag_id, "send", f"r{number}"), integration, 0, NOON)
-            setup.log.enrol(run, integration, [lead(f"{dag_id}-{number}")], NOON)
+        for n in range(3):
+            run = setup.log.begin(RunKey(dag_id, "send", f"r{n}"), integration, 0, NOON)
+            setup.log.enrol(run, integration, [lead(f"{dag_id}-{n}")], NOON)
     return setup.log
 
 

@@ -58,9 +58,9 @@ def test_every_candidate_is_counted_once(setup):
     setup.deliver(first, lead("delivered"))
     setup.fail(first, lead("error"))
     setup.enrol(first, kept_back("filtered"), lead("pending"))
-    found = [lead("delivered"), lead("error"), kept_back("filtered"), lead("pending"), lead("new")]
+    batch = [lead("delivered"), lead("error"), kept_back("filtered"), lead("pending"), lead("new")]
     since = setup.row("error").updated_at
-    assert setup.enrol(second, *found) == Enrolment(
+    assert setup.enrol(second, *batch) == Enrolment(
         new=1, joined=1, skipped=2, unchanged=1, failed=1, failed_since=since
     )
 
@@ -90,15 +90,15 @@ def test_resend_delivered_sends_once_a_run(setup):
     """if_delivered="send" sends again with the present payload, but not at a retry (4.4)."""
     setup.deliver(setup.run("first"), lead("a"))
     second = setup.run("second")
-    found = lead("a", fingerprint="f2")
-    assert setup.enrol(second, found, resend_delivered=True) == Enrolment(joined=1)
+    changed = lead("a", fingerprint="f2")
+    assert setup.enrol(second, changed, resend_delivered=True) == Enrolment(joined=1)
     row = setup.row("a")
     assert (row.status, row.resend, row.attempts) == (Status.PENDING, 1, 0)
     assert row.delivered_at is None
     [claimed] = setup.claim(second)
     assert (claimed.body, claimed.attempt, claimed.webhook_id) == (b"a f2", 1, "msg_a")
     setup.settle(second, [claimed], delivered())
-    assert setup.enrol(second, found, resend_delivered=True) == Enrolment(unchanged=1)
+    assert setup.enrol(second, changed, resend_delivered=True) == Enrolment(unchanged=1)
     assert setup.claim(second) == []
     assert [(row.resend, row.number) for row in setup.rows(tables.attempt)] == [(0, 1), (1, 1)]
 
@@ -166,8 +166,8 @@ def test_what_stays_kept_back_is_not_the_next_runs(setup):
     """An invalid lead fails the task that found it, not every later one (5.5)."""
     setup.enrol(setup.run("first"), kept_back("a", Status.INVALID, "lead.score is not a number"))
     second = setup.run("second")
-    found = kept_back("a", Status.INVALID, "lead.score is not a number")
-    assert setup.enrol(second, found) == Enrolment(unchanged=1)
+    invalid = kept_back("a", Status.INVALID, "lead.score is not a number")
+    assert setup.enrol(second, invalid) == Enrolment(unchanged=1)
     assert setup.log.counts(second) == {}
     changed = kept_back("a", Status.INVALID, "lead.name is too long", fingerprint="f2")
     assert setup.enrol(second, changed) == Enrolment(joined=1)
@@ -192,8 +192,8 @@ def test_a_lead_under_way_goes_out_as_it_is(setup):
     setup.enrol(first, lead("sent"), lead("tried"))
     sent, tried = setup.claim(first)
     setup.settle(first, [tried], failed(), setup.now + timedelta(seconds=60))
-    found = (lead("sent", fingerprint="f2"), kept_back("tried"))
-    assert setup.enrol(second, *found) == Enrolment(joined=2)
+    batch = (lead("sent", fingerprint="f2"), kept_back("tried"))
+    assert setup.enrol(second, *batch) == Enrolment(joined=2)
     assert setup.row("sent").fingerprint == setup.row("tried").fingerprint == "f1"
     assert setup.settle(first, [sent], delivered()) == []
     assert setup.log.counts(second) == {Status.DELIVERED: 1, Status.RETRYING: 1}
@@ -214,8 +214,8 @@ def test_leads_go_out_in_the_order_they_were_found(setup):
     run = setup.run()
     ids = ["m", "z", "a", "k"]
     setup.enrol(run, *map(lead, ids))
-    assert [one.lead_id for one in setup.claim(run, 2)] == ids[:2]
-    assert [one.lead_id for one in setup.claim(run, 2)] == ids[2:]
+    assert [lead.lead_id for lead in setup.claim(run, 2)] == ids[:2]
+    assert [lead.lead_id for lead in setup.claim(run, 2)] == ids[2:]
 
 
 def test_a_lead_claimed_while_it_is_enrolled_keeps_its_payload(postgres):
@@ -233,7 +233,7 @@ def test_a_lead_claimed_while_it_is_enrolled_keeps_its_payload(postgres):
 
         event.listen(log._engine, "before_cursor_execute", claim_before)
         assert setup.enrol(second, lead("a", fingerprint="f2")) == Enrolment(joined=1)
-        assert [one.body for one in claimed] == [b"a f1"]
+        assert [lead.body for lead in claimed] == [b"a f1"]
         assert (setup.row("a").status, setup.row("a").fingerprint) == (Status.SENDING, "f1")
         log.close()
         other.log.close()
@@ -243,12 +243,12 @@ def test_what_is_new_can_be_claimed_as_it_is_enrolled(setup):
     """One write enrols and claims: nobody else has it until the lease runs out (4.6 and 6.2)."""
     run = setup.run()
     setup.enrol(run, lead("known"))
-    found = [lead("known"), lead("new"), kept_back("filtered", body=b"{}")]
-    enrolment = setup.log.enrol(run, ZAPIER, found, setup.now, lease=LEASE)
-    assert [(one.lead_id, one.body, one.attempt) for one in enrolment.claimed] == [
+    batch = [lead("known"), lead("new"), kept_back("filtered", body=b"{}")]
+    enrolment = setup.log.enrol(run, ZAPIER, batch, setup.now, lease=LEASE)
+    assert [(lead.lead_id, lead.body, lead.attempt) for lead in enrolment.claimed] == [
         ("new", b"new f1", 1)
     ]
-    assert [one.lead_id for one in setup.claim(setup.run("other"))] == ["known"]
+    assert [lead.lead_id for lead in setup.claim(setup.run("other"))] == ["known"]
     setup.settle(run, enrolment.claimed, delivered())
     assert setup.log.find("msg_new").status is Status.DELIVERED
 

@@ -41,7 +41,7 @@ def test_nothing_of_a_delivered_lead_is_left_and_it_stays_delivered(setup):
     assert (row.status, row.payload, row.reason) == (Status.DELIVERED, None, None)
     assert row.lead_id == f"erased-{row.id}"
     assert setup.row("other").payload is not None
-    left = {one.delivery_id: one.excerpt for one in setup.rows(tables.attempt)}
+    left = {attempt.delivery_id: attempt.excerpt for attempt in setup.rows(tables.attempt)}
     assert (left[row.id], left[setup.row("other").id] is None) == (None, False)
     assert setup.log.erase("other", setup.now).deliveries == 0, "its ids are made up"
     assert setup.log.erase(MARK, setup.now) == Erased(0, 0, 0, 0)
@@ -56,7 +56,7 @@ def test_nothing_of_a_person_is_left_in_an_sqlite_file(tmp_path):
     setup.enrol(run, person())
     echo = replace(delivered(), excerpt=f"you sent {MARK}")
     setup.settle(run, setup.claim(run), echo)
-    setup.enrol(run, *(lead(f"other-{number}") for number in range(50)))
+    setup.enrol(run, *(lead(f"other-{n}") for n in range(50)))
     assert MARK.encode() in b"".join(file.read_bytes() for file in tmp_path.iterdir())
     setup.log.erase(MARK, setup.now)
     assert MARK.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
@@ -94,8 +94,8 @@ def test_an_erased_lead_that_a_query_finds_again_is_left_alone(setup):
     setup.log.erase("other", setup.now)
     rules = {"resend_delivered": True, "resend_errors": True, "refresh_delivered": True}
     for run in (setup.run("second"), setup.run("first", epoch=1)):
-        found = [person(), person("other", fingerprint="f2")]
-        assert setup.enrol(run, *found, **rules).skipped == 2
+        batch = [person(), person("other", fingerprint="f2")]
+        assert setup.enrol(run, *batch, **rules).skipped == 2
     assert setup.log.reopen(first, 1, setup.now, everything=True).reopened == 0
     assert setup.claim(first) == []
     assert MARK not in everything(setup)

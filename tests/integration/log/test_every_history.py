@@ -36,7 +36,7 @@ from zbl_provider.log.store import DeliveryLog
 ATTEMPTS = 3
 OUTAGE = ("begin_outage", "lift_outage")
 WAIT = timedelta(seconds=60)
-IDS = [f"{number}" for number in range(6)]
+IDS = [f"{n}" for n in range(6)]
 # What is kept back is sent from its row, if ever; what was delivered may have been cleared since.
 WITHOUT_PAYLOAD = {Status.FILTERED, Status.INVALID, Status.DELIVERED}
 
@@ -87,16 +87,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         name=runs,
-        found=st.lists(candidates, max_size=4),
+        batch=st.lists(candidates, max_size=4),
         delivered_too=st.booleans(),
         errors_too=st.booleans(),
         refresh=st.booleans(),
     )
-    def enrol(self, name, found, delivered_too, errors_too, refresh):
+    def enrol(self, name, batch, delivered_too, errors_too, refresh):
         before = {row.lead_id: row for row in self.setup.rows()}
         enrolment = self.setup.enrol(
             self.run_of(name),
-            *found,
+            *batch,
             resend_delivered=delivered_too,
             resend_errors=errors_too,
             refresh_delivered=refresh,
@@ -108,47 +108,49 @@ class Histories(RuleBasedStateMachine):
             + enrolment.unchanged
             + enrolment.repeated
         )
-        assert counted == len(found)
-        self.enrolled |= {one.lead_id for one in found}
+        assert counted == len(batch)
+        self.enrolled |= {lead.lead_id for lead in batch}
         for row in self.setup.rows():
             old = before.get(row.lead_id)
             if old and old.status != row.status:
                 assert old.status != Status.DELIVERED or delivered_too, "resent without leave"
                 assert old.status != Status.ERROR or errors_too, "resent without leave"
 
-    @rule(target=claims, name=runs, found=st.lists(candidates, max_size=4))
-    def enrol_and_claim(self, name, found):
+    @rule(target=claims, name=runs, batch=st.lists(candidates, max_size=4))
+    def enrol_and_claim(self, name, batch):
         known = {row.lead_id for row in self.setup.rows()}
         now = self.setup.now
         run = self.run_of(name)
-        claimed = self.log.enrol(run, ZAPIER, found, now, lease=LEASE).claimed
-        to_send = {one.lead_id: one for one in reversed(found) if one.lead_id not in known}
-        assert {one.lead_id for one in claimed} == {
-            lead_id for lead_id, one in to_send.items() if one.status is Status.PENDING
+        claimed = self.log.enrol(run, ZAPIER, batch, now, lease=LEASE).claimed
+        to_send = {lead.lead_id: lead for lead in reversed(batch) if lead.lead_id not in known}
+        assert {lead.lead_id for lead in claimed} == {
+            lead_id for lead_id, lead in to_send.items() if lead.status is Status.PENDING
         }, "what is new, and nothing else"
-        self.enrolled |= {one.lead_id for one in found}
+        self.enrolled |= {lead.lead_id for lead in batch}
         return self.given_out(claimed)
 
-    @rule(target=claims, name=runs, found=st.lists(candidates, max_size=4))
-    def look_again(self, name, found):
+    @rule(target=claims, name=runs, batch=st.lists(candidates, max_size=4))
+    def look_again(self, name, batch):
         """Follow: ask for the delivered ones by their ids, and claim the new ones as they come."""
         run = self.run_of(name)
         before = {row.webhook_id: row for row in self.setup.rows()}
         own = {key for key, row in before.items() if row.id in self.own(run)}
         delivered_ones = {key for key, row in before.items() if row.status == Status.DELIVERED} & {
-            one.webhook_id for one in found
+            judged.webhook_id for judged in batch
         }
-        asked = self.log.unsettled([one.webhook_id for one in found], (Status.DELIVERED,), run)
-        assert asked.webhook_ids == {one.webhook_id for one in found} - delivered_ones
+        asked = self.log.unsettled(
+            [judged.webhook_id for judged in batch], (Status.DELIVERED,), run
+        )
+        assert asked.webhook_ids == {judged.webhook_id for judged in batch} - delivered_ones
         assert asked.own == delivered_ones & own
-        rest = [one for one in found if one.webhook_id in asked.webhook_ids]
+        rest = [judged for judged in batch if judged.webhook_id in asked.webhook_ids]
         enrolment = self.log.enrol(run, ZAPIER, rest, self.setup.now, lease=LEASE)
-        self.enrolled |= {one.lead_id for one in found}
+        self.enrolled |= {judged.lead_id for judged in batch}
         now = {row.webhook_id: row for row in self.setup.rows()}
         assert {key: now[key] for key in delivered_ones} == {
             key: before[key] for key in delivered_ones
         }
-        assert {one.webhook_id for one in enrolment.claimed}.isdisjoint(before)
+        assert {judged.webhook_id for judged in enrolment.claimed}.isdisjoint(before)
         again = self.log.enrol(run, ZAPIER, rest, self.setup.now, lease=LEASE)
         assert (again.new, again.joined, again.claimed) == (0, 0, ()), "an unchanged row is news"
         return self.given_out(enrolment.claimed)
@@ -189,17 +191,17 @@ class Histories(RuleBasedStateMachine):
                 self.probed_at = self.setup.now
         elif state.down:
             self.check_outage(before.values(), claimed, probe=probe and not retries_only)
-        assert not retries_only or all(one.attempt > 1 for one in claimed)
+        assert not retries_only or all(lead.attempt > 1 for lead in claimed)
         own = self.own(self.run_of(name))
-        for one in claimed:
-            old = before[one.delivery_id]
+        for taken in claimed:
+            old = before[taken.delivery_id]
             assert old.status in OPEN, "a settled lead was claimed"
             if only_own and old.due_at > self.setup.now - ORPHANED:
-                assert one.delivery_id in own, "a lead that its own task minds was claimed"
-            assert only_own or one.delivery_id in own
+                assert taken.delivery_id in own, "a lead that its own task minds was claimed"
+            assert only_own or taken.delivery_id in own
             assert old.due_at <= self.setup.now, "a lead was claimed before it was due"
-            assert one.attempt == old.attempts + 1
-            assert one.body == f"{one.lead_id} {old.fingerprint}".encode()
+            assert taken.attempt == old.attempts + 1
+            assert taken.body == f"{taken.lead_id} {old.fingerprint}".encode()
         return self.given_out(claimed)
 
     def check_outage(self, before, claimed, *, probe):
@@ -207,7 +209,7 @@ class Histories(RuleBasedStateMachine):
         now = self.setup.now
         tried = [row for row in before if row.status in OPEN and row.attempts]
         if tried or not probe or (self.probed_at and now < self.probed_at + PROBE_PAUSE):
-            assert all(one.attempt > 1 for one in claimed), "a lead was tried for the first time"
+            assert all(lead.attempt > 1 for lead in claimed), "a lead was tried for the first time"
         else:
             assert len(claimed) <= 1
             self.probed_at = now if claimed else self.probed_at
@@ -216,22 +218,24 @@ class Histories(RuleBasedStateMachine):
     def crash(self, name):
         """All workers die: another has what they held as soon as their leases are over."""
         before = {row.id: row for row in self.setup.rows()}
-        lost = {number for number, row in before.items() if row.status == Status.SENDING}
+        lost = {id_ for id_, row in before.items() if row.status == Status.SENDING}
         self.setup.later(seconds=60)
         claimed = self.setup.claim(self.run_of(name))
         if self.kept_back:
             assert claimed == []
         else:
             if self.log.integration(ZAPIER).down:
-                lost = {number for number in lost if before[number].attempts}
-            assert lost <= {one.delivery_id for one in claimed}, "a lead was left with the dead"
-        for one in claimed:
-            assert one.attempt == before[one.delivery_id].attempts + 1, "a death cost an attempt"
-            assert one.claim != before[one.delivery_id].claim
+                lost = {id_ for id_ in lost if before[id_].attempts}
+            assert lost <= {lead.delivery_id for lead in claimed}, "a lead was left with the dead"
+        for taken in claimed:
+            assert taken.attempt == before[taken.delivery_id].attempts + 1, (
+                "a death cost an attempt"
+            )
+            assert taken.claim != before[taken.delivery_id].claim
         return self.given_out(claimed)
 
     def given_out(self, claimed):
-        self.owners |= {one.delivery_id: one.claim for one in claimed}
+        self.owners |= {lead.delivery_id: lead.claim for lead in claimed}
         return multiple(*claimed)
 
     @rule(name=runs, group=st.lists(st.tuples(claims, st.booleans()), min_size=1, max_size=4))
@@ -241,17 +245,17 @@ class Histories(RuleBasedStateMachine):
         # Of two outcomes of one lead the first counts; a stale one does not use up a live claim.
         held = {row.id: row.claim for row in self.setup.rows() if row.status == Status.SENDING}
         late = []
-        for one in settlements:
-            if held.get(one.claimed.delivery_id) == one.claimed.claim:
-                del held[one.claimed.delivery_id]
+        for settlement in settlements:
+            if held.get(settlement.claimed.delivery_id) == settlement.claimed.claim:
+                del held[settlement.claimed.delivery_id]
             else:
-                late.append(one)
+                late.append(settlement)
         fenced = self.log.settle(settlements, self.run_of(name))
         assert fenced == late, "a stale claim settled, or a live one did not"
         assert len(self.setup.rows(tables.attempt)) == attempts + len(group) - len(late)
 
     def own(self, run):
-        joined = {(one.run_id, one.delivery_id) for one in self.setup.rows(tables.run_delivery)}
+        joined = {(row.run_id, row.delivery_id) for row in self.setup.rows(tables.run_delivery)}
         rows = self.setup.rows()
         return {row.id for row in rows if row.run_id == run.id or (run.id, row.id) in joined}
 
@@ -295,12 +299,12 @@ class Histories(RuleBasedStateMachine):
     @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))
     def resend(self, chosen):
         before = {row.id: row for row in self.setup.rows()}
-        numbers = [number for place, number in enumerate(sorted(before)) if place in chosen]
+        numbers = [id_ for place, id_ in enumerate(sorted(before)) if place in chosen]
         sendable = {
-            number
-            for number in numbers
-            if before[number].status in {Status.ERROR, Status.DELIVERED}
-            and before[number].payload is not None
+            id_
+            for id_ in numbers
+            if before[id_].status in {Status.ERROR, Status.DELIVERED}
+            and before[id_].payload is not None
         }
         self.log.resend(numbers, self.setup.now)
         for row in self.setup.rows():
@@ -314,9 +318,9 @@ class Histories(RuleBasedStateMachine):
     @rule(chosen=st.lists(st.integers(0, len(IDS) - 1), unique=True, max_size=3))
     def send_now(self, chosen):
         before = {row.id: row for row in self.setup.rows()}
-        numbers = [number for place, number in enumerate(sorted(before)) if place in chosen]
+        numbers = [id_ for place, id_ in enumerate(sorted(before)) if place in chosen]
         done = self.log.send_now(numbers, self.setup.now)
-        waiting = {number for number in numbers if before[number].status in WAITING}
+        waiting = {id_ for id_ in numbers if before[id_].status in WAITING}
         assert done.count == len(waiting)
         for row in self.setup.rows():
             old = before[row.id]
@@ -411,8 +415,8 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def attempts_are_bounded_and_numbered(self):
         numbers = {}
-        for one in self.setup.rows(tables.attempt):
-            numbers.setdefault((one.delivery_id, one.resend), []).append(one.number)
+        for attempt in self.setup.rows(tables.attempt):
+            numbers.setdefault((attempt.delivery_id, attempt.resend), []).append(attempt.number)
         for made in numbers.values():
             assert sorted(made) == list(range(1, len(made) + 1))
             assert len(made) <= ATTEMPTS
@@ -430,8 +434,8 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def attempts_agree_with_the_rows(self):
         made = {
-            (one.delivery_id, one.resend, one.number): one.status_code
-            for one in self.setup.rows(tables.attempt)
+            (attempt.delivery_id, attempt.resend, attempt.number): attempt.status_code
+            for attempt in self.setup.rows(tables.attempt)
         }
         for row in self.setup.rows():
             last = (row.id, row.resend, row.attempts)
@@ -443,7 +447,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_answers_agree_with_the_rows(self):
-        joined = {(one.run_id, one.delivery_id) for one in self.setup.rows(tables.run_delivery)}
+        joined = {(row.run_id, row.delivery_id) for row in self.setup.rows(tables.run_delivery)}
         rows = self.setup.rows()
         assert not joined & {(row.run_id, row.id) for row in rows}, "a lead is owned twice"
         for name in ("first", "second", "third"):

@@ -108,10 +108,10 @@ def test_the_migrations_make_the_tables_of_the_code(engine, empty_url):
         )
         assert compare_metadata(context, metadata) == []
         assert checks(connection) == {
-            (table.name, one.name)
+            (table.name, constraint.name)
             for table in metadata.tables.values()
-            for one in table.constraints
-            if isinstance(one, CheckConstraint)
+            for constraint in table.constraints
+            if isinstance(constraint, CheckConstraint)
         }
 
 
@@ -119,9 +119,9 @@ def checks(connection):
     """Return the check constraints of the database: autogenerate does not compare them."""
     inspector = inspect(connection)
     return {
-        (table, one["name"])
+        (table, constraint["name"])
         for table in metadata.tables
-        for one in inspector.get_check_constraints(table)
+        for constraint in inspector.get_check_constraints(table)
     }
 
 

@@ -26,7 +26,7 @@ def gone(setup):
 
 
 def claim(setup, run):
-    return [one.lead_id for one in setup.claim(run, only_own=True)]
+    return [lead.lead_id for lead in setup.claim(run, only_own=True)]
 
 
 def test_what_has_been_due_for_ten_minutes_is_taken_along(gone):
@@ -101,9 +101,9 @@ def test_what_waits_for_its_time_is_not_given_up_with_a_choice(gone):
 
 def test_send_now_has_a_waiting_lead_due_at_once(gone):
     """The attempts that it has made count, and its task is named to be cleared (3.5)."""
-    number = gone.row("left").id
+    id_ = gone.row("left").id
     assert gone.log.count_waiting(Query(integration=ZAPIER)) == 1
-    assert gone.log.send_now([number], gone.now) == Hastened(1, (GONE,), None)
+    assert gone.log.send_now([id_], gone.now) == Hastened(1, (GONE,), None)
     [claimed] = gone.claim(gone.run("other"))
     assert claimed.attempt == 2
 
@@ -134,7 +134,7 @@ def test_send_now_leaves_the_others(gone):
 def test_send_now_goes_through_very_many_in_steps(setup):
     """Each step is bounded, and says where the next one goes on (3.5)."""
     run = setup.run()
-    setup.enrol(run, *(lead(f"{number}") for number in range(5)))
+    setup.enrol(run, *(lead(f"{n}") for n in range(5)))
     counts, after = [], 0
     while after is not None:
         step = setup.log.send_now(Query(integration=ZAPIER), setup.now, limit=2, after=after)

@@ -21,28 +21,28 @@ DUE = 20
 def crowded(setup):
     """Give a log with many settled leads of many runs, and a few that are due."""
 
-    def row(number, **values):
+    def row(n, **values):
         return {
             "integration": ZAPIER,
-            "lead_id": f"{number}",
-            "webhook_id": f"msg_{number}",
+            "lead_id": f"{n}",
+            "webhook_id": f"msg_{n}",
             "status": Status.DELIVERED,
             "fingerprint": "f1",
             "attempts": 1,
             "resend": 0,
             "due_at": None,
-            "run_id": number // 100,
+            "run_id": n // 100,
             "created_at": NOON,
             "updated_at": NOON,
-            "delivered_at": NOON + timedelta(seconds=number),
+            "delivered_at": NOON + timedelta(seconds=n),
             "payload": b"\0{}",
             **values,
         }
 
-    rows = [row(number) for number in range(SETTLED)]
+    rows = [row(n) for n in range(SETTLED)]
     rows += [
-        row(number, status=Status.PENDING, due_at=NOON, attempts=0, delivered_at=None)
-        for number in range(SETTLED, SETTLED + DUE)
+        row(n, status=Status.PENDING, due_at=NOON, attempts=0, delivered_at=None)
+        for n in range(SETTLED, SETTLED + DUE)
     ]
     with setup.log._engine.begin() as connection:
         connection.execute(insert(tables.delivery), rows)
@@ -66,8 +66,10 @@ def plans(setup, act):
     explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
     with engine.connect() as connection:
         return [
-            "\n".join(str(row) for row in connection.exec_driver_sql(explain + one, parameters))
-            for one, parameters in seen
+            "\n".join(
+                str(row) for row in connection.exec_driver_sql(explain + statement, parameters)
+            )
+            for statement, parameters in seen
         ]
 
 
@@ -135,16 +137,16 @@ def skewed(crowded, monkeypatch):
     log = crowded.log
     runs = [
         {
-            "id": number,
+            "id": n,
             "dag_id": "dag",
             "task_id": "task",
-            "run_id": f"{number}",
+            "run_id": f"{n}",
             "map_index": -1,
-            "integration": "rare" if number == 0 else ZAPIER,
+            "integration": "rare" if n == 0 else ZAPIER,
             "epoch": 0,
             "created_at": NOON,
         }
-        for number in range(SETTLED // 100 + 1)
+        for n in range(SETTLED // 100 + 1)
     ]
     with log._engine.begin() as connection:
         connection.execute(insert(tables.run), runs)

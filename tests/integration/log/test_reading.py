@@ -23,16 +23,16 @@ def reader(setup):
     return setup.log.reader
 
 
-def found(name, integration=ZAPIER, **options):
+def candidate(name, integration=ZAPIER, **options):
     """Return a candidate with the id that the integration's receiver would see."""
     return replace(lead(name, **options), webhook_id=webhook_id(integration, name))
 
 
 def send(setup, run, outcome, *names, integration=ZAPIER, due_at=None):
-    leads = [found(name, integration) for name in names]
+    leads = [candidate(name, integration) for name in names]
     setup.log.enrol(run, integration, leads, setup.now)
     claimed = setup.log.claim(integration, 1000, setup.now, LEASE, run=run)
-    setup.log.settle([Settlement(one, outcome, setup.now, due_at) for one in claimed], run)
+    setup.log.settle([Settlement(lead, outcome, setup.now, due_at) for lead in claimed], run)
 
 
 def ids(page):
@@ -51,11 +51,11 @@ def told(setup):
     setup.later(minutes=1)
     send(setup, second, failed(), "again", due_at=setup.now + timedelta(minutes=5))
     setup.later(minutes=1)
-    kept = found("kept", status=Status.FILTERED, reason="score is under min_score 70")
-    setup.log.enrol(second, ZAPIER, [kept, found("again")], setup.now)
+    kept = candidate("kept", status=Status.FILTERED, reason="score is under min_score 70")
+    setup.log.enrol(second, ZAPIER, [kept, candidate("again")], setup.now)
     setup.later(minutes=1)
     send(setup, other, delivered(1.5), "done", "more", integration=MAKE)
-    setup.log.enrol(other, MAKE, [found("new", MAKE)], setup.now)
+    setup.log.enrol(other, MAKE, [candidate("new", MAKE)], setup.now)
     return setup
 
 
@@ -118,7 +118,7 @@ def test_each_filter_shows_what_it_says(told, reader, monkeypatch, query, expect
 def test_a_lead_taken_on_is_shown_for_both_runs(told, reader):
     """A run's leads are those it enrolled and those it took on, each once (4.6, 8.3)."""
     third = told.log.begin(RunKey("daily", "send", "r3"), ZAPIER, 0, told.now)
-    told.log.enrol(third, ZAPIER, [found("again"), found("own")], told.now)
+    told.log.enrol(third, ZAPIER, [candidate("again"), candidate("own")], told.now)
     assert ids(reader.deliveries(Query(run_id="r3"))) == ["own", "again"]
     assert ids(reader.deliveries(Query(run_id="r2"))) == ["kept", "again"]
     assert ids(reader.deliveries(Query(dag_id="daily"))) == ["own", "kept", "again", "lost", "done"]
@@ -134,7 +134,7 @@ def test_pages_follow_on_each_other(told, reader, monkeypatch, near):
         page = reader.deliveries(Query(), limit=2, before=before)
         seen += ids(page)
         run = told.run("meanwhile")
-        told.log.enrol(run, ZAPIER, [found(f"meanwhile {len(seen)}")], told.now)
+        told.log.enrol(run, ZAPIER, [candidate(f"meanwhile {len(seen)}")], told.now)
         if page.next is None:
             break
         before = page.next
@@ -189,7 +189,7 @@ def test_a_lead_whose_payload_was_cleared_is_not_sendable(told, reader):
     told.log.purge_payloads(told.now + timedelta(days=31), timedelta(days=30))
     detail = reader.delivery(row.delivery_id)
     assert not detail.sendable
-    assert [one.excerpt for one in detail.attempts] == [None]
+    assert [attempt.excerpt for attempt in detail.attempts] == [None]
 
 
 def test_the_funnel_counts_by_status(told, reader):
@@ -208,9 +208,13 @@ def test_activity_counts_attempts_by_time(told, reader):
     """The chart counts attempts, delivered and failed, with how long answers took (8.4)."""
     query = Query(since=NOON, until=NOON + timedelta(minutes=10))
     stretches = reader.activity(query, now=told.now, buckets=10)
-    assert [one.start for one in stretches] == [NOON + timedelta(minutes=n) for n in range(11)]
-    assert {one.width for one in stretches} == {timedelta(minutes=1)}
-    counted = [(one.delivered, one.failed, one.p50_ms, one.p95_ms) for one in stretches]
+    assert [bucket.start for bucket in stretches] == [
+        NOON + timedelta(minutes=n) for n in range(11)
+    ]
+    assert {bucket.width for bucket in stretches} == {timedelta(minutes=1)}
+    counted = [
+        (bucket.delivered, bucket.failed, bucket.p50_ms, bucket.p95_ms) for bucket in stretches
+    ]
     assert counted[:5] == [
         (1, 0, 250, 250),
         (0, 1, None, None),
@@ -236,8 +240,8 @@ def test_activity_counts_attempts_by_time(told, reader):
 def test_activity_heeds_the_filters(told, reader, query, expected):
     """The chart shows what the table shows (8.4)."""
     stretches = reader.activity(query, now=told.now)
-    assert sum(one.delivered for one in stretches) == expected[0]
-    assert sum(one.failed for one in stretches) == expected[1]
+    assert sum(bucket.delivered for bucket in stretches) == expected[0]
+    assert sum(bucket.failed for bucket in stretches) == expected[1]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ def test_activity_heeds_the_filters(told, reader, query, expected):
 def test_a_longer_period_has_wider_stretches(reader, period, width):
     """A chart has some dozens of stretches, minutes or days wide (8.4)."""
     stretches = reader.activity(Query(since=NOON - period), now=NOON)
-    assert {one.width for one in stretches} == {width}
+    assert {bucket.width for bucket in stretches} == {width}
 
 
 def test_percentiles_are_those_of_all_answers(setup, reader):
@@ -262,25 +266,27 @@ def test_percentiles_are_those_of_all_answers(setup, reader):
     setup.enrol(run, *(lead(f"{n}") for n in range(1, 101)))
     claimed = setup.claim(run)
     settlements = [
-        Settlement(one, delivered(n / 1000 if n < 99 else 2.345), NOON, None)
-        for n, one in enumerate(claimed, start=1)
+        Settlement(lead, delivered(n / 1000 if n < 99 else 2.345), NOON, None)
+        for n, lead in enumerate(claimed, start=1)
     ]
     setup.log.settle(settlements, run)
     [totals] = reader.integrations(NOON)
     assert (totals.p50_ms, totals.p95_ms) == (50, 95)
-    assert [one.p95_ms for one in reader.activity(Query(since=NOON), now=NOON)] == [95]
+    assert [bucket.p95_ms for bucket in reader.activity(Query(since=NOON), now=NOON)] == [95]
 
 
 def test_integrations_are_told_apart(told, reader):
     """Each integration has its own counts and answer times; one without leads is there (8.4)."""
     told.log.begin(RunKey("d", "t", "r"), "idle", 0, told.now)
-    by_name = {one.integration: one for one in reader.integrations(NOON)}
+    by_name = {totals.integration: totals for totals in reader.integrations(NOON)}
     assert list(by_name) == ["idle", MAKE, ZAPIER]
     assert by_name["idle"].counts == {}
     assert by_name[MAKE].counts == {Status.DELIVERED: 2, Status.PENDING: 1}
     assert by_name[ZAPIER].counts[Status.ERROR] == 1
     assert (by_name[MAKE].p50_ms, by_name[ZAPIER].p50_ms) == (1500, 250)
-    late = {one.integration: one for one in reader.integrations(NOON + timedelta(minutes=4))}
+    late = {
+        totals.integration: totals for totals in reader.integrations(NOON + timedelta(minutes=4))
+    }
     assert late[ZAPIER].counts == {}
     assert late[ZAPIER].p50_ms is None
 

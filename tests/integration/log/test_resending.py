@@ -61,7 +61,7 @@ def test_the_clear_that_follows_sends_just_those(failures):
     cleared = failures.run(epoch=1)
     assert (cleared.cleared, cleared.chosen) == (True, True)
     assert failures.log.reopen(cleared, 1, failures.now, everything=True) == Reopened(0, 0)
-    assert [one.lead_id for one in failures.claim(cleared)] == ["b"]
+    assert [lead.lead_id for lead in failures.claim(cleared)] == ["b"]
     assert statuses(failures)["a"] == "error"
 
 
@@ -205,7 +205,7 @@ def test_what_is_under_way_is_left(failures):
     """A lead that is due already, or in flight, is not touched, and marks no run (8.4)."""
     run = failures.run("other")
     failures.enrol(run, lead("new"), lead("sending"))
-    [sending] = [one for one in failures.claim(run) if one.lead_id == "sending"]
+    [sending] = [lead for lead in failures.claim(run) if lead.lead_id == "sending"]
     assert resend(failures, "new", "sending") == Resent(0, 0, ())
     assert failures.settle(run, [sending], delivered()) == []
     assert not failures.run("other", epoch=1).chosen

@@ -33,8 +33,8 @@ def with_key(log, log_url):
         return Setup(opened[-1])
 
     yield open_log
-    for one in opened:
-        one.close()
+    for setup in opened:
+        setup.close()
 
 
 def test_payloads_rest_encrypted(with_key):
@@ -69,13 +69,13 @@ def test_a_payload_whose_key_is_lost_is_an_error(with_key):
     setup.enrol(run, lead("a"))
     setup = with_key(NEW)
     setup.enrol(run, lead("b"))
-    assert [one.lead_id for one in setup.claim(run)] == ["b"]
+    assert [lead.lead_id for lead in setup.claim(run)] == ["b"]
     row = setup.row("a")
     assert (row.status, row.attempts) == (Status.ERROR, 0)
     assert "another Fernet key" in row.reason
     setup = with_key(OLD)
     setup.log.reopen(run, 1, setup.now)
-    assert [one.body for one in setup.claim(run)] == [b"a f1"]
+    assert [lead.body for lead in setup.claim(run)] == [b"a f1"]
 
 
 def test_payloads_are_cleared_after_their_time(setup):
@@ -115,8 +115,8 @@ def test_what_may_still_be_sent_is_not_purged(setup):
 def test_purging_takes_no_more_than_it_is_asked_for(setup):
     """A log that was never purged is purged in bounded steps, the oldest first."""
     run = setup.run()
-    for number in range(5):
-        setup.deliver(run, lead(f"{number}"))
+    for n in range(5):
+        setup.deliver(run, lead(f"{n}"))
         setup.later(minutes=1)
     setup.later(days=31)
     assert setup.log.purge_payloads(setup.now, MONTH, limit=2) == 2
@@ -155,10 +155,10 @@ def test_a_delivered_lead_whose_row_is_gone_is_not_sent_again(setup):
     setup.log.purge_rows(setup.now, YEAR)
     second = setup.run("second")
     assert setup.enrol(second, lead("a"), lead("new")) == Enrolment(new=1, skipped=1)
-    assert [one.lead_id for one in setup.claim(second)] == ["new"]
+    assert [lead.lead_id for lead in setup.claim(second)] == ["new"]
     third = setup.run("third")
     assert setup.enrol(third, lead("b"), resend_delivered=True) == Enrolment(new=1)
-    assert [one.lead_id for one in setup.claim(third)] == ["b"]
+    assert [lead.lead_id for lead in setup.claim(third)] == ["b"]
 
 
 def test_a_lead_that_failed_after_it_was_delivered_counts_as_delivered(setup):
@@ -207,15 +207,15 @@ def test_a_lead_deleted_while_it_is_enrolled_is_enrolled_anew(setup, monkeypatch
     present = enrol.present
 
     def then_deleted(connection, *given, **options):
-        found = present(connection, *given, **options)
+        known = present(connection, *given, **options)
         if not options:
             retention.purge_rows(connection, setup.now - YEAR, 10)
-        return found
+        return known
 
     monkeypatch.setattr(enrol, "present", then_deleted)
     second = setup.run("second")
     assert setup.enrol(second, lead("a")) == Enrolment(new=1)
-    assert [one.lead_id for one in setup.claim(second)] == ["a"]
+    assert [lead.lead_id for lead in setup.claim(second)] == ["a"]
 
 
 def test_what_waits_is_never_deleted(setup):
@@ -259,8 +259,8 @@ def test_what_waits_hides_nothing_from_being_deleted(setup):
 
 def test_deleting_takes_the_oldest_rows_first(setup):
     """A step is bounded, and the next goes on where it ended."""
-    for number in range(5):
-        setup.deliver(setup.run(), lead(f"{number}"))
+    for n in range(5):
+        setup.deliver(setup.run(), lead(f"{n}"))
     setup.later(days=366)
     steps = [setup.log.purge_rows(setup.now, YEAR, limit=2) for _ in range(4)]
     assert steps == [2, 2, 1, 0]

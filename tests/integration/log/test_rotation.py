@@ -27,8 +27,8 @@ def with_keys(log, log_url):
         return Setup(opened[-1])
 
     yield open_log
-    for one in opened:
-        one.close()
+    for setup in opened:
+        setup.close()
 
 
 def readable(setup, key):
@@ -56,7 +56,7 @@ def test_new_rows_are_written_with_the_first_key(with_keys):
     rotated = with_keys(NEW, OLD)
     rotated.enrol(rotated.run(), lead("b"))
     assert Seal(NEW).open(rotated.row("b").payload, payload_place("msg_b")) == b"b f1"
-    assert {one.body for one in rotated.claim(rotated.run())} == {b"a f1", b"b f1"}
+    assert {lead.body for lead in rotated.claim(rotated.run())} == {b"a f1", b"b f1"}
 
 
 @pytest.mark.parametrize("before", [(OLD,), ()])
@@ -64,8 +64,8 @@ def test_a_rotation_leaves_nothing_that_needs_the_old_key(with_keys, before):
     """Payloads and answers, and what rested readable, are the new key's afterwards (6.4)."""
     setup = with_keys(*before)
     run = setup.run()
-    for number in range(5):
-        setup.enrol(run, lead(f"{number}"))
+    for n in range(5):
+        setup.enrol(run, lead(f"{n}"))
     setup.settle(run, setup.claim(run, limit=2), replace(delivered(), excerpt="echo"))
     rotated = with_keys(NEW, *before)
     steps = [rotated.log.rotate(2)]
@@ -104,6 +104,6 @@ def test_a_lead_that_waited_without_a_key_is_sent_after_a_rotation(with_keys):
     assert "airflow zbl log rotate-keys" in keyed.row("a").reason
     assert keyed.row("a").status == "error"
     keyed.log.rotate()
-    assert [one.body for one in keyed.claim(run)] == [b"b f1"]
+    assert [lead.body for lead in keyed.claim(run)] == [b"b f1"]
     keyed.log.resend([keyed.row("a").id], keyed.now)
-    assert [one.body for one in keyed.claim(run)] == [b"a f1"]
+    assert [lead.body for lead in keyed.claim(run)] == [b"a f1"]

@@ -78,7 +78,7 @@ def test_a_clear_acted_on_twice_at_once_reopens_once(setup):
     setup.fail(run, *(lead(f"{n}") for n in range(50)))
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: setup.log.reopen(run, 1, setup.now), range(4)))
-    assert sorted(one.reopened for one in done) == [0, 0, 0, 50]
+    assert sorted(begun.reopened for begun in done) == [0, 0, 0, 50]
     assert {row.resend for row in setup.rows()} == {1}
 
 
@@ -90,7 +90,7 @@ def test_resend_all_sends_delivered_leads_too(setup):
     setup.enrol(run, lead("kept", status=Status.FILTERED, reason="r"))
     assert setup.log.reopen(run, 1, setup.now, everything=True) == Reopened(2, 0)
     assert setup.row("done").delivered_at is None
-    assert {one.webhook_id for one in setup.claim(run)} == {"msg_done", "msg_failed"}
+    assert {lead.webhook_id for lead in setup.claim(run)} == {"msg_done", "msg_failed"}
     assert setup.row("kept").status == Status.FILTERED
 
 
@@ -172,7 +172,7 @@ def test_what_failed_is_named_first_enrolled_first(setup, joined):
     invalid = Failed("bad", Status.INVALID, "r")
     assert setup.log.first_failed(second) == [error, invalid]
     assert setup.log.first_failed(second, limit=1) == [error]
-    assert [one.lead_id for one in setup.log.first_failed(first)] == ["shared", "not shared"]
+    assert [lead.lead_id for lead in setup.log.first_failed(first)] == ["shared", "not shared"]
 
 
 def test_one_lead_is_found_by_its_webhook_id(setup):
@@ -201,9 +201,9 @@ def test_next_due_is_the_first_of_the_runs_own(setup, joined):
     assert setup.log.next_due(second) is None
 
 
-def begin(setup, number, *, epoch=2, retries=2, name=None):
+def begin(setup, try_number, *, epoch=2, retries=2, name=None):
     """Begin the run in a try of its task."""
-    task_try = TaskTry(name or f"try {number}", number, retries)
+    task_try = TaskTry(name or f"try {try_number}", try_number, retries)
     return setup.log.begin(RunKey("dag", "task", "run"), "zapier", epoch, setup.now, task_try)
 
 

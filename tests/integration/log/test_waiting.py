@@ -20,11 +20,11 @@ COLUMNS = ("id", "email", "score")
 GRACE = timedelta(seconds=30)
 
 
-def row(number, score=80, email="ana@example.com"):
-    return COLUMNS, (number, email, score)
+def row(lead_id, score=80, email="ana@example.com"):
+    return COLUMNS, (lead_id, email, score)
 
 
-def found(*rows):
+def candidates(*rows):
     return [
         candidate(read_lead(dict(zip(COLUMNS, values, strict=True))), ZAPIER) for _, values in rows
     ]
@@ -33,9 +33,9 @@ def found(*rows):
 def ask(log, *rows):
     """Return what each row's lead needs, by its place among the rows; absent for nothing."""
     return {
-        place: one.missing
-        for place, each in enumerate(rows)
-        for one in read_backlog([each], None, ZAPIER, log)
+        place: lead.missing
+        for place, values in enumerate(rows)
+        for lead in read_backlog([values], None, ZAPIER, log)
     }
 
 
@@ -43,15 +43,15 @@ def ask(log, *rows):
 def past(setup):
     """Have every kind of lead in the log: return its rows as the query has them now, by kind."""
     rows = {
-        name: row(number)
-        for number, name in enumerate(
+        name: row(lead_id)
+        for lead_id, name in enumerate(
             ["delivered", "error", "retrying", "sending", "pending", "purged", "erased", "unknown"]
         )
     }
     run = setup.run("purged")
 
     def enrol(*names):
-        setup.log.enrol(run, "zapier", found(*(rows[name] for name in names)), setup.now)
+        setup.log.enrol(run, "zapier", candidates(*(rows[name] for name in names)), setup.now)
 
     enrol("purged", "erased")
     setup.settle(run, setup.claim(run), delivered())
@@ -77,7 +77,7 @@ def past(setup):
         "broken anew": row(24, email="no address"),
         "kept back anew": row(25, score=50),
     }
-    setup.log.enrol(run, "zapier", found(*kept_back.values()), setup.now)
+    setup.log.enrol(run, "zapier", candidates(*kept_back.values()), setup.now)
     return (
         rows
         | kept_back
@@ -110,9 +110,9 @@ def test_what_waits_and_what_does_not(setup, past):
 def test_a_sensor_and_an_operator_mean_the_same_leads(setup, past):
     """A lead waits when a new run would take it on, and not only note it as filtered (8.1)."""
     needs = ask(setup.log, *past.values())
-    for place, each in enumerate(past.values()):
+    for place, values in enumerate(past.values()):
         run = setup.log.begin(RunKey("dag", "task", f"new {place}"), "zapier", 0, setup.now)
-        setup.log.enrol(run, "zapier", found(each), setup.now)
+        setup.log.enrol(run, "zapier", candidates(values), setup.now)
         taken_on = set(setup.log.counts(run)) - {Status.FILTERED}
         assert (place in needs) == bool(taken_on), list(past)[place]
 
@@ -126,20 +126,20 @@ def test_a_look_changes_nothing(setup, past):
 
 def test_of_rows_with_one_id_the_first_that_passes_counts(setup):
     """As in enrolment, wherever it stands; a row without an id has one of its own (4.8, 5.5)."""
-    others = [row(number) for number in range(1000, 1600)]
+    others = [row(lead_id) for lead_id in range(1000, 1600)]
     kept_back, passes, invalid = row(1, score=50), row(1), row(1, email="no address")
     rows = [kept_back, invalid, *others, passes, row(1, score=90), row(None), row(None, score=1)]
-    keys = [one.key for one in read_backlog(rows, None, ZAPIER, setup.log)]
+    keys = [lead.key for lead in read_backlog(rows, None, ZAPIER, setup.log)]
     assert len(keys) == 603
-    (chosen,) = found(passes)
+    (chosen,) = candidates(passes)
     assert f"{chosen.webhook_id} {chosen.fingerprint}" in keys
 
 
 def test_repeated_rows_that_do_not_pass_are_looked_at_once(setup):
     """Only the first of them counts, so a look after the run finds no change (4.8, 5.4, 5.5)."""
     first, second = row(1, email="no address"), row(1, email="none either")
-    others = [row(number, score=1) for number in range(1000, 1600)]
-    setup.log.enrol(setup.run(), "zapier", found(first, *others), setup.now)
+    others = [row(lead_id, score=1) for lead_id in range(1000, 1600)]
+    setup.log.enrol(setup.run(), "zapier", candidates(first, *others), setup.now)
     assert list(read_backlog([first, *others, second], None, ZAPIER, setup.log)) == []
 
 
@@ -151,7 +151,7 @@ def test_overdue_is_what_nobody_minds(setup):
     def overdue(now=late):
         return setup.log.overdue("zapier", now - GRACE, now)
 
-    setup.log.enrol(run, "zapier", found(row(1), row(2)), setup.now)
+    setup.log.enrol(run, "zapier", candidates(row(1), row(2)), setup.now)
     assert overdue(setup.now) == 0
     assert overdue() == 2
     claimed = setup.claim(run, 1)
@@ -170,7 +170,7 @@ def test_overdue_is_what_nobody_minds(setup):
 
 def test_who_needs_only_the_id_is_told_as_known_tells_it(setup, past):
     """A lead at the statuses asked for, or erased, is settled; the log's rows say which (4.4)."""
-    ids = [one.webhook_id for one in found(*past.values())]
+    ids = [candidate.webhook_id for candidate in candidates(*past.values())]
     known = setup.log.known(ids)
     for statuses in ((Status.DELIVERED,), (Status.DELIVERED, Status.ERROR)):
         unsettled, own = setup.log.unsettled(ids, statuses)

@@ -57,25 +57,25 @@ class Watched(RuleBasedStateMachine):
     def there_are_some(self, late, seen):
         for _ in range(late + seen):
             self.begin(QUALIFYING)
-        for number in list(self.open)[late:]:
-            self.table[number] = self.open.pop(number)
+        for lead_id in list(self.open)[late:]:
+            self.table[lead_id] = self.open.pop(lead_id)
 
     @rule(score=st.sampled_from([QUALIFYING, TOO_LOW]))
     def begin(self, score):
-        number = len(self.open) + len(self.table)
-        self.open[number] = (number, score, self.now)
+        lead_id = len(self.open) + len(self.table)
+        self.open[lead_id] = (lead_id, score, self.now)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def commit(self, data):
-        number = data.draw(st.sampled_from(sorted(self.open)))
-        self.table[number] = self.open.pop(number)
+        lead_id = data.draw(st.sampled_from(sorted(self.open)))
+        self.table[lead_id] = self.open.pop(lead_id)
 
     @precondition(lambda self: self.table)
     @rule(data=st.data())
     def qualify_after_all(self, data):
-        number = data.draw(st.sampled_from(sorted(self.table)))
-        self.table[number] = (number, QUALIFYING, self.now)
+        lead_id = data.draw(st.sampled_from(sorted(self.table)))
+        self.table[lead_id] = (lead_id, QUALIFYING, self.now)
 
     # Airflow
 
@@ -85,8 +85,8 @@ class Watched(RuleBasedStateMachine):
 
     @rule()
     def look(self):
-        found = sum_up(self.rows(), None, ZAPIER, self.log, self.now)
-        if self.announcements.due(found.keys, (self.now - NOON).total_seconds()):
+        backlog = sum_up(self.rows(), None, ZAPIER, self.log, self.now)
+        if self.announcements.due(backlog.keys, (self.now - NOON).total_seconds()):
             self.asked_for = True
 
     @rule(death=st.sampled_from(DEATHS), answer=st.booleans())
@@ -114,21 +114,21 @@ class Watched(RuleBasedStateMachine):
         if death == "before it began":
             return
         run = self.log.begin(RunKey("dag", "task", f"{self.runs}"), "zapier", 0, self.now)
-        found = [candidate(one, ZAPIER) for one in read(self.rows(), None)]
-        self.log.enrol(run, "zapier", found, self.now)
+        candidates = [candidate(lead, ZAPIER) for lead in read(self.rows(), None)]
+        self.log.enrol(run, "zapier", candidates, self.now)
         while death != "enrolled" and (
             claimed := self.log.claim("zapier", 2, self.now, LEASE, run=run)
         ):
             if death == "claimed":
                 return
-            sent = [one.lead_id for one in claimed]
+            sent = [lead.lead_id for lead in claimed]
             self.answered += sent if answer else []
             if death == "sent":
                 self.in_doubt |= set(sent)
                 return
             due_at = None if answer else self.now + timedelta(minutes=1)
             outcome = delivered() if answer else failed()
-            self.log.settle([Settlement(one, outcome, self.now, due_at) for one in claimed], run)
+            self.log.settle([Settlement(lead, outcome, self.now, due_at) for lead in claimed], run)
 
     def rows(self):
         return [(COLUMNS, values) for values in self.table.values()]
@@ -142,9 +142,9 @@ class Watched(RuleBasedStateMachine):
             self.look()
             if self.asked_for:
                 self.run(None, True)
-        wanted = {str(number) for number, score, _ in self.table.values() if score == QUALIFYING}
+        wanted = {str(lead_id) for lead_id, score, _ in self.table.values() if score == QUALIFYING}
         assert set(self.answered) == wanted
-        repeated = {one for one in self.answered if self.answered.count(one) > 1}
+        repeated = {lead_id for lead_id in self.answered if self.answered.count(lead_id) > 1}
         assert repeated <= self.in_doubt
         assert not self.asked_for
         assert not self.log.overdue("zapier", self.now, self.now)

@@ -25,21 +25,21 @@ CHANGES = {
 
 
 def _routes(site) -> list[tuple[str, str]]:
-    found = [
+    routes = [
         (method, f"/zbl{route.path}")
         for route in site.page.routes
         if isinstance(route, Route)
         for method in route.methods - {"HEAD"}
     ]
-    return [(method, path.format(delivery_id=1, name="crm")) for method, path in sorted(found)]
+    return [(method, path.format(delivery_id=1, name="crm")) for method, path in sorted(routes)]
 
 
 def _in_error(site) -> dict[str, list[int]]:
     rows = site.log.reader.deliveries(Query(status=Status.ERROR), limit=100).rows
-    found = {dag: [] for dag in DAGS.values()}
+    by_dag = {dag: [] for dag in DAGS.values()}
     for row in rows:
-        found[row.run.dag_id].append(row.delivery_id)
-    return found
+        by_dag[row.run.dag_id].append(row.delivery_id)
+    return by_dag
 
 
 def test_every_route_answers_401_without_a_login(site):
@@ -139,7 +139,7 @@ def test_a_viewer_changes_nothing(site, path):
     answer = site.as_("vera").post(path, json=CHANGES[path])
     assert answer.status_code == 403
     assert site.log.reader.funnel(Query()) == before
-    assert not any(one.held for one in site.log.integrations())
+    assert not any(integration.held for integration in site.log.integrations())
 
 
 @pytest.mark.parametrize("path", sorted(set(CHANGES) - {"/zbl/api/integrations/crm/test"}))
@@ -153,11 +153,13 @@ def test_a_viewer_sees_all_and_is_told_what_cannot_be_done(site):
     """Reading takes the right to read Dags, and what is read says what may be changed (7.2)."""
     vera = site.as_("vera")
     assert not any(row["may_resend"] for row in vera.get("/zbl/api/deliveries").json()["rows"])
-    assert not any(one["may_change"] for one in vera.get("/zbl/api/integrations").json())
+    assert not any(
+        integration["may_change"] for integration in vera.get("/zbl/api/integrations").json()
+    )
     assert vera.get("/zbl/api/resendable").json() == {"count": 0}
     uwe = site.as_("uwe")
     assert all(row["may_resend"] for row in uwe.get("/zbl/api/deliveries").json()["rows"])
-    assert all(one["may_change"] for one in uwe.get("/zbl/api/integrations").json())
+    assert all(integration["may_change"] for integration in uwe.get("/zbl/api/integrations").json())
 
 
 def test_leads_of_dags_that_may_not_be_read_are_nowhere(site, only):
@@ -171,8 +173,10 @@ def test_leads_of_dags_that_may_not_be_read_are_nowhere(site, only):
     assert sum(vera.get("/zbl/api/funnel").json().values()) == len(rows) < sum(everything.values())
     made = vera.get("/zbl/api/activity").json()
     crm = vera.get("/zbl/api/activity?integration=crm").json()
-    assert [one["delivered"] for one in made] == [one["delivered"] for one in crm]
-    assert [one["name"] for one in vera.get("/zbl/api/integrations").json()] == ["crm"]
+    assert [bucket["delivered"] for bucket in made] == [bucket["delivered"] for bucket in crm]
+    assert [integration["name"] for integration in vera.get("/zbl/api/integrations").json()] == [
+        "crm"
+    ]
     assert "make" not in vera.get("/zbl/api/deliveries.csv").text
     assert vera.get(f"/zbl/api/deliveries/{hidden}").status_code == 404
     assert vera.get("/zbl/api/deliveries?dag_id=sends_to_make").json()["rows"] == []
@@ -247,7 +251,7 @@ def test_another_site_changes_nothing_with_the_users_cookie(site, monkeypatch, h
         headers={"Content-Type": "application/json"} | headers,
     )
     assert answer.status_code == status
-    assert any(one.held for one in site.log.integrations()) == (status == 200)
+    assert any(integration.held for integration in site.log.integrations()) == (status == 200)
 
 
 def test_a_null_origin_changes_nothing_where_the_server_knows_no_address(site, monkeypatch):
@@ -317,13 +321,13 @@ def test_the_pages_questions_ask_the_auth_manager_once_for_each_dag(site, monkey
     vera = site.as_("vera")
     for path in ("deliveries", "funnel", "activity", "integrations", "resendable", "waiting"):
         assert vera.get(f"/zbl/api/{path}").status_code == 200
-    each = {
+    questions = {
         (method, entity, dag)
         for method in ("GET", "PUT")
         for dag in DAGS.values()
         for entity in (None, "TASK_INSTANCE")
     }
-    assert set(asked) <= each
+    assert set(asked) <= questions
     assert len(asked) == len(set(asked))
     # A viewer may not edit the Dag at all, so nobody asks for its task instances.
     assert len(asked) == 3 * len(DAGS)

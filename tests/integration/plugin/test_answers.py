@@ -25,15 +25,15 @@ from zbl_provider.plugin.api.deps import the_log
 def test_pages_are_walked_through_newest_first_without_a_gap_or_a_repeat(site):
     """Each page begins where the one before ended (Contract 8.4)."""
     ada = site.as_("ada")
-    found, before = [], None
+    ids, before = [], None
     while True:
         parameters = {"limit": 50} | ({"before": before} if before else {})
         page = ada.get("/zbl/api/deliveries", params=parameters).json()
-        found += [row["id"] for row in page["rows"]]
+        ids += [row["id"] for row in page["rows"]]
         before = page["next"]
         if before is None:
             break
-    assert found == list(range(COUNT, 0, -1))
+    assert ids == list(range(COUNT, 0, -1))
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,11 @@ def test_all_in_error_under_a_filter_are_counted_and_then_resent(site):
     """The count before is the number after, and others stay as they are (Contract 8.4)."""
     ada = site.as_("ada")
     before = ada.get("/zbl/api/funnel").json()
-    number = ada.get("/zbl/api/resendable?integration=crm&status=delivered").json()["count"]
+    count = ada.get("/zbl/api/resendable?integration=crm&status=delivered").json()["count"]
     answer = ada.post("/zbl/api/resend", json={"filter": {"integration": "crm"}}).json()
     after = ada.get("/zbl/api/funnel").json()
-    assert answer["count"] == number == before["error"] - after["error"] > 0
-    assert after["pending"] == number
+    assert answer["count"] == count == before["error"] - after["error"] > 0
+    assert after["pending"] == count
     assert after["delivered"] == before["delivered"]
 
 

@@ -28,10 +28,13 @@ def audited(site):
 
     def rows():
         with create_session() as session:
-            found = session.scalars(
+            entries = session.scalars(
                 select(AuditLog).where(AuditLog.id > before, AuditLog.event.like("zbl.%"))
             )
-            return [(one.event, one.owner, one.dag_id, json.loads(one.extra)) for one in found]
+            return [
+                (entry.event, entry.owner, entry.dag_id, json.loads(entry.extra))
+                for entry in entries
+            ]
 
     yield rows
     with create_session() as session:
@@ -132,7 +135,7 @@ def test_no_secret_is_in_what_was_sent(site, connected):
     path = f"/zbl/api/deliveries/{_first(site, Status.ERROR).delivery_id}/payload"
     answer = site.as_("ada").post(path, json={})
     assert "https://hooks.example.com$ZBL_PATH" in answer.json()["curl"]
-    assert not [one for one in ("secret", "AAAA", "catch") if one in answer.text]
+    assert not [text for text in ("secret", "AAAA", "catch") if text in answer.text]
 
 
 def test_a_payload_that_is_gone_says_so(site, connected):
@@ -215,7 +218,7 @@ def test_the_test_button_is_offered_to_those_who_may(site, monkeypatch, setting,
     monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", setting)
     for name, allowed in (("ada", may), ("vera", False)):
         shown = site.as_(name).get("/zbl/api/integrations").json()
-        assert {one["may_test"] for one in shown} == {allowed}
+        assert {integration["may_test"] for integration in shown} == {allowed}
 
 
 def test_what_waits_is_sent_now_and_its_tasks_named(site):
@@ -224,8 +227,8 @@ def test_what_waits_is_sent_now_and_its_tasks_named(site):
     row = _retrying(site)
     count = ada.get("/zbl/api/waiting?status=error").json()["count"]
     assert count >= 1
-    one = ada.post("/zbl/api/send-now", json={"ids": [row.delivery_id]}).json()
-    assert (one["count"], len(one["runs"])) == (1, 1)
+    answer = ada.post("/zbl/api/send-now", json={"ids": [row.delivery_id]}).json()
+    assert (answer["count"], len(answer["runs"])) == (1, 1)
     after = site.log.reader.delivery(row.delivery_id).row
     assert (after.status, after.attempts) == (row.status, row.attempts)
     assert after.due_at < row.due_at

@@ -112,13 +112,13 @@ async def test_a_frozen_log_is_back_by_itself(site, postgres, opened):
     opened(postgres)
     assert (await _crowd(site, 1))[0] == [200]
     backends = _backends(postgres)
-    for one in backends:
-        os.kill(one, signal.SIGSTOP)
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
     try:
         statuses, seconds, own_seconds = await _crowd(site, IN_FLIGHT)
     finally:
-        for one in backends:
-            os.kill(one, signal.SIGCONT)
+        for pid in backends:
+            os.kill(pid, signal.SIGCONT)
     assert own_seconds < 1
     assert seconds < 20
     assert 503 in statuses
@@ -129,10 +129,10 @@ async def test_a_frozen_log_is_back_by_itself(site, postgres, opened):
 
 def _backends(url: str) -> list[int]:
     log = DeliveryLog(url)
-    found = text("SELECT pid FROM pg_stat_activity WHERE usename IS NOT NULL AND pid <> :own")
+    others = text("SELECT pid FROM pg_stat_activity WHERE usename IS NOT NULL AND pid <> :own")
     with log._engine.connect() as connection:
         own = connection.scalar(text("SELECT pg_backend_pid()"))
-        pids = list(connection.scalars(found, {"own": own}))
+        pids = list(connection.scalars(others, {"own": own}))
     log.close()
     return pids
 
@@ -185,9 +185,9 @@ class Slow:
                 if slowly:
                     time.sleep(self.seconds)
                 to.sendall(data)
-        for one in (source, to):
+        for end in (source, to):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
 
 
 async def test_a_slow_log_stalls_no_route_of_airflow(site, postgres, opened):

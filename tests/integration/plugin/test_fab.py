@@ -162,7 +162,9 @@ def test_who_may_read_one_dag_sees_its_leads_alone(fab):
         rows = user.get("/zbl/api/deliveries?limit=200").json()["rows"]
         assert {row["run"]["dag_id"] for row in rows} == {DAGS["crm"]}
         assert sum(user.get("/zbl/api/funnel").json().values()) == len(rows)
-        assert [one["name"] for one in user.get("/zbl/api/integrations").json()] == ["crm"]
+        assert [
+            integration["name"] for integration in user.get("/zbl/api/integrations").json()
+        ] == ["crm"]
         assert "make" not in user.get("/zbl/api/deliveries.csv").text
 
 
@@ -275,7 +277,7 @@ def test_the_right_to_plugins_outlives_a_restart(under_fab):
 def test_the_check_of_the_set_up_names_the_roles_without_the_page(fab, under_fab):
     """Each role that may see leads and not the navigation's entry is named, until it may (8.9)."""
     without = ["Edits Dags alone", "Edits one Dag", "Sees one Dag", "User", "Viewer"]
-    finding = {one.part: one for one in findings()}["roles"]
+    finding = {entry.part: entry for entry in findings()}["roles"]
     assert finding.level == "warning"
     assert finding.finding.startswith(f"{', '.join(without)} may see leads")
     _, manager = under_fab
@@ -285,7 +287,7 @@ def test_the_check_of_the_set_up_names_the_roles_without_the_page(fab, under_fab
         for name in without:
             security.add_permission_to_role(security.find_role(name), plugins)
         try:
-            finding = {one.part: one for one in findings()}["roles"]
+            finding = {entry.part: entry for entry in findings()}["roles"]
         finally:
             for name in without:
                 security.remove_permission_from_role(security.find_role(name), plugins)

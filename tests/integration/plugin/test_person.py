@@ -24,13 +24,13 @@ def people(site):
     """Add a lead of one person to two integrations, in error, and one of somebody else."""
     for name in ("crm", "make"):
         run = site.log.begin(RunKey(DAGS[name], "send", "people"), name, 0, NOW)
-        found = [
+        candidates = [
             replace(lead(f"{name}-{who}"), email=email)
             for who, email in (("ana", ANA.lower()), ("bob", "bob@example.com"))
         ]
-        site.log.enrol(run, name, found, NOW)
+        site.log.enrol(run, name, candidates, NOW)
         claimed = site.log.claim(name, 10, NOW, NOW - NOW.replace(year=2025), run=run)
-        site.log.settle([Settlement(one, failed(), NOW, None) for one in claimed], run)
+        site.log.settle([Settlement(lead, failed(), NOW, None) for lead in claimed], run)
     return site
 
 

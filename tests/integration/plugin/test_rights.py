@@ -94,7 +94,7 @@ def test_questions_at_the_same_moment_ask_once(rights):
         others = [pool.submit(rights.held, "ana", "GET", A, slowly) for _ in range(3)]
         assert rights.held("bob", "GET", A, Server()) == frozenset(), "nobody else waits"
         go_on.set()
-        assert {one.result() for one in (first, *others)} == {A}
+        assert {answer.result() for answer in (first, *others)} == {A}
     assert asked == [A]
 
 

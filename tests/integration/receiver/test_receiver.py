@@ -115,7 +115,7 @@ def test_leads_arrive_once_whatever_is_sent_again(running, tmp_path):
     running.start(NEW)
     log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
     log.upgrade()
-    leads = [read_lead({"id": number, "name": "Zoë"}) for number in range(20)]
+    leads = [read_lead({"id": lead_id, "name": "Zoë"}) for lead_id in range(20)]
     for run in ("first", "again"):
         report = dispatcher(log, running, NEW).dispatch(RunKey("d", "t", run), 0, leads)
         assert report.counts == {Status.DELIVERED: 20}
@@ -127,11 +127,9 @@ def test_leads_arrive_once_whatever_is_sent_again(running, tmp_path):
 def test_the_secret_is_rotated_without_losing_a_lead(running):
     """With both secrets it takes either; with the new one alone the old one is refused (2.3)."""
     running.start(f"{NEW} {OLD}")
-    for number, secret in enumerate((OLD, NEW, f"{NEW} {OLD}")):
+    for n, secret in enumerate((OLD, NEW, f"{NEW} {OLD}")):
         assert (
-            running.post(
-                sign(secret, f"msg_{number}", b'{"lead": {"id": 1}}'), b'{"lead": {"id": 1}}'
-            )
+            running.post(sign(secret, f"msg_{n}", b'{"lead": {"id": 1}}'), b'{"lead": {"id": 1}}')
             == 200
         )
     running.end()

@@ -92,7 +92,7 @@ with DAG(
 with DAG(dag_id="mapped", schedule=None):
 
     @task
-    def found() -> list[dict[str, object]]:
+    def qualified() -> list[dict[str, object]]:
         """Return leads as an upstream task may find them."""
         return [
             {"id": f"mapped-{n}", "name": "Ana", "list": {"id": "l", "name": "L"}} for n in "123"
@@ -100,7 +100,7 @@ with DAG(dag_id="mapped", schedule=None):
 
     DispatchLeadOperator.partial(
         task_id="send", webhook_conn_id="mapped", schedule=QUICK, **RETRIED
-    ).expand(lead=found())
+    ).expand(lead=qualified())
 
 with DAG(dag_id="private_one", schedule=None):
     DispatchLeadOperator(

@@ -61,9 +61,9 @@ def test_an_unusable_id_makes_the_lead_invalid_and_shows_nothing(bad):
 def test_a_row_without_an_id_is_named_by_its_position():
     """Which row of the query it is, is told; a row with an id is named by that (4.9)."""
     rows = ((1, "a@b"), (None, "a@b"), (3, object()), (" ", "a@b"))
-    found = _read(*rows, columns=("id", "email"))
-    judged = [intake.candidate(one, DESTINATION) for one in found]
-    assert [one.status for one in judged] == [Status.PENDING, *[Status.INVALID] * 3]
+    leads = _read(*rows, columns=("id", "email"))
+    judged = [intake.candidate(lead, DESTINATION) for lead in leads]
+    assert [candidate.status for candidate in judged] == [Status.PENDING, *[Status.INVALID] * 3]
     assert judged[1].reason == "lead.id must be there and not be empty (row 2 of the query)"
     assert "row" not in judged[2].reason
     assert judged[3].reason.endswith("(row 4 of the query)")

@@ -33,7 +33,9 @@ def test_each_class_takes_what_a_snippet_gives_it(snippet):
             assert given <= parameters(classes()[name]), name
 
 
-@pytest.mark.parametrize("snippet", [one for one in SNIPPETS if "DAG(" in one.values[0]])
+@pytest.mark.parametrize(
+    "snippet", [snippet for snippet in SNIPPETS if "DAG(" in snippet.values[0]]
+)
 def test_a_whole_dag_can_be_built(snippet):
     """Airflow takes it: the imports are there, and what must be given is given."""
     # What a document leaves out with three dots.
@@ -77,9 +79,11 @@ def classes() -> dict[str, type]:
         *info["notifications"],
         *(hook["hook-class-name"] for hook in info["connection-types"]),
     ]
-    found = [
+    classes = [
         getattr(import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in paths
     ]
     for module in modules:
-        found += [one for _, one in inspect.getmembers(import_module(module), inspect.isclass)]
-    return {kind.__name__: kind for kind in found if kind.__module__.startswith("zbl_provider.")}
+        classes += [
+            member for _, member in inspect.getmembers(import_module(module), inspect.isclass)
+        ]
+    return {kind.__name__: kind for kind in classes if kind.__module__.startswith("zbl_provider.")}

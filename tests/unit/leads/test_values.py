@@ -492,7 +492,7 @@ def test_bytes_in_a_text_field_are_utf8(read):
     [
         (datetime.max, "9999-12-31T23:59:59Z"),  # noqa: DTZ901  as drivers give them
         ("9999-12-31 23:59:59.999999", "9999-12-31T23:59:59Z"),
-        (datetime.min, "0001-01-01T00:00:00Z"),  # noqa: DTZ901
+        (datetime.min, "0001-01-01T00:00:00Z"),  # noqa: DTZ901  as drivers give them
     ],
 )
 def test_the_ends_of_time_are_times(value, text):
