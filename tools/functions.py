@@ -93,11 +93,11 @@ def main() -> None:
     for folder in folders:
         if cut := count(folder):
             print(
-                f"{folder.name:28}{cut.functions:>10}{cut.private:>8.0f}%{cut.called_once:>7.0f}%"
+                f"{folder.name:28}{cut.functions:>10}{cut.private:>8.1f}%{cut.called_once:>7.1f}%"
                 f"{cut.median:>8g}{cut.largest_but_few:>7.0f}{cut.longest:>9}"
             )
     private, once, middle, nearly_all = GOALS.values()
-    print(f"{'goal':28}{'':10}{private:>8.0f}%{once:>7.0f}%{middle:>8g}{nearly_all:>7.0f}")
+    print(f"{'goal':28}{'':10}{private:>8.1f}%{once:>7.1f}%{middle:>8g}{nearly_all:>7.0f}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,11 @@ def told(problem: BaseException, statement: str) -> str:
         text, mark = quoted[0][1:-1], quoted[0][0]
         # A database puts the names of its schema before a table's: the last part is the query's.
         last = text.lower().rpartition(".")[2]
-        known = text.lower() in _OWN or _stands_in(last, own)
+        # Of the statement's own, and no part of a longer word of it.
+        before, after = (
+            r"\b" if edge.isalnum() or edge == "_" else "" for edge in (last[:1], last[-1:])
+        )
+        known = text.lower() in _OWN or re.search(f"{before}{re.escape(last)}{after}", own)
         return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
 
     line = _message(problem).partition("\n")[0]
@@ -96,13 +100,6 @@ def sqlstate(problem: BaseException) -> str | None:
 def has_code(problem: BaseException) -> bool:
     """Tell whether an error has a code, as a server's has; a driver's own has none."""
     return sqlstate(problem) is not None or _errno(problem) > 0
-
-
-def _stands_in(text: str, statement: str) -> bool:
-    """Tell whether a text is one of the statement's own, and no part of a longer word of it."""
-    edges = (text[:1], text[-1:])
-    before, after = (r"\b" if edge.isalnum() or edge == "_" else "" for edge in edges)
-    return re.search(f"{before}{re.escape(text)}{after}", statement) is not None
 
 
 def _errno(problem: BaseException) -> int:

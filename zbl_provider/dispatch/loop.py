@@ -43,7 +43,7 @@ async def in_thread(call: Callable[[], _Result], keep: Callable[[_Result], None]
 @contextlib.contextmanager
 def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
     """
-    Give on what signals' handlers raise, such as the end of the task's `execution_timeout`.
+    Pass on what signals' handlers raise, such as the end of the task's `execution_timeout`.
 
     A signal comes in the middle of anything. Raised there, between the start of a thread and the
     wait for it, it would leave nobody who takes what the thread claims.

@@ -350,7 +350,7 @@ class MySql(Driver):
 
     def read_days(self, kinds: Any, readers: dict[int, Any]) -> None:
         """
-        Have a client read days that there are not, and bits.
+        Have a client read dates that no calendar has, such as 2026-02-00, and bits.
 
         :param kinds: the client's module of the numbers of types
         :param readers: what it reads each type with
@@ -387,7 +387,7 @@ class MySqlDb(MySql):
     """mysqlclient, whose module is MySQLdb."""
 
     def prepare(self, connection: Any) -> None:
-        """Read days that there are not."""
+        """Read dates that no calendar has, too."""
         self.read_days(import_module("MySQLdb.constants.FIELD_TYPE"), connection.converter)
 
     def cursor(self, connection: Any) -> Any:
@@ -399,7 +399,7 @@ class PyMySql(MySql):
     """PyMySQL."""
 
     def prepare(self, connection: Any) -> None:
-        """Read days that there are not."""
+        """Read dates that no calendar has, too."""
         connection.decoders = dict(connection.decoders)  # its own are those of every connection
         self.read_days(import_module("pymysql.constants.FIELD_TYPE"), connection.decoders)
 
@@ -416,7 +416,7 @@ class MySqlConnector(MySql):
     """mysql-connector-python, written in Python; its C extension converts by itself."""
 
     def prepare(self, connection: Any) -> None:
-        """Read days that there are not."""
+        """Read dates that no calendar has, too."""
         strict = import_module("mysql.connector.conversion").MySQLConverter
         in_python = type(connection).__name__ == "MySQLConnection"
         if not in_python or connection.converter_class is not strict:

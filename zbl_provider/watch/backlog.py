@@ -64,7 +64,7 @@ class BacklogLead(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """
-    What is to be done for an integration, and is done by nobody.
+    What waits for an integration while no task works on it.
 
     :param leads: keys of leads that the log has yet to take up, MANY at most
     :param overdue: leads in the log that should have gone out and that nobody is about to send
@@ -136,7 +136,7 @@ def sum_up(
     now: datetime,
 ) -> Backlog:
     """
-    See what is to be done for an integration and is done by nobody (Contract 8.2).
+    See what waits for an integration while no task works on it (Contract 8.2).
 
     :param rows: as of `read_backlog`
     :param field_map: as of `read_backlog`

@@ -100,9 +100,9 @@ def by_index(
     connection: Connection, query: Query
 ) -> Select[tuple[int]] | CompoundSelect[int] | None:
     """
-    Select a set of numbers, found by an index, that has all that the query means, and more.
+    Select numbers of leads by an index: all that the query means, and some that it does not.
 
-    :return: None where walking through all leads is the only way, or finds them at once
+    :return: None where no index helps, or walking through all leads is as quick
     """
     ids = select(delivery.c.id)
     if query.status:
@@ -140,10 +140,10 @@ def first_since(
     connection: Connection, ids: Column[Any], instant: Column[Any], moment: datetime
 ) -> int:
     """
-    Return the number from which on rows are as young as a moment.
+    Return the first number whose row is not older than a moment.
 
-    Numbers grow with time, so a few looks at the primary key tell what else every row, or one more
-    index that every lead would pay for, would have to tell.
+    Numbers grow with time, so a binary search over the primary key finds it. An index on the time
+    would have to be kept up for every lead.
     """
     ends = select(
         select(func.min(ids)).scalar_subquery(), select(func.max(ids) + 1).scalar_subquery()

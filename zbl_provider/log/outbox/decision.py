@@ -98,7 +98,9 @@ class Rule:
             case Status.FILTERED | Status.INVALID:
                 return _kept_back(known, candidate)
             case Status.PENDING if known.attempts == 0:
-                return _untried(known, candidate)
+                to_send = candidate.status is Status.PENDING
+                change = _refresh(known, candidate) if to_send else Change.KEEP_BACK
+                return Decision(change, join=not known.own)
         # An attempt was made, or is being made, with the payload it has: it goes out as it is.
         return Decision(join=not known.own)
 
@@ -133,10 +135,4 @@ def _kept_back(known: Known, candidate: Candidate) -> Decision:
     before = (known.status, known.reason, known.fingerprint)
     if before == (candidate.status, candidate.reason, candidate.fingerprint):
         return Decision()
-    return Decision(Change.KEEP_BACK, join=not known.own)
-
-
-def _untried(known: Known, candidate: Candidate) -> Decision:
-    if candidate.status is Status.PENDING:
-        return Decision(_refresh(known, candidate), join=not known.own)
     return Decision(Change.KEEP_BACK, join=not known.own)

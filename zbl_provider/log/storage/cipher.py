@@ -139,9 +139,11 @@ class Seal:
         try:
             if kind == _FERNET:
                 return _text_of(self._cipher, rest)
-            wrapped, nonce, ciphertext = _parts(rest)
-            key = self._unwrapped(wrapped)
-            return key.decrypt(nonce, ciphertext, place if kind == _BOUND else None)
+            nonce = _LENGTH_BYTES + int.from_bytes(rest[:_LENGTH_BYTES], "big")
+            data = nonce + _NONCE_BYTES
+            key = self._unwrapped(rest[_LENGTH_BYTES:nonce])
+            bound = place if kind == _BOUND else None
+            return key.decrypt(rest[nonce:data], rest[data:], bound)
         except InvalidTag:
             # Its data key could be read, so Airflow's key is the right one.
             raise UnreadableError(
@@ -187,9 +189,3 @@ def _text_of(cipher: Cipher, token: bytes) -> bytes:
     except UnicodeDecodeError:
         raise InvalidTag from None
     return data
-
-
-def _parts(rest: bytes) -> tuple[bytes, bytes, bytes]:
-    nonce = _LENGTH_BYTES + int.from_bytes(rest[:_LENGTH_BYTES], "big")
-    data = nonce + _NONCE_BYTES
-    return rest[_LENGTH_BYTES:nonce], rest[nonce:data], rest[data:]

@@ -60,7 +60,11 @@ class Rights:
         :param ask: the auth manager; asked about those of which nothing is known. What it raises is
             raised, and not remembered
         """
-        answers = self._of(user)
+        with self._lock:
+            answers = self._users.setdefault(user, _Answers())
+            self._users.move_to_end(user)
+            if len(self._users) > self._most:
+                self._users.popitem(last=False)
         # Who asks at the same moment waits for this answer, and does not ask again.
         with answers.lock:
             now = self._monotonic()
@@ -78,11 +82,3 @@ class Rights:
         """Forget all answers."""
         with self._lock:
             self._users.clear()
-
-    def _of(self, user: str) -> _Answers:
-        with self._lock:
-            answers = self._users.setdefault(user, _Answers())
-            self._users.move_to_end(user)
-            if len(self._users) > self._most:
-                self._users.popitem(last=False)
-            return answers
