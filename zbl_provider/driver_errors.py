@@ -39,6 +39,10 @@ _OWN = frozenset(
 )
 
 
+# Of tables and columns that there are not: they quote names alone.
+_OF_NAMES = frozenset({"42P01", "42703", "42S02", "42S22", 1146, 1054})
+
+
 def told(problem: BaseException, statement: str) -> str:
     """
     Say what a driver's error is, without a value.
@@ -51,16 +55,21 @@ def told(problem: BaseException, statement: str) -> str:
         return f"{_class(problem)}: raised by a function of the database, in words of its own"
     own = statement.lower()
 
+    is_of_names = sqlstate(problem) in _OF_NAMES or _errno(problem) in _OF_NAMES
+
     def shown(quoted: re.Match[str]) -> str:
         text, mark = quoted[0][1:-1], quoted[0][0]
         # A database puts the names of its schema before a table's: the last part is the query's.
         last = text.lower().rpartition(".")[2]
-        # Of the statement's own, and no part of a longer word of it.
-        before, after = (
-            r"\b" if edge.isalnum() or edge == "_" else "" for edge in (last[:1], last[-1:])
-        )
-        known = text.lower() in _OWN or re.search(f"{before}{re.escape(last)}{after}", own)
-        return quoted[0] if known and text else f"{mark}{_HIDDEN}{mark}"
+        whole = text.lower() if not is_of_names else last
+        for name in (whole, last):
+            # Of the statement's own, and no part of a longer word of it.
+            ends = (name[:1], name[-1:])
+            before, after = (r"\b" if end.isalnum() or end == "_" else "" for end in ends)
+            if name and re.search(f"{before}{re.escape(name)}{after}", own):
+                # What stands before the last part may be a value, where values are quoted at all.
+                return f"{mark}{text if name == whole else text[-len(name) :]}{mark}"
+        return quoted[0] if text.lower() in _OWN else f"{mark}{_HIDDEN}{mark}"
 
     line = _message(problem).partition("\n")[0]
     text = _QUOTED.sub(shown, line)

@@ -55,6 +55,12 @@ def test_no_value_comes_through(value, before):
         assert mark not in told(ValueError(text), SQL)
 
 
+@pytest.mark.parametrize("quoted", ["mqz7x.id", "mqz7x .", "mqz7x.score", "a.mqz7x.email"])
+def test_a_value_that_ends_like_a_name_of_the_statement_is_no_name(quoted):
+    """Its beginning is hidden, but where an error quotes names alone (Contract 4.3)."""
+    assert "mqz7x" not in told(ValueError(f'bad value "{quoted}"'), SQL)
+
+
 def test_codes_are_known_from_any_driver():
     """SQLSTATE is read where psycopg, psycopg2 and ODBC have it; SQLite has none."""
     of_psycopg2 = ValueError("x")
