@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -117,6 +119,22 @@ def setup(log_url, receiver, tmp_path) -> Iterator[Setup]:
     log = DeliveryLog(log_url)
     yield Setup(log, log_url, receiver, str(receiver.write_authority(tmp_path / "ca.pem")))
     log.close()
+
+
+class TaskTimeout(BaseException):
+    """What Airflow raises, from a signal's handler, at the end of `execution_timeout`."""
+
+
+@pytest.fixture
+def end_it() -> Iterator[Callable[[], None]]:
+    """Have a signal end the task, as Airflow does; give what sends it."""
+
+    def end(*_: object) -> None:
+        raise TaskTimeout
+
+    before = signal.signal(signal.SIGUSR1, end)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.fixture

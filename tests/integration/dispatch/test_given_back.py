@@ -1,33 +1,16 @@
 """A task that breaks gives back what it has claimed and not sent (Contract 6.2)."""
 
-import os
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.integration.dispatch.conftest import TaskTimeout
 from tests.support.receiver import Reply
 
 LEADS = range(300)
 AT_ONCE = 4
-
-
-class TaskTimeout(BaseException):
-    """What Airflow raises, from a signal, at the end of `execution_timeout`."""
-
-
-@pytest.fixture
-def end_it():
-    """Have a signal end the task, as Airflow does; give what sends it."""
-
-    def end(*_):
-        raise TaskTimeout
-
-    before = signal.signal(signal.SIGUSR1, end)
-    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, before)
 
 
 def claimed(setup):

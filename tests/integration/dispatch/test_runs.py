@@ -1,7 +1,5 @@
 """Runs that overlap, die, are cleared or held (Contract 4)."""
 
-import os
-import signal
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tests.integration.dispatch.conftest import key, lead
+from tests.integration.dispatch.conftest import TaskTimeout, key, lead
 from tests.support.receiver import Reply
 from tests.support.rest import wait_for
 from zbl_provider.dispatch.intake import read_one
@@ -250,29 +248,13 @@ def test_a_log_that_goes_away_fails_the_task_for_airflow_to_retry(setup, monkeyp
     assert len(ids) == 2
 
 
-class TaskTimeout(BaseException):
-    """What Airflow's signal handler raises at the end of `execution_timeout`."""
-
-
-@pytest.fixture
-def timeout():
-    """Give a function that ends the task as `execution_timeout` does."""
-
-    def raise_timeout(*_):
-        raise TaskTimeout
-
-    before = signal.signal(signal.SIGUSR1, raise_timeout)
-    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, before)
-
-
-def test_what_a_signal_raises_ends_the_task_and_loses_nothing(setup, timeout):
+def test_what_a_signal_raises_ends_the_task_and_loses_nothing(setup, end_it):
     """Airflow ends a task for its `execution_timeout` so; the next try goes on (Contract 6.2)."""
     first = threading.Lock()
 
     def answer(_):
         if first.acquire(blocking=False):
-            timeout()
+            end_it()
         return Reply(after=0.1)
 
     setup.answer(answer)
@@ -283,14 +265,14 @@ def test_what_a_signal_raises_ends_the_task_and_loses_nothing(setup, timeout):
     assert setup.dispatch("run 1", list(range(200))).counts == {Status.DELIVERED: 200}
 
 
-def test_who_observes_is_told_of_each_attempt_once(setup, timeout, monkeypatch):
+def test_who_observes_is_told_of_each_attempt_once(setup, end_it, monkeypatch):
     """The last ones count, too, when Airflow ends the task before they are settled (8.3)."""
     monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
     observed = []
 
     def answer(request):
         if request.lead_id == "10":
-            timeout()
+            end_it()
             return Reply(after=9)
         return Reply()
 
@@ -304,7 +286,7 @@ def test_who_observes_is_told_of_each_attempt_once(setup, timeout, monkeypatch):
     assert len(observed) == recorded > 0
 
 
-def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(setup, timeout, monkeypatch):
+def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(setup, end_it, monkeypatch):
     """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
     monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
 
@@ -312,7 +294,7 @@ def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(setup, tim
 
     def answer(_):
         if first.acquire(blocking=False):
-            threading.Timer(2, timeout).start()
+            threading.Timer(2, end_it).start()
             return Reply()
         return Reply(after=9)  # as long as it is out, there may be more to wait for
 
@@ -322,14 +304,14 @@ def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(setup, tim
     assert ("delivered", 1) in setup.rows("SELECT status, attempts FROM zbl_delivery")
 
 
-def test_a_query_that_hangs_does_not_outlast_the_task(setup, timeout):
+def test_a_query_that_hangs_does_not_outlast_the_task(setup, end_it):
     """What a signal raises does not wait for the leads' database to answer (6.2)."""
     ended = threading.Event()
     waited_for = []
 
     def offered():
         yield lead(1)
-        threading.Timer(2, timeout).start()
+        threading.Timer(2, end_it).start()
         waited_for.append(not ended.wait(30))
 
     try:
