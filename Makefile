@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test soak test-system newcomer matrix demo docs dist release constraints bench clean
+.PHONY: help install check format lint types unit test search soak test-system newcomer matrix demo docs dist release constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 test: lint types ## All tests that need Python packages alone: within ten minutes
 	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
 	$(BIN)/pytest -m system tests/system
+
+search: $(STAMP) ## Ten times as many examples for every property, other ones each time
+	$(BIN)/pytest -n 2 $(HANGING) --hypothesis-profile search -m "hypothesis and not servers and not mariadb" tests
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults tests/integration

@@ -8,9 +8,11 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# How long an example takes says more of the machine than of the code. Two runs on the same code try
+# the same examples, so that a change is judged by what it changed; `make search` tries others.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("same")
 
 HOME = tempfile.mkdtemp(prefix="zbl-airflow-")
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:

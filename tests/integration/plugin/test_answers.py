@@ -300,6 +300,7 @@ BEGINNINGS = st.text(INVISIBLE, max_size=2)
 @given(st.builds(str.__add__, BEGINNINGS, st.text()), st.builds(str.__add__, BEGINNINGS, st.text()))
 @example("\u200b=1+1", "\xa0@x")
 @example("\0=1+1", "\x0b-1")
+@example("\xa0\n", "\u200b\t")
 def test_no_cell_of_the_export_is_a_formula(lead_id, reason):
     """Whatever a lead is called, a spreadsheet takes it for text (Contract 7.3)."""
     (line,) = _read(_exported(lead_id, reason))

@@ -36,8 +36,8 @@ COLUMNS = (
 # or cannot be seen. Where a semicolon, a tab or what else people choose separates, a cell begins
 # after that, too.
 _FORMULA = re.compile(
-    r"[\s\"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*[=+\-@＝＋－＠]"  # noqa: RUF001  as Excel
-    r"|[\t\r\n]"
+    r"[\s\"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*"
+    r"[=+\-@＝＋－＠\t\r\n]"  # noqa: RUF001  as Excel
 )
 _SEPARATORS = re.compile(r"([,;|\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])")
 
