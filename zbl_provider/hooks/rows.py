@@ -146,10 +146,10 @@ class Rows:
         cursor = driver.cursor(connection)
         with suppress(AttributeError, TypeError, NotImplementedError):  # DuckDB has none
             cursor.arraysize = _ROWS_AT_ONCE
-        sql = driver.written(connection, self._sql)
+        sql = driver.encoded(connection, self._sql)
         self._has_run = False
         if self._parameters:
-            cursor.execute(sql, driver.written(connection, self._parameters))
+            cursor.execute(sql, driver.encoded(connection, self._parameters))
         else:
             cursor.execute(sql)
         self._has_run = True
