@@ -1,12 +1,12 @@
 """
-What may be said of a database's error.
+What a log may say of a database's error.
 
-Drivers quote what they complain of: a bound parameter, a field of a row, a whole row in DETAIL.
-That is a lead's data, and belongs in no log (Contract 4.3). So what stays of an error is its class
-and code, and of its first line all that is not a value: quoted text that does not stand in the
-statement is replaced, and so are e-mail addresses, long numbers and what follows "value:". Where a
-function of the database raises an error in words of its own, nobody can tell them from a value.
-Before a database is connected no row has been read, and its error is told whole, but for passwords.
+Drivers quote what they complain about: a bound parameter, a field of a row, a whole row in DETAIL.
+That is a lead's data, and belongs in no log (Contract 4.3). So only an error's class and code are
+kept, and its first line without values: quoted text that is not in the statement is replaced, and
+so are e-mail addresses, long numbers and what follows "value:". If a function of the database
+raises an error in its own words, they cannot be told from a value, and none is kept. Before the
+database is connected no row has been read, so that error is told whole, except for passwords.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST, _LONGEST_WHOLE = 300, 1000
 # RAISE of PL/pgSQL, SIGNAL of MySQL (1644 where a client gives no state).
 _RAISED, _SIGNALLED = frozenset({"P0001", "45000"}), 1644
 _QUOTES = "'\"`"
-# An apostrophe between letters ends no quotation: doesn't, O'Brien.
+# An apostrophe between letters does not end a quotation: doesn't, O'Brien.
 _QUOTED = re.compile(r"""(?<!\w)'(?:.*?)'(?!\w)|"(?:.*?)"|`(?:.*?)`""")
 _LOOSE_QUOTE = re.compile(r"""(?<!\w)'|'(?!\w)|["`]""")
 _EMAIL = re.compile(r"[^\s'\"`<>()]+@[^\s'\"`<>()]+")
@@ -33,54 +33,53 @@ _UNQUOTED_VALUE = re.compile(
 )
 _IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 _PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|secret|token)(\s*[=:]\s*)[^\s;,&]+")
-# Words in quotation marks that are a database's own.
+# Quoted words that are a database's own.
 _OWN = frozenset(
     {"field list", "where clause", "on clause", "order clause", "group statement", "having clause"}
 )
-
-
-# Of tables and columns that there are not: they quote names alone.
+# Errors about a table or column that does not exist: all that they quote is names.
 _OF_NAMES = frozenset({"42P01", "42703", "42S02", "42S22", 1146, 1054})
 
 
 def told(problem: BaseException, statement: str) -> str:
     """
-    Say what a driver's error is, without a value.
+    Say what a driver's error is, without any value.
 
     :param problem: what the driver raised
     :param statement: the SQL it was about; its words may be shown
-    :return: class, code, and the first line with everything hidden that might be data
+    :return: its class, its code, and its first line, in which all that may be data is hidden
     """
     if sqlstate(problem) in _RAISED or _errno(problem) == _SIGNALLED:
         return f"{_class(problem)}: raised by a function of the database, in words of its own"
-    own = statement.lower()
-
-    is_of_names = sqlstate(problem) in _OF_NAMES or _errno(problem) in _OF_NAMES
+    quotes_names = sqlstate(problem) in _OF_NAMES or _errno(problem) in _OF_NAMES
 
     def shown(quoted: re.Match[str]) -> str:
         text, mark = quoted[0][1:-1], quoted[0][0]
-        # A database puts the names of its schema before a table's: the last part is the query's.
-        last = text.lower().rpartition(".")[2]
-        whole = text.lower() if not is_of_names else last
-        for name in (whole, last):
-            # Of the statement's own, and no part of a longer word of it.
-            ends = (name[:1], name[-1:])
-            before, after = (r"\b" if end.isalnum() or end == "_" else "" for end in ends)
-            if name and re.search(f"{before}{re.escape(name)}{after}", own):
-                # What stands before the last part may be a value, where values are quoted at all.
-                return f"{mark}{text if name == whole else text[-len(name) :]}{mark}"
-        return quoted[0] if text.lower() in _OWN else f"{mark}{_HIDDEN}{mark}"
+        # A database may put its schema's name before a table's: the last part is the query's.
+        last = text.rpartition(".")[2]
+        if text.lower() in _OWN or _is_in(statement, last if quotes_names else text):
+            return quoted[0]
+        # What stands before the last part may be a value.
+        return f"{mark}{last if _is_in(statement, last) else _HIDDEN}{mark}"
 
     line = _message(problem).partition("\n")[0]
     text = _QUOTED.sub(shown, line)
     rest = _QUOTED.sub("", line)
     if _LOOSE_QUOTE.search(rest) and (first := _LOOSE_QUOTE.search(line)):
-        # One without its other half: nobody knows which text is quoted.
+        # A quotation mark without its partner: nobody knows which text is quoted.
         text = line[: first.start()] + _HIDDEN
     text = _EMAIL.sub(_HIDDEN, text)
     text = _UNQUOTED_VALUE.sub(rf"\g<1>{_HIDDEN}", text)
     text = _LONG_NUMBER.sub(lambda digits: digits[0] if digits[0] in statement else _HIDDEN, text)
     return f"{_class(problem)}: {text[:_LONGEST].rstrip('. ')}"
+
+
+def _is_in(statement: str, name: str) -> bool:
+    """Tell whether a name stands in a statement, in whatever case, and not within a longer word."""
+    name = name.lower()
+    before, after = (r"\b" if re.match(r"\w", end) else "" for end in (name[:1], name[-1:]))
+    pattern = f"{before}{re.escape(name)}{after}"
+    return name != "" and re.search(pattern, statement.lower()) is not None
 
 
 def told_whole(problem: BaseException, secrets: Iterable[str] = ()) -> str:
