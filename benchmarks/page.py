@@ -72,7 +72,7 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
 
     log.upgrade()
     given = {"now": now, "count": count, "days": DAYS, "runs": RUNS, "rare": RARE, "person": PERSON}
-    with log._engine.begin() as connection:  # noqa: SLF001 - no lead is sent here
+    with log._engine.begin() as connection:  # noqa: SLF001  no lead is sent here
         for statement in (_RUNS, _DELIVERIES, _ATTEMPTS):
             connection.execute(text(statement), given)
         connection.execute(
@@ -82,7 +82,7 @@ def fill(log: DeliveryLog, count: int, now: datetime) -> None:
         )
         update = text("UPDATE zbl_delivery SET webhook_id = :id WHERE lead_id = :lead")
         connection.execute(update, {"id": webhook_id("usual", LEAD), "lead": LEAD})
-    with log._engine.connect() as connection:  # noqa: SLF001 - nor here
+    with log._engine.connect() as connection:  # noqa: SLF001  nor here
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 
 

@@ -32,7 +32,7 @@ WRONG_USE: Final = 2
 """Exit code of a command that was called the wrong way, as argparse has it."""
 
 
-class Stop(Exception):  # noqa: N818 - an end, not a defect
+class Stop(Exception):  # noqa: N818  an end, not a defect
     """
     Ends a command with one line.
 

@@ -166,8 +166,9 @@ CHUNKS = [
 ]  # fmt: skip
 
 BODY = [
-    Fault("resets within the body", DELIVERED,
-          raw_then_reset(HEAD + b"Content-Length: 50\r\n\r\nok")),
+    Fault(
+        "resets within the body", DELIVERED, raw_then_reset(HEAD + b"Content-Length: 50\r\n\r\nok")
+    ),
     Fault("drips a body", DELIVERED, drip(b"a" * 10_000, 0.02, start=HEAD + b"\r\n")),
     Fault("a body of 10 GB", DELIVERED, do.ten_gigabytes),
     Fault("an endless body in chunks", DELIVERED, endless_body),
@@ -176,7 +177,7 @@ BODY = [
     Fault("invalid UTF-8", DELIVERED, answer(200, b"\xff" * 8000)),
     Fault("control characters", DELIVERED, answer(200, bytes(range(32)) * 300)),
     Fault("HTML", DELIVERED, answer(200, b"<script>alert(1)</script>" * 300)),
-]  # fmt: skip
+]
 
 REDIRECTS = [
     Fault("a redirect to http", REDIRECTED,

@@ -222,8 +222,9 @@ async def test_a_receiver_that_echoes_shows_no_secret(receive, send):
 async def test_a_secret_cut_in_two_by_the_excerpts_end_is_masked(receive, send):
     """The beginning of a secret at the end of 4 KiB is masked, too (Contract 1.5)."""
     body = b"a" * 4086 + b"s3cret-value-of-a-header"
-    result = await send(receive(answer(200, body)).url(),
-                        secret_headers={"X-Key": "s3cret-value-of-a-header"})  # fmt: skip
+    result = await send(
+        receive(answer(200, body)).url(), secret_headers={"X-Key": "s3cret-value-of-a-header"}
+    )
     assert "s3cret" not in result.excerpt
 
 

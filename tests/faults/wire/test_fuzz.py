@@ -50,9 +50,10 @@ def mutated(draw):
 
 
 headed = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=20)), max_size=4).map(
-    lambda fields: b"HTTP/1.1 429 Slow\r\n" + b"".join(b"%s: %s\r\n" % field for field in fields)
-    + b"\r\nok"
-)  # fmt: skip
+    lambda fields: (
+        b"HTTP/1.1 429 Slow\r\n" + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\nok"
+    )
+)
 answers = mutated() | headed | st.binary(max_size=200)
 
 

@@ -139,7 +139,7 @@ def test_what_is_not_utf8_in_sql_ascii_makes_its_row_invalid(use, sql_ascii, dri
         (r"ARRAY['\x00ff'::bytea]", ["AP8="]),
         (r"'\x00ff'::bytea", "AP8="),
     ],
-)  # fmt: skip
+)
 def test_arrays_of_postgresql_are_lists(use, connections, driver, value, form):
     """Whatever their bounds and types are, and both clients give the same (2.2, 4.9)."""
     (lead,) = _read(use(connections[driver]), f"SELECT 1 AS id, {value} AS v")

@@ -143,8 +143,9 @@ def test_the_test_lead_has_the_format(name):
 
 def test_a_card_stays_under_its_limit(tmp_path):
     """A lead with the longest texts is a Teams message of under 28 KB (formats' source)."""
-    destination = Destination.parse(integration="t", host=FILES["teams"]["host"],
-                                    extra=FILES["teams"]["extra"])  # fmt: skip
+    destination = Destination.parse(
+        integration="t", host=FILES["teams"]["host"], extra=FILES["teams"]["extra"]
+    )
     document = payload.document(read_lead(LEADS[-1]))
     assert len(payload.encode(destination.body.render(document))) < 28 * 1024
 

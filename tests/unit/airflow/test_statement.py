@@ -67,7 +67,7 @@ def test_what_other_databases_read_is_left_to_them(sql):
         ("SELECT id FROM t WHERE a = 'x' ESCAPE '\\\\'; DELETE FROM t", "DELETE"),
         ("SET x = 1; WITH x AS (SELECT ';') DELETE FROM t", "DELETE"),
     ],
-)  # fmt: skip
+)
 def test_a_change_of_rows_is_refused_wherever_it_stands(sql, word):
     """At the start, in a WITH, behind it, or after a semicolon: it is named (4.9)."""
     with pytest.raises(ConfigurationError, match=rf"sql: it changes rows \({word}\)"):

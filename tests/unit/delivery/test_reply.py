@@ -14,10 +14,10 @@ ANSWERS = {
     b"in chunks": OK + CHUNKED + b"\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\nX-Trailer: 1\r\n\r\n",
     b"length and chunks": OK + b"Content-Length: 9\r\n" + CHUNKED + b"\r\n2\r\nok\r\n0\r\n\r\n",
     b"after others": b"HTTP/1.1 100 Continue\r\n\r\n"
-     b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n" + OK + b"content-length:2\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n" + OK + b"content-length:2\r\n\r\nok",
     b"lines without CR": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     b"padded sizes of chunks": OK + CHUNKED + b"\r\n2   \r\nok\r\n0  \r\n\r\n",
-}  # fmt: skip
+}
 
 
 def fed(*pieces):

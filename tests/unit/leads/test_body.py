@@ -256,8 +256,9 @@ def test_the_test_lead_has_whatever_custom_field_is_named():
     sample = payload.sample("test-1", NOW)
     assert value("{{ lead.custom_fields.utm_source }}", sample) == "Test utm_source"
     assert json.loads(payload.encode(sample))["lead"]["custom_fields"].keys() == {
-        "job_title", "city",
-    }  # fmt: skip
+        "job_title",
+        "city",
+    }
 
 
 texts = st.text(max_size=20)

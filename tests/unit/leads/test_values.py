@@ -46,7 +46,7 @@ class Stage(StrEnum):
     WON = "won"
 
 
-class OldStage(str, Enum):  # noqa: UP042 - the older spelling, whose str() is the member's name
+class OldStage(str, Enum):  # noqa: UP042  the older spelling, whose str() is the member's name
     WON = "won"
 
 
