@@ -171,6 +171,17 @@ def test_an_error_of_an_earlier_run_waits_for_its_clear(setup):
     assert (report.counts, report.skipped, report.failed) == ({}, 1, ())
 
 
+def test_since_when_a_lead_is_in_error_does_not_depend_on_its_row(setup):
+    """A row that changes each day is in error since the day on which it failed (4.4, 4.7)."""
+    setup.answer(lambda _: Reply(404))
+    began = setup.clock.now
+    setup.dispatch("run 1", [lead(1, city="Recife")])
+    for day, city in enumerate(("Olinda", "Natal"), 2):
+        setup.clock.now += timedelta(days=1)
+        report = setup.dispatch(f"run {day}", [lead(1, city=city)])
+        assert report.failed_since - began < timedelta(minutes=1)
+
+
 def test_who_asks_for_one_lead_again_after_an_error_gets_new_attempts(setup):
     """Another run for a single lead in error sends it; its own Airflow retry does not (4.6)."""
     setup.answer(lambda _: Reply(401))

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from zbl_provider.log.storage.cipher import Seal
     from zbl_provider.log.storage.email_hash import EmailHasher
 
-_REFRESHED = ("id", "fingerprint", "payload", "email_hash", "updated_at")
+# Not when it changed: since when a lead is in error does not depend on its row.
+_REFRESHED = ("id", "fingerprint", "payload", "email_hash")
 
 
 class Enroller:
