@@ -14,10 +14,12 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from zbl_provider.delivery.outcome import Verdict, describe
+from zbl_provider.dispatch.loop import in_thread
 from zbl_provider.dispatch.outage import IN_A_ROW, News, OutageState
 from zbl_provider.exceptions import IntegrationPaused
 
@@ -122,8 +124,7 @@ class Breaker:
         self.outage.sync(self._integration)
         self.outage.probing = self.down and may_probe
         self._probed_at = clock()
-        self.outage.failures = self._counted = self._integration.failures
-        self.outage.since = self._integration.failing_since
+        self.outage.go_on(self._integration)
 
     @property
     def held(self) -> str | None:
@@ -240,16 +241,21 @@ class Breaker:
         """Write to the log what the outcomes have decided, if anything; one call at a time."""
         while self._unrecorded:
             change = self._unrecorded[0]
-            is_first, integration = await asyncio.to_thread(self._write, change)
+            keep = partial(self._keep, change)
+            # People are told of what the log knows, whatever comes between.
+            keep(await in_thread(partial(self._write, change), keep))
+            integration = await asyncio.to_thread(self._read)
             self._version += 1
             self._unrecorded.popleft()
-            if is_first:
-                self._untold.append(change)
             if not self._unrecorded:
                 self.outage.sync(integration)  # it is not down if another task delivers meanwhile
 
-    def _write(self, change: Change) -> tuple[bool, Integration]:
-        """Return whether this task is the first that has found it out, and what the log says."""
+    def _keep(self, change: Change, is_first: bool) -> None:
+        if is_first:
+            self._untold.append(change)
+
+    def _write(self, change: Change) -> bool:
+        """Return whether this task is the first that has found it out."""
         name, log = change.integration, self._log
         if change.kind is ChangeKind.PAUSED:
             is_first = log.pause(name, change.status or 0, self._clock())
@@ -261,7 +267,7 @@ class Breaker:
         else:
             is_first = log.back(name)
             logger.info("%s has taken a lead: it is back.", name)
-        return is_first, self._read()
+        return is_first
 
     def changes(self) -> list[Change]:
         """Take what this task was the first to find out, to be told to people once."""
@@ -269,10 +275,25 @@ class Breaker:
         return changes
 
     def remember(self) -> None:
-        """Leave the row of failures to the next task, where it is not long enough yet."""
-        failures, name = self.outage.failures, self._destination.integration
-        if not self.down and failures != self._counted:
-            self._log.note_failures(name, failures, self.outage.since)
+        """
+        Add to the row of failures that all tasks count together, or end it.
+
+        Tasks that have a lead each, and run side by side, find out only so that it is long enough.
+        """
+        row, name = self.outage, self._destination.integration
+        if self.down:
+            return
+        if row.ended:
+            if row.failures != self._integration.failures:
+                self._log.note_failures(name, row.failures, row.since)
+        elif row.failures > row.counted:
+            more = row.failures - row.counted
+            known = self._log.note_failures(name, more, row.since, goes_on=True)
+            if known.failures >= IN_A_ROW and not known.down:
+                since = known.failing_since or self._clock()
+                change = Change(ChangeKind.DOWN, name, since, row.reason)
+                self._keep(change, self._write(change))
+                self.look()
 
     async def watch(self) -> None:
         """See once whether somebody else has held, paused or resumed the integration."""

@@ -195,6 +195,7 @@ class Dispatcher:
             self._tell(breaker.changes())
         breaker.look()
         breaker.remember()
+        self._tell(breaker.changes())
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -267,7 +268,7 @@ class Dispatcher:
         paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
         refused = paused and breaker.open
         may_wait = may_wait and self.policy.wait_for_retries
-        down = None if paused or breaker.held else self._down(counts, breaker, may_wait=may_wait)
+        down = None if paused or breaker.held else self._down(run, breaker, may_wait=may_wait)
         if refused:
             due_at = breaker.probe_due_at
         elif paused and breaker.turn_at and not self.policy.only_own:
@@ -291,17 +292,15 @@ class Dispatcher:
             failed=tuple(self.log.first_failed(run)),
         )
 
-    def _down(
-        self, counts: Mapping[Status, int], breaker: Breaker, *, may_wait: bool
-    ) -> IntegrationDown | None:
+    def _down(self, run: Run, breaker: Breaker, *, may_wait: bool) -> IntegrationDown | None:
         """
         Return why leads of the run are not tried, if their destination is down (8.7).
 
         Another run may have tried it a moment ago. Then this one waits for its turn, once: else
         runs that follow each other at once would have one lead after another end in error.
         """
-        waiting = counts.get(Status.PENDING, 0)
-        if not (breaker.down and waiting):
+        waiting = self.log.untried(run, self.clock()) if breaker.down else 0
+        if not waiting:
             return None
         outage = self.log.outage(self.destination.integration, self.clock())
         if outage is None:  # somebody has ended it since

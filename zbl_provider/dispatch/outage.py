@@ -34,6 +34,8 @@ class OutageState:
     :param down: no first attempt is made until a lead is delivered
     :param probing: one may be made all the same, if no lead is left that was tried
     :param failures: leads in a row without an answer or with 5xx
+    :param counted: how many of them the log counts already
+    :param ended: the row that the log counts has ended here: what failed since is another one
     :param since: when the first of them failed, aware
     :param reason: the last answer, in words
     """
@@ -42,6 +44,8 @@ class OutageState:
     down: bool = False
     probing: bool = False
     failures: int = 0
+    counted: int = 0
+    ended: bool = False
     since: datetime | None = None
     reason: str = ""
 
@@ -57,7 +61,8 @@ class OutageState:
             return None
         if outcome.verdict is Verdict.DELIVERED:
             was_down = self.down
-            self.down, self.probing, self.failures, self.since = False, False, 0, None
+            self.down, self.probing = False, False
+            self._end_row()
             return News.BACK if was_down else None
         self.probing = False
         answered = outcome.status is not None and outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -65,7 +70,7 @@ class OutageState:
             # It answers, if not as it should; of what was refused before it was sent nothing is
             # known.
             if outcome.status is not None:
-                self.failures, self.since = 0, None
+                self._end_row()
             return None
         return self._failed(outcome, attempt, now)
 
@@ -80,11 +85,18 @@ class OutageState:
         self.down = True
         return News.DOWN
 
+    def _end_row(self) -> None:
+        self.failures, self.since, self.ended = 0, None, True
+
+    def go_on(self, integration: Integration) -> None:
+        """Count on where other tasks have come to."""
+        self.failures = self.counted = integration.failures
+        self.since, self.ended = integration.failing_since, False
+
     def sync(self, integration: Integration) -> None:
         """Take over what the log says, which other tasks and people have written."""
         if not self.enabled or integration.down == self.down:
             return
         self.down, self.probing = integration.down, False
-        self.failures = integration.failures
-        self.since = integration.failing_since
+        self.go_on(integration)
         self.reason = integration.down_reason or self.reason

@@ -387,6 +387,19 @@ class DeliveryLog:
             return runs.counts(connection, run.id)
 
     @retried
+    def untried(self, run: Run, now: datetime) -> int:
+        """
+        Return how many of the run's own leads wait for their first attempt (Contract 8.7).
+
+        Those that a lost worker was about to try are among them once its lease is over.
+
+        :param run: the run
+        :param now: the present time
+        """
+        with reading(self._engine) as connection:
+            return runs.untried(connection, run.id, now)
+
+    @retried
     def first_failed(self, run: Run, limit: int = 10) -> list[Failed]:
         """Return the first of the run's own leads in ``error`` or ``invalid`` (Contract 4.7)."""
         with reading(self._engine) as connection:
@@ -539,16 +552,20 @@ class DeliveryLog:
             return holds.back(connection, name)
 
     @retried
-    def note_failures(self, name: str, failures: int, since: datetime | None) -> None:
+    def note_failures(
+        self, name: str, failures: int, since: datetime | None, *, goes_on: bool = False
+    ) -> Integration:
         """
-        Remember how many leads in a row have failed, so that the next task counts on (8.7).
+        Remember how many leads in a row have failed, so that other tasks count on (8.7).
 
         :param name: the connection id; of one that is down nothing is counted
         :param failures: leads in a row without an answer or with 5xx
         :param since: when the first of them failed
+        :param goes_on: they go on the row that the log counts; if not, they are all of it
+        :return: what the log knows of the integration now
         """
         with self._engine.begin() as connection:
-            outage.note_failures(connection, name, failures, since)
+            return outage.note_failures(connection, name, failures, since, goes_on=goes_on)
 
     @retried
     def begin_outage(self, name: str, since: datetime, reason: str, now: datetime) -> bool:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.integration.dispatch.conftest import MINUTE
 from zbl_provider.delivery.outcome import Outcome, Verdict
-from zbl_provider.dispatch.breaker import IN_A_ROW, Breaker
+from zbl_provider.dispatch.breaker import IN_A_ROW, Breaker, ChangeKind
+from zbl_provider.exceptions import DeliveryLogUnavailable
 
 REFUSED = Outcome(Verdict.ERROR, 401, None, "it answered 401", None, 0.1, "")
+SILENT = Outcome(Verdict.RETRY, None, "timeout", "no answer in 10 s", None, 10.0, "")
 DELIVERED = Outcome(Verdict.DELIVERED, 200, None, "it answered 200", None, 0.1, "")
 SECONDS = 10
 
@@ -138,3 +141,23 @@ async def test_a_decision_made_while_another_is_written_is_written_too(setup, he
 
     await overtake(breaker.record(), held, refuse)
     assert setup.log.integration("zapier").paused_status == REFUSED.status
+
+
+class Lost(Overtaken):
+    """A log that is away as soon as it has noted an outage."""
+
+    def __getattr__(self, name):
+        if name == "integration" and self._behind.integration("zapier").down:
+            raise DeliveryLogUnavailable("log", "gone")
+        return getattr(self._behind, name)
+
+
+async def test_people_hear_of_what_the_log_knows(setup, held):
+    """No other task tells of it, so this one does, though the log is away since then (8.7)."""
+    breaker = Breaker(Lost(setup.log, "", held), setup.dispatcher().destination, setup.clock)
+    for _ in range(IN_A_ROW):
+        breaker.attempted(SILENT, setup.clock() + MINUTE)
+    with pytest.raises(DeliveryLogUnavailable):
+        await breaker.record()
+    assert [change.kind for change in breaker.changes()] == [ChangeKind.DOWN]
+    assert breaker.changes() == []

@@ -1,13 +1,15 @@
 """A destination that is down costs the leads that wait nothing (Contract 8.7)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from tests.integration.dispatch.conftest import key
+from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
+from zbl_provider.dispatch.intake import candidate
 from zbl_provider.log.model import Status
 
 MANY = list(range(300))
@@ -180,6 +182,34 @@ def test_a_row_goes_on_in_the_next_task(dark):
         dark.dispatch(f"run {n}", [n], only_own=True)
     assert len(dark.sent) == IN_A_ROW
     assert states(dark) == {"retrying": IN_A_ROW, "pending": 10}
+
+
+def test_tasks_with_a_lead_each_count_together_side_by_side(dark):
+    """However many run at once: ten, and what was in flight when the tenth failed (8.7)."""
+    dark.answer(lambda _: Reply(503, after=0.2))
+    side_by_side = 8
+    with ThreadPoolExecutor(side_by_side) as tasks:
+        tasks.map(lambda n: dark.dispatch(f"run {n}", [n], only_own=True), range(60))
+    assert IN_A_ROW <= len(dark.sent) < IN_A_ROW + side_by_side
+    assert states(dark)["pending"] == 60 - len(dark.sent)
+    assert kinds(dark) == ["down"]
+
+
+def test_a_delivery_ends_the_row_of_all_tasks(dark):
+    """Also where the task that delivers has begun before the others failed (8.7)."""
+
+    def answer(request):
+        if request.lead_id != "1000":
+            return Reply(503)
+        for n in range(IN_A_ROW - 1):
+            dark.dispatch(f"run {n}", [n], only_own=True)
+        return Reply()
+
+    dark.answer(answer)
+    dark.dispatch("slow", [1000], only_own=True)
+    dark.dispatch("run 9", [9], only_own=True)
+    assert not down(dark)
+    assert dark.log.integration("zapier").failures == 1
 
 
 def test_a_single_lead_waits_for_the_others(dark):
@@ -392,3 +422,17 @@ def test_a_dead_worker_leaves_no_lead_behind(dark):
     dark.clock.now += timedelta(minutes=2)
     dark.dispatch("run 1", resumed=True)
     assert states(dark) == {"delivered": len(MANY)}
+
+
+def test_a_task_whose_worker_died_at_its_first_attempts_comes_to_an_end(dark):
+    """Those leads wait like all others; else it would look for them again for ever (8.7, 6.2)."""
+    run = dark.log.begin(key("run 1"), "zapier", 0, dark.clock.now)
+    judged = [candidate(lead(n), dark.dispatcher().destination) for n in range(5)]
+    dark.log.enrol(run, "zapier", judged, dark.clock.now, lease=timedelta(seconds=60))
+    dark.log.begin_outage("zapier", dark.clock.now, "answered 503", dark.clock.now)
+    report = dark.dispatch_to_the_end("run 1", range(5))
+    assert dark.sent == []
+    assert "5 leads of this task wait" in report.failure("zapier")
+    assert dark.log.outage("zapier", dark.clock.now).waiting == 5
+    light(dark)
+    assert dark.dispatch("run 2").counts == {Status.DELIVERED: 5}

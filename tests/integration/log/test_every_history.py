@@ -366,6 +366,7 @@ class Histories(RuleBasedStateMachine):
             # An outcome comes a moment after its attempt began, and the clock stands still here.
             is_up = any(row.delivered_at and row.delivered_at > now for row in self.with_payload())
             assert state.down == (before.down or not is_up), "it has delivered since"
+            assert state.failures == 0, "another row begins"
         if change == "lift_outage":
             assert not state.down
         if change == "back":
@@ -376,15 +377,18 @@ class Histories(RuleBasedStateMachine):
             assert not self.kept_back
             assert not state.down
 
-    @rule(failures=st.integers(0, 9))
-    def count_failures(self, failures):
-        """Leave the row to the next task; of what is down none is counted (8.7)."""
+    @rule(failures=st.integers(0, 9), goes_on=st.booleans())
+    def count_failures(self, failures, goes_on):
+        """Leave the row to all tasks; of what is down none is counted (8.7)."""
         before = self.log.integration(ZAPIER)
         since = self.setup.now if failures else None
-        self.log.note_failures(ZAPIER, failures, since)
-        state = self.log.integration(ZAPIER)
+        state = self.log.note_failures(ZAPIER, failures, since, goes_on=goes_on)
+        assert state == self.log.integration(ZAPIER)
         if before.down:
             assert state == before
+        elif goes_on:
+            assert state.failures == before.failures + failures
+            assert state.failing_since == (before.failing_since or since)
         else:
             assert (state.failures, state.failing_since) == (failures, since)
         assert state.down == before.down
@@ -457,6 +461,10 @@ class Histories(RuleBasedStateMachine):
                 Status(status): sum(row.status == status for row in own)
                 for status in {row.status for row in own}
             }
+            lapsed = [row for row in own if row.status == Status.SENDING and not row.attempts]
+            assert self.log.untried(run, self.setup.now) == sum(
+                row.status == Status.PENDING for row in own
+            ) + sum(row.due_at <= self.setup.now for row in lapsed)
             due = [row.due_at for row in own if row.due_at is not None]
             assert self.log.next_due(run) == min(due, default=None)
 

@@ -8,7 +8,7 @@ the next run after a pause another.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, false, func, or_, select, update
 
@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from zbl_provider.log.model import Integration
 
-def note_failures(connection: Connection, name: str, failures: int, since: datetime | None) -> None:
-    """Remember how many leads in a row have failed, for the next task that sends."""
-    counted = {"failures": failures, "failing_since": since}
+
+def note_failures(
+    connection: Connection, name: str, failures: int, since: datetime | None, *, goes_on: bool
+) -> Integration:
+    """Remember how many leads in a row have failed, for all tasks that send."""
+    counted: dict[str, Any] = {"failures": failures, "failing_since": since}
+    if goes_on:  # added in the database: others count on at the same time
+        counted = {
+            "failures": integration.c.failures + failures,
+            "failing_since": func.coalesce(integration.c.failing_since, since),
+        }
     _write(connection, name, integration.c.down_at.is_(None), counted)
+    return holds.find(connection, name)
 
 
 def begin(connection: Connection, name: str, since: datetime, reason: str, now: datetime) -> bool:
@@ -43,7 +53,12 @@ def begin(connection: Connection, name: str, since: datetime, reason: str, now: 
     )
     was_up = integration.c.down_at.is_(None) & ~delivered.exists()
     down = {"down_at": now, "down_reason": reason, "failing_since": since, "resumed": false()}
-    return _write(connection, name, was_up, holds.UP | down)
+    has_begun = _write(connection, name, was_up, holds.UP | down)
+    if not has_begun:
+        # The row has ended with that delivery, though the task that made it had not said so.
+        ended = {"failures": 0, "failing_since": None}
+        _write(connection, name, integration.c.down_at.is_(None), ended)
+    return has_begun
 
 
 def lift(connection: Connection, name: str) -> None:
@@ -82,6 +97,17 @@ def any_tried(connection: Connection, name: str) -> bool:
     return connection.execute(tried.limit(1)).first() is not None
 
 
+def untried(now: datetime) -> ColumnElement[bool]:
+    """
+    Tell which leads wait for their first attempt.
+
+    A worker that died as it made one leaves no attempt behind, but the claim: once its lease is
+    over the lead waits as the others do.
+    """
+    lapsed = (delivery.c.status == Status.SENDING.value) & (delivery.c.due_at <= now)
+    return (delivery.c.status == Status.PENDING.value) | (lapsed & (delivery.c.attempts == 0))
+
+
 def _write(
     connection: Connection, name: str, where: ColumnElement[bool], values: Mapping[str, object]
 ) -> bool:
@@ -94,15 +120,12 @@ def find(connection: Connection, name: str, now: datetime) -> Outage | None:
     state = holds.find(connection, name)
     if not state.down:
         return None
-    untried = select(func.count()).where(
-        delivery.c.integration == name,
-        delivery.c.due_at.is_not(None),
-        delivery.c.status == Status.PENDING.value,
-    )
+    of_it = (delivery.c.integration == name, delivery.c.due_at.is_not(None))
+    waiting = select(func.count()).where(*of_it, untried(now))
     return Outage(
         since=state.failing_since or state.down_at or now,
         reason=state.down_reason or "",
-        waiting=connection.scalar(untried) or 0,
+        waiting=connection.scalar(waiting) or 0,
         next_at=next_tried(connection, name, now),
         probe_at=state.probe_at,
     )

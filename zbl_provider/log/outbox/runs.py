@@ -106,6 +106,12 @@ def counts(connection: Connection, run_id: int) -> dict[Status, int]:
     return {Status(status): count for status, count in rows}
 
 
+def untried(connection: Connection, run_id: int, now: datetime) -> int:
+    """Return how many of the run's own leads wait for their first attempt."""
+    own = _own(run_id, delivery.c.id, where=outage.untried(now))
+    return connection.scalar(select(func.count()).select_from(own)) or 0
+
+
 def first_failed(connection: Connection, run_id: int, limit: int) -> list[Failed]:
     """Return the first of the run's own leads that make its task fail."""
     own = _own(
