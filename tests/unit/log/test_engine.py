@@ -79,3 +79,29 @@ def test_a_further_connection_leaves_the_locks_of_the_others_alone(tmp_path):
         subprocess.run([sys.executable, "-c", look, str(tmp_path / "log.db")], check=True)
         assert (tmp_path / "log.db-wal").exists()
     log.close()
+
+
+def test_a_file_that_takes_the_place_of_the_log_is_the_log(tmp_path):
+    """Who had the old one open neither shows nor changes it any more, once a backup is put back.
+
+    What was lost without it: what people did on the page, and what a task recorded (6.2, 7.5).
+    """
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    page, restored = DeliveryLog(url), None
+    try:
+        page.upgrade()
+        page.hold("zapier", "ana", datetime.now(UTC))
+        for file in tmp_path.iterdir():
+            file.unlink()
+        restored = DeliveryLog(url)
+        restored.upgrade()
+        assert page.integrations() == []
+        page.hold("make", "ana", datetime.now(UTC))
+        # What the page closed of the old file has taken nothing from the new one.
+        restored.hold("n8n", "ana", datetime.now(UTC))
+        for log in (page, restored, DeliveryLog(url)):
+            assert {integration.name for integration in log.integrations()} == {"make", "n8n"}
+    finally:
+        for log in (page, restored):
+            if log:
+                log.close()

@@ -6,10 +6,11 @@ import os
 import stat
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from zbl_provider.exceptions import DeliveryLogError, without_context
 
@@ -195,7 +196,8 @@ def _listen_to_sqlite(engine: Engine, limits: Limits | None) -> None:
                 os.close(os.open(arguments[0], new, stat.S_IRUSR | stat.S_IWUSR))
 
     @event.listens_for(engine, "connect")
-    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    def set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = _file_of(engine)
         connection.isolation_level = None  # the driver is to begin no transaction by itself
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
@@ -204,9 +206,25 @@ def _listen_to_sqlite(engine: Engine, limits: Limits | None) -> None:
         cursor.execute("PRAGMA secure_delete = ON")
         cursor.close()
 
+    @event.listens_for(engine, "checkout")
+    def give(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        # Whoever puts a backup in its place leaves the old file to those who have it open: they
+        # would read and write what nobody else sees.
+        if entry.info["file"] != _file_of(engine):
+            raise DisconnectionError("the file is another one than that which was opened")
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later may find that another one has written
         # between, and then no waiting helps: who is going to write says so at once.
         reads = connection.get_execution_options().get("zbl_reading", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _file_of(engine: Engine) -> tuple[int, int] | None:
+    """Return which file is at the place of an SQLite log now; None if there is none."""
+    try:
+        found = Path(str(engine.url.database)).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
