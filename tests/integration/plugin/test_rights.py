@@ -6,9 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from zbl_provider.plugin.api.access import _granted
 from zbl_provider.plugin.api.rights import Rights
 
 A, B = frozenset({"a"}), frozenset({"b"})
@@ -131,3 +133,28 @@ class Revocations(RuleBasedStateMachine):
 
 TestRevocations = Revocations.TestCase
 TestRevocations.__doc__ = "A right that was given or taken holds after these seconds (8.10)."
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_a_right_is_found_by_asking_for_many_at_once(held):
+    """What is held is told exactly, and most of it at once, whatever is not (8.10)."""
+    names = [f"dag_{number}" for number in range(len(held))]
+    allowed = {name for name, holds in zip(names, held, strict=True) if holds}
+    asked = []
+
+    def may_all(some: list[str]) -> bool:
+        asked.append(some)
+        return allowed.issuperset(some)
+
+    assert set(_granted(names, may_all)) == allowed
+    steps = max(len(names), 2).bit_length()
+    assert len(asked) <= 1 + 2 * steps * (len(names) - len(allowed))
+
+
+def test_who_may_all_is_asked_for_once():
+    """For whom no Dag is closed, one question is enough; nobody is asked about nothing (8.10)."""
+    asked = []
+    names = ["crm", "make", "sales"]
+    assert _granted(names, lambda some: not asked.append(some)) == names
+    assert asked == [names]
+    assert _granted([], lambda _: pytest.fail("asked about nothing")) == []

@@ -17,6 +17,10 @@ from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.batch_apis import (
+    IsAuthorizedConnectionRequest,
+    IsAuthorizedDagRequest,
+)
 from airflow.api_fastapi.auth.managers.models.resource_details import (
     ConnectionDetails,
     DagAccessEntity,
@@ -63,23 +67,45 @@ def permitted(user: BaseUser, dags: Dags, method: Method) -> Dags:
 
 def _permitted(user: BaseUser, dags: Dags, method: Method) -> Dags:
     manager = get_auth_manager()
+    teams: dict[str, str | None] = {}
     if conf.getboolean("core", "multi_team", fallback=False):
         # A deleted Dag belongs to no team: whose leads those were, nobody can tell any more.
         teams = DagModel.get_dag_id_to_team_name_mapping(sorted(dags))
-        known = dags & manager.get_authorized_dag_ids(user=user, method=method)
-        return Dags(dag for dag in known if _of_instances(user, dag, method, teams.get(dag)))
-    allowed = manager.filter_authorized_dag_ids(dag_ids=set(dags), user=user, method=method)
-    return Dags(dag for dag in allowed if _of_instances(user, dag, method))
+        allowed = dags & manager.get_authorized_dag_ids(user=user, method=method)
+    else:
+        allowed = Dags(
+            manager.filter_authorized_dag_ids(dag_ids=set(dags), user=user, method=method)
+        )
+
+    def may_all(dag_ids: list[str]) -> bool:
+        # Airflow shows, or lets be cleared, the Dags' task instances (Contract 8.10).
+        return manager.batch_is_authorized_dag(
+            [
+                IsAuthorizedDagRequest(
+                    method=method,
+                    access_entity=DagAccessEntity.TASK_INSTANCE,
+                    details=DagDetails(id=dag_id, team_name=teams.get(dag_id)),
+                )
+                for dag_id in dag_ids
+            ],
+            user=user,
+        )
+
+    return Dags(_granted(sorted(allowed), may_all))
 
 
-def _of_instances(user: BaseUser, dag_id: str, method: Method, team: str | None = None) -> bool:
-    """Tell whether Airflow shows, or lets be cleared, the Dag's task instances (Contract 8.10)."""
-    return get_auth_manager().is_authorized_dag(
-        method=method,
-        access_entity=DagAccessEntity.TASK_INSTANCE,
-        details=DagDetails(id=dag_id, team_name=team),
-        user=user,
-    )
+def _granted(names: list[str], may_all: Callable[[list[str]], bool]) -> list[str]:
+    """
+    Return for which of the names a right is held, as far as possible asked for many at once.
+
+    An auth manager that asks a server, such as Keycloak's or AWS's, asks it for many names in
+    parallel, or in one request; for name after name people would wait. What it answers is whether
+    the right is held for all of them, so those that it is not are found by halves.
+    """
+    if not names or may_all(names):
+        return names
+    half = len(names) // 2
+    return [*_granted(names[:half], may_all), *_granted(names[half:], may_all)] if half else []
 
 
 def readable(user: GetUserDep, log: Log) -> Dags | None:
@@ -141,27 +167,47 @@ def tester(name: Annotated[str, Depends(own_thread(keeper))], user: GetUserDep) 
 
     :raises HTTPException: 403 if connections are not tested here, or not by this user
     """
-    if problem := untestable(user, name):
-        raise HTTPException(403, problem)
+    if not _testing_is_on():
+        raise HTTPException(403, "Testing connections is off: see [core] test_connection.")
+    if not testable(user, frozenset({name})):
+        raise HTTPException(403, f"You may not test the connection {name}.")
     return name
 
 
-def untestable(user: BaseUser, name: str) -> str | None:
-    """Return why a user may not send a test lead with a connection; None if nothing forbids it."""
-    if conf.get("core", "test_connection", fallback="Disabled").strip().lower() != "enabled":
-        return "Testing connections is off: see [core] test_connection."
+def testable(user: BaseUser, names: frozenset[str]) -> frozenset[str]:
+    """Return with which of the connections a user may send a test lead."""
+    if not _testing_is_on():
+        return frozenset()
+    return RIGHTS.held(user.get_id(), "TEST", names, lambda some: _testable(user, some))
+
+
+def _testing_is_on() -> bool:
+    setting: str = conf.get("core", "test_connection", fallback="Disabled")
+    return setting.strip().lower() == "enabled"
+
+
+def _testable(user: BaseUser, names: frozenset[str]) -> frozenset[str]:
     manager = get_auth_manager()
-    multi_team = conf.getboolean("core", "multi_team", fallback=False)
-    details = ConnectionDetails(
-        conn_id=name, team_name=Connection.get_team_name(name) if multi_team else None
-    )
     # Airflow asks for the right to test one, and to read the one whose secrets are used.
-    if not (
-        manager.is_authorized_connection(method="POST", user=user)
-        and manager.is_authorized_connection(method="GET", details=details, user=user)
-    ):
-        return f"You may not test the connection {name}."
-    return None
+    if not manager.is_authorized_connection(method="POST", user=user):
+        return frozenset()
+    teams: dict[str, str | None] = {}
+    if conf.getboolean("core", "multi_team", fallback=False):
+        teams = {name: Connection.get_team_name(name) for name in names}
+
+    def may_all(conn_ids: list[str]) -> bool:
+        return manager.batch_is_authorized_connection(
+            [
+                IsAuthorizedConnectionRequest(
+                    method="GET",
+                    details=ConnectionDetails(conn_id=conn_id, team_name=teams.get(conn_id)),
+                )
+                for conn_id in conn_ids
+            ],
+            user=user,
+        )
+
+    return frozenset(_granted(sorted(names), may_all))
 
 
 async def from_this_page(request: Request) -> None:
@@ -197,6 +243,22 @@ def _same_origin(request: Request) -> bool:
     return bool(host) and host in {request.headers.get("host", ""), urlsplit(base_url).netloc}
 
 
+async def signed_in(user: GetUserDep) -> BaseUser:
+    """
+    Return the user whom Airflow has authenticated (Contract 7.2).
+
+    :raises HTTPException: 401 if there is none
+    """
+    return _known(user)
+
+
+def _known(user: BaseUser | None) -> BaseUser:
+    # Keycloak's auth manager has no user, and no refusal, for a session without Keycloak's token.
+    if user is None:
+        raise HTTPException(401, "Your session has ended. Sign in to Airflow again.")
+    return user
+
+
 class GuardedRoute(OwnThreadRoute):
     """A route that reads no body before it knows who sends it, and none that is too large (7.2)."""
 
@@ -205,7 +267,7 @@ class GuardedRoute(OwnThreadRoute):
         answer = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            await get_user(request, None, await bearer_scheme(request))
+            _known(await get_user(request, None, await bearer_scheme(request)))
             return await answer(_Bounded(request.scope, request.receive))
 
         return guarded

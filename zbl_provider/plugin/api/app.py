@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from airflow.api_fastapi.core_api.security import get_user
 from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from zbl_provider.driver_errors import told
 from zbl_provider.exceptions import DeliveryLogUnavailable, ZblError
 from zbl_provider.plugin.api import assets
+from zbl_provider.plugin.api.access import signed_in
 from zbl_provider.plugin.api.routes import actions, deliveries, integrations
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _AWAY = "The delivery log's database does not answer. The API server's log says 
 def create_app() -> FastAPI:
     """Return the application; each of its routes asks for a user of Airflow (Contract 7.2)."""
     # Without a schema or its pages, which FastAPI serves to everybody.
-    app = _Guarded(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(get_user)])
+    app = _Guarded(title="ZBL lead deliveries", openapi_url=None, dependencies=[Depends(signed_in)])
     for part in (deliveries, integrations, actions):
         app.include_router(part.routes, prefix="/api")
     app.include_router(assets.routes)

@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-Dags = frozenset[str]
+Names = frozenset[str]
 Method = Literal["GET", "PUT"]
+Right = Literal[Method, "TEST"]
+"""To read or edit a Dag's task instances, or to test a connection."""
 
 SECONDS = 5.0
 """How long an answer holds."""
@@ -26,12 +28,12 @@ class _Answers:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.held: dict[tuple[Method, str], tuple[bool, float]] = {}
+        self.held: dict[tuple[Right, str], tuple[bool, float]] = {}
 
 
 class Rights:
     """
-    Remembers the auth manager's answers about each user's Dags.
+    Remembers the auth manager's answers about each user's Dags and connections.
 
     :param seconds: how long an answer holds
     :param users: whose answers are kept at most; who has not asked for longest is forgotten
@@ -50,13 +52,13 @@ class Rights:
         self._lock = threading.Lock()
         self._users: OrderedDict[str, _Answers] = OrderedDict()
 
-    def held(self, user: str, method: Method, dags: Dags, ask: Callable[[Dags], Dags]) -> Dags:
+    def held(self, user: str, right: Right, names: Names, ask: Callable[[Names], Names]) -> Names:
         """
-        Return in which of the Dags a user has a right.
+        Return for which of the Dags, or connections, a user has a right.
 
         :param user: the auth manager's id of the user
-        :param method: the right
-        :param dags: Dag ids
+        :param right: which
+        :param names: Dag ids, or connection ids
         :param ask: the auth manager; asked about those of which nothing is known. What it raises is
             raised, and not remembered
         """
@@ -69,14 +71,14 @@ class Rights:
         with answers.lock:
             now = self._monotonic()
             held = {key: answer for key, answer in answers.held.items() if answer[1] > now}
-            unknown = Dags(dag for dag in dags if (method, dag) not in held)
+            unknown = Names(name for name in names if (right, name) not in held)
             if unknown:
                 allowed = ask(unknown)
                 # From before it was asked: a right that is taken away meanwhile is gone in time.
                 until = now + self._seconds
-                held |= {(method, dag): (dag in allowed, until) for dag in unknown}
+                held |= {(right, name): (name in allowed, until) for name in unknown}
             answers.held = held
-            return Dags(dag for dag in dags if held[method, dag][0])
+            return Names(name for name in names if held[right, name][0])
 
     def forget(self) -> None:
         """Forget all answers."""

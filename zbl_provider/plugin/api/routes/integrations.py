@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from zbl_provider.log.browse.model import Query, Totals
 from zbl_provider.log.model import Integration, Status
 from zbl_provider.log.store import DeliveryLog
-from zbl_provider.plugin.api.access import Dags, Readable, permitted, untestable
+from zbl_provider.plugin.api.access import Dags, Readable, permitted, testable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked
 from zbl_provider.plugin.api.serialize import moment
@@ -25,14 +25,21 @@ def integrations(query: Asked, dags: Readable, user: GetUserDep, log: Log) -> li
     """Return each integration that Dags the user may read have sent to."""
     states = {state.name: state for state in log.integrations()}
     editable = permitted(user, log.reader.dags(), "PUT")
-    shown = []
-    for totals in _totals(log, query.since or _EVER, dags):
-        name = totals.integration
-        may_change = bool(editable) and log.reader.dags(integration=name) <= editable
-        may_test = may_change and not untestable(user, name)
-        rights = {"may_change": may_change, "may_test": may_test}
-        shown.append(_shown(states.get(name, Integration(name)), totals) | rights)
-    return shown
+    shown = _totals(log, query.since or _EVER, dags)
+    changeable = {
+        totals.integration
+        for totals in shown
+        if editable and log.reader.dags(integration=totals.integration) <= editable
+    }
+    tested = testable(user, frozenset(changeable))
+    return [
+        _shown(states.get(totals.integration, Integration(totals.integration)), totals)
+        | {
+            "may_change": totals.integration in changeable,
+            "may_test": totals.integration in tested,
+        }
+        for totals in shown
+    ]
 
 
 def _totals(log: DeliveryLog, since: datetime, dags: Dags | None) -> list[Totals]:
