@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 
 _LINE_ENDS: Final = b"\r\n"
-_BUFFER_BYTES: Final = 16 * 1024  # a TLS record's most
-
-
-# What a server answers that could not make out a request, before it closes the connection.
+_BUFFER_BYTES: Final = 16 * 1024  # the largest TLS record
+# How a server refuses a request that it could not read, before it closes the connection.
 _MISREAD: Final = frozenset({400, 408, 414, 501, 505})
 
 
@@ -89,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         reply = self._reply = Reply()
         self._answered = loop.create_future()
-        self._mind(loop, seconds)
+        self._set_deadline(loop, seconds)
         try:
             if self._transport and not self.closed:
                 self._transport.write(request)
@@ -212,11 +210,11 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._settle(problem)
 
-    def _mind(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    def _set_deadline(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """
         Have the exchange end in time.
 
-        One timer serves one exchange after another: it is made anew only when it would be late.
+        One timer serves one exchange after another: a new one is made only if it would be late.
         """
         self._deadline = loop.time() + seconds
         if self._timer is None or self._timer.when() > self._deadline:

@@ -58,9 +58,9 @@ class Tunnel:
             lines.append(f"Proxy-Authorization: Basic {b64encode(credentials).decode()}")
         self._request = "\r\n".join([*lines, "", ""]).encode("ascii")
 
-    async def dig(self, sock: socket.socket) -> None:
+    async def open(self, sock: socket.socket) -> None:
         """
-        Ask the proxy for it.
+        Ask the proxy to connect to the server.
 
         :param sock: connected to the proxy
         :raises TunnelRefusedError: if the proxy refuses
@@ -68,7 +68,7 @@ class Tunnel:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(sock, self._request)
         reply, received = Reply(), 0
-        # Behind the empty line nobody speaks before TLS begins.
+        # After its empty line the proxy sends nothing until TLS begins.
         while not reply.status and received < MAX_BYTES:
             data = await loop.sock_recv(sock, 4096)
             received += len(data)
@@ -90,8 +90,9 @@ class Connector:
 
     :param host: the name or address that its certificate must hold
     :param port: the server's TCP port
-    :param context: whom to trust, and what to show
+    :param context: whom to trust, and which certificate to show
     :param proxy: URL of the HTTP proxy that the addresses are of; None: they are the server's
+    :param hop_port: the TCP port to connect to: the proxy's, or else the server's
     """
 
     __slots__ = ("_context", "_hop_port", "_name", "_tunnel")
@@ -152,7 +153,7 @@ class Connector:
                 address, self._hop_port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP,
                 flags=flags,
             )  # fmt: skip
-            # The name's place is free: the address as it was judged tells the sockets apart.
+            # In the place of the canonical name: `make` is to know the address as it was judged.
             infos.append((family, kind, protocol, address, sockaddr))
         try:
             sock = await start_connection(
@@ -162,13 +163,13 @@ class Connector:
                 socket_factory=make,
             )
         except OSError as problem:
-            raise _read(problem, addresses) from None
+            raise _with_errno(problem, addresses) from None
         return sock, made[sock]
 
     async def _secure(self, sock: socket.socket, address: str, owner: Owner) -> Connection:
         try:
             if self._tunnel:
-                await self._tunnel.dig(sock)
+                await self._tunnel.open(sock)
         except BaseException:
             sock.close()
             raise
@@ -187,11 +188,11 @@ class Connector:
         return connection
 
 
-def _read(problem: OSError, addresses: Sequence[str]) -> OSError:
+def _with_errno(problem: OSError, addresses: Sequence[str]) -> OSError:
     """Give a failure to connect a number that says what it was."""
     if problem.errno is None:  # they failed in different ways
         return OSError(errno.EHOSTUNREACH, "no address answers")
     if problem.errno == errno.EADDRNOTAVAIL and all(":" in address for address in addresses):
-        # Of IPv6 it says that this machine has none; of IPv4, that its ports are used up.
+        # For IPv6 it means that this machine has none; for IPv4, that its ports are used up.
         return OSError(errno.ENETUNREACH, "no IPv6 here")
     return problem

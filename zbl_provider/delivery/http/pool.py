@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.http.reply import Reply
     from zbl_provider.delivery.http.route import Route
 
-
 # Receivers drop idle connections after five seconds and more. Dropping them first spares a lead
 # the race in which both happen at once.
 _IDLE_SECONDS: Final = 4.0
@@ -32,7 +31,6 @@ _MARGIN_SECONDS: Final = 1.0  # of what a server says in `Keep-Alive: timeout=`
 _REST_SECONDS: Final = 0.05
 _STALE_IN_A_ROW: Final = 3
 _FORGET_SECONDS: Final = 60.0  # after which a server that ended kept connections gets a new chance
-
 _CLOSING_SECONDS: Final = 1.0
 _SUCCESS: Final = range(200, 300)
 
@@ -81,7 +79,7 @@ class Pool:
 
     async def take(self, *, new: bool = False) -> Connection:
         """
-        Give a connection for one request; the caller minds the time.
+        Return a connection for one request; the caller limits the time.
 
         :param new: whether it must be one that was never kept
         :raises BlockedAddress: if the name leads where the guard lets nobody go
@@ -265,9 +263,9 @@ class Pool:
         new = sum(waiter.new for waiter in waiting)
         missing = max(new, len(waiting) - len(self._resting)) - len(self._opening)
         for _ in range(missing):
-            self._opening.add(asyncio.create_task(self._open_one()))
+            self._opening.add(asyncio.create_task(self._open_connection()))
 
-    async def _open_one(self) -> None:
+    async def _open_connection(self) -> None:
         began = time.monotonic()
         problem: Exception | None = None
         try:
@@ -279,7 +277,7 @@ class Pool:
                 )
                 self.offer(connection)
         except Exception as raised:  # noqa: BLE001  whoever waits is told, whatever it is
-            problem = None if limit.expired() else raised  # they mind their own time
+            problem = None if limit.expired() else raised  # those who wait have their own deadline
         finally:
             self._opening.remove(asyncio.current_task())  # type: ignore[arg-type]  # it runs
         if problem:
@@ -287,7 +285,7 @@ class Pool:
         self._open_more()
 
     def _tell(self, problem: Exception, began: float) -> None:
-        """Tell one who waits; not one who came later, and of whom it says nothing."""
+        """Report a failure to a request that waits, unless that came after the attempt began."""
         limit = self._shortages.notice(problem)
         for waiter in list(self._waiting):
             if limit and time.monotonic() - waiter.since >= WAIT_SECONDS:

@@ -21,12 +21,12 @@ from zbl_provider.log.browse.selection import (
     first_since,
     names_leads,
 )
-from zbl_provider.log.model import RunKey, Status
+from zbl_provider.log.model import WAITING, RunKey, Status
 from zbl_provider.log.storage.bulk import among
 from zbl_provider.log.storage.cipher import UnreadableError, excerpt_place, payload_place
 from zbl_provider.log.storage.engine import name_of, reading
 from zbl_provider.log.storage.retry import Retry, retried
-from zbl_provider.log.storage.tables import LARGEST_NUMBER, attempt, delivery, run
+from zbl_provider.log.storage.tables import LARGEST_NUMBER, RUN_KEY, attempt, delivery, run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,7 +42,6 @@ _NEAR = 10_000  # leads looked through first: they have a page of whatever is co
 _RARE = 10_000  # so few can be gathered and sorted
 _SOME = 500  # and read at once
 
-_RUN = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
 _ROW = (
     delivery.c.id,
     delivery.c.webhook_id,
@@ -59,7 +58,6 @@ _ROW = (
     delivery.c.updated_at,
     delivery.c.delivered_at,
 )
-_WAITING = {Status.PENDING, Status.RETRYING}
 
 
 class Reader:
@@ -287,7 +285,7 @@ class _Search:
 
 
 def _rows(*where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    return select(*_ROW, *_RUN).join(run, run.c.id == delivery.c.run_id).where(*where)
+    return select(*_ROW, *RUN_KEY).join(run, run.c.id == delivery.c.run_id).where(*where)
 
 
 def _attempts(delivery_id: int) -> Select[*tuple[Any, ...]]:
@@ -302,7 +300,7 @@ def _attempts(delivery_id: int) -> Select[*tuple[Any, ...]]:
         attempt.c.excerpt,
     )
     return (
-        select(*columns, *_RUN)
+        select(*columns, *RUN_KEY)
         .join(run, run.c.id == attempt.c.run_id)
         .where(attempt.c.delivery_id == delivery_id)
         .order_by(attempt.c.resend, attempt.c.number)
@@ -322,7 +320,7 @@ def _row(row: Found[*tuple[Any, ...]]) -> Row:
         resend=row.resend,
         last_status=row.last_status,
         last_kind=row.last_kind,
-        due_at=row.due_at if status in _WAITING else None,
+        due_at=row.due_at if status in WAITING else None,
         created_at=row.created_at,
         updated_at=row.updated_at,
         delivered_at=row.delivered_at,

@@ -11,6 +11,7 @@ from zbl_provider.log.storage.bulk import insert_missing
 from zbl_provider.log.storage.tables import integration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
@@ -51,7 +52,7 @@ def every(connection: Connection) -> list[Integration]:
 
 def find(connection: Connection, name: str) -> Integration:
     """Return one; of a name that the log does not know nothing is held or paused."""
-    row = connection.execute(select(*_KNOWN).where(_named(name))).one_or_none()
+    row = connection.execute(select(*_KNOWN).where(integration.c.integration == name)).one_or_none()
     return Integration(name) if row is None else Integration(*row)
 
 
@@ -63,17 +64,17 @@ def add(connection: Connection, name: str) -> None:
 def hold(connection: Connection, name: str, by: str, now: datetime) -> None:
     """Hold it; who held it first stays named."""
     add(connection, name)
-    _write(connection, name, held_at=now, held_by=by, where=integration.c.held_at.is_(None))
+    write(connection, name, {"held_at": now, "held_by": by}, where=integration.c.held_at.is_(None))
 
 
 def resume(connection: Connection, name: str) -> None:
     """End whatever keeps its leads back; that it is back only a delivery can tell."""
-    _write(connection, name, held_at=None, held_by=None, resumed=TROUBLED, **_SENDING)
+    write(connection, name, {"held_at": None, "held_by": None, "resumed": TROUBLED, **_SENDING})
 
 
 def back(connection: Connection, name: str) -> bool:
     """Note that it takes leads; a person's hold stays. Tell whether that is news to people."""
-    return bool(_write(connection, name, resumed=false(), **_SENDING, where=TROUBLED))
+    return write(connection, name, {"resumed": false(), **_SENDING}, where=TROUBLED)
 
 
 def pause(connection: Connection, name: str, status: int, now: datetime) -> bool:
@@ -86,17 +87,17 @@ def pause(connection: Connection, name: str, status: int, now: datetime) -> bool
         "probed_at": None,
         "resumed": false(),
     }
-    return bool(_write(connection, name, **paused, where=running))
+    return write(connection, name, paused, where=running)
 
 
-def _write(
-    connection: Connection, name: str, *, where: ColumnElement[bool] | None = None, **values: object
-) -> int:
-    changed = (
-        update(integration).where(_named(name), true() if where is None else where).values(**values)
-    )
-    return connection.execute(changed).rowcount
-
-
-def _named(name: str) -> ColumnElement[bool]:
-    return integration.c.integration == name
+def write(
+    connection: Connection,
+    name: str,
+    values: Mapping[str, object],
+    *,
+    where: ColumnElement[bool] | None = None,
+) -> bool:
+    """Change what the log knows of one, if a condition holds; tell whether it did."""
+    condition = true() if where is None else where
+    changed = update(integration).where(integration.c.integration == name, condition).values(values)
+    return bool(connection.execute(changed).rowcount)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, false, func, or_, select, update
+from sqlalchemy import ColumnElement, false, func, or_, select
 
 from zbl_provider.log.model import PROBE_PAUSE, Outage, Status
 from zbl_provider.log.outbox import holds
 from zbl_provider.log.storage.tables import TRIED_SQL, delivery, integration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -35,7 +34,7 @@ def note_failures(
             "failures": integration.c.failures + failures,
             "failing_since": func.coalesce(integration.c.failing_since, since),
         }
-    _write(connection, name, integration.c.down_at.is_(None), counted)
+    holds.write(connection, name, counted, where=integration.c.down_at.is_(None))
     return holds.find(connection, name)
 
 
@@ -53,18 +52,18 @@ def begin(connection: Connection, name: str, since: datetime, reason: str, now: 
     )
     was_up = integration.c.down_at.is_(None) & ~delivered.exists()
     down = {"down_at": now, "down_reason": reason, "failing_since": since, "resumed": false()}
-    has_begun = _write(connection, name, was_up, holds.UP | down)
+    has_begun = holds.write(connection, name, holds.UP | down, where=was_up)
     if not has_begun:
         # The row has ended with that delivery, though the task that made it had not said so.
         ended = {"failures": 0, "failing_since": None}
-        _write(connection, name, integration.c.down_at.is_(None), ended)
+        holds.write(connection, name, ended, where=integration.c.down_at.is_(None))
     return has_begun
 
 
 def lift(connection: Connection, name: str) -> None:
     """Have all leads tried again, though none was delivered."""
     was_down = integration.c.down_at.is_not(None)
-    _write(connection, name, was_down, holds.UP | {"resumed": True})
+    holds.write(connection, name, holds.UP | {"resumed": True}, where=was_down)
 
 
 def may_probe(connection: Connection, name: str, now: datetime) -> bool:
@@ -76,7 +75,7 @@ def may_probe(connection: Connection, name: str, now: datetime) -> bool:
 def note_probe(connection: Connection, name: str, now: datetime | None) -> None:
     """Remember when a lead was taken to try the destination with; None allows the next at once."""
     is_troubled = integration.c.down_at.is_not(None) | integration.c.paused_at.is_not(None)
-    _write(connection, name, is_troubled, {"probed_at": now})
+    holds.write(connection, name, {"probed_at": now}, where=is_troubled)
 
 
 def next_tried(connection: Connection, name: str, now: datetime) -> datetime | None:
@@ -106,13 +105,6 @@ def untried(now: datetime) -> ColumnElement[bool]:
     """
     lapsed = (delivery.c.status == Status.SENDING.value) & (delivery.c.due_at <= now)
     return (delivery.c.status == Status.PENDING.value) | (lapsed & (delivery.c.attempts == 0))
-
-
-def _write(
-    connection: Connection, name: str, where: ColumnElement[bool], values: Mapping[str, object]
-) -> bool:
-    changed = update(integration).where(integration.c.integration == name, where).values(values)
-    return bool(connection.execute(changed).rowcount)
 
 
 def find(connection: Connection, name: str, now: datetime) -> Outage | None:

@@ -20,7 +20,14 @@ from zbl_provider.log.browse.selection import conditions
 from zbl_provider.log.model import OPEN, WAITING, RunKey, Status
 from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again
 from zbl_provider.log.storage.bulk import among, given
-from zbl_provider.log.storage.tables import TROUBLED_SQL, attempt, delivery, run, run_delivery
+from zbl_provider.log.storage.tables import (
+    RUN_KEY,
+    TROUBLED_SQL,
+    attempt,
+    delivery,
+    run,
+    run_delivery,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -95,9 +102,8 @@ def forget_choice(connection: Connection, keys: Collection[RunKey], now: datetim
     if their own had not come for ten minutes (4.11).
     """
     # What task instances are known by: a number for each integration that they had.
-    columns = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
-    meant = given(connection, columns, [list(key.as_dict().values()) for key in keys])
-    same = and_(*(column == meant.c[column.name] for column in columns))
+    meant = given(connection, RUN_KEY, [list(key.as_dict().values()) for key in keys])
+    same = and_(*(column == meant.c[column.name] for column in RUN_KEY))
     chosen = set(connection.scalars(select(run.c.id).join(meant, same)))
     if chosen:
         _lock(connection, chosen)
@@ -155,5 +161,5 @@ def _mark(connection: Connection, run_ids: set[int]) -> tuple[RunKey, ...]:
         return ()
     marked = run.c.id.in_(among(connection, run_ids))
     connection.execute(update(run).where(marked).values(chosen=True))
-    keys = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
-    return tuple(RunKey(*key) for key in connection.execute(select(*keys).where(marked).distinct()))
+    keys = connection.execute(select(*RUN_KEY).where(marked).distinct())
+    return tuple(RunKey(*key) for key in keys)

@@ -111,6 +111,8 @@ run = Table(
     Column("ended_at", Instant),
     UniqueConstraint("dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"),
 )
+RUN_KEY = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
+"""The columns of a `RunKey`, in its order."""
 
 delivery = Table(
     "zbl_delivery",
