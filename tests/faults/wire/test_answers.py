@@ -1,5 +1,8 @@
+import contextlib
 import gzip
 import json
+import socket
+import threading
 import time
 
 import pytest
@@ -194,6 +197,64 @@ async def test_garbage_instead_of_http_is_tried_again(receive, send, data):
     """What is not HTTP is no answer (Contract 3)."""
     result = await send(receive(raw_then_close(data)).url())
     assert (result.kind, classify(result).verdict) == (FailureKind.PROTOCOL, Verdict.RETRY)
+
+
+@pytest.fixture
+def answers_first(receive):
+    """Answer a request of a mebibyte by its headers, and only later read the rest of it."""
+
+    def start(answered):
+        receiver, finished = receive(answer()), threading.Event()
+        arrived = bytearray()
+        # As on a real network, little of the request fits on the way.
+        receiver._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        receiver._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+
+        def handle(connection):
+            with receiver._context.wrap_socket(connection, server_side=True) as secured:
+                while b"\r\n\r\n" not in arrived:
+                    arrived.extend(secured.recv(1024))
+                secured.sendall(answered)
+                receiver._stopped.wait(0.4)
+                with contextlib.suppress(OSError):
+                    while not arrived.endswith(b"the end") and (data := secured.recv(65536)):
+                        arrived.extend(data)
+                finished.set()
+
+        receiver._handle = handle
+        return receiver.url(), finished, arrived
+
+    return start
+
+
+LARGE = b"x" * 2**20 + b"the end"
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_a_lead_that_is_accepted_early_arrives_whole(answers_first, send, status):
+    """A server may say 2xx before it reads: what counts as delivered is sent whole (2.4)."""
+    url, finished, arrived = answers_first(response(status))
+    assert (await send(url, body=LARGE)).status == status
+    assert finished.wait(10)
+    assert arrived.endswith(LARGE)
+
+
+@pytest.mark.parametrize("status", [413, 503])
+async def test_a_lead_that_is_refused_early_is_sent_no_further(answers_first, send, status):
+    """Nobody waits for a server to read what it does not want (RFC 9112, 9.5; Contract 3)."""
+    url, finished, arrived = answers_first(response(status))
+    result = await send(url, body=LARGE)
+    assert (result.status, result.seconds < 0.4) == (status, True)
+    assert finished.wait(10)
+    assert not arrived.endswith(LARGE)
+
+
+async def test_a_lead_that_is_accepted_and_never_read_is_delivered_in_time(answers_first, send):
+    """The outcome stands with the headers, and the deadline with it (Contract 2.4)."""
+    url, _, arrived = answers_first(response())
+    result = await send(url, body=LARGE, deadline=0.3)
+    assert (result.status, result.seconds < 0.8) == (200, True)
+    assert not arrived.endswith(LARGE)
 
 
 async def test_informational_answers_are_passed_over(receive, send):

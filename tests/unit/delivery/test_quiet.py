@@ -1,5 +1,6 @@
 """A look at a socket before it is used again (Contract 2.6)."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -66,3 +67,17 @@ def test_a_number_beyond_a_selects_1024(pair):
         assert not quiet
     finally:
         os.close(number)
+
+
+def test_all_is_sent_when_the_other_machine_has_it(pair):
+    """Whether its program has read it, or not."""
+    ours, _ = pair
+    quiet = Quiet(ours.fileno())
+    assert quiet.all_sent()
+    ours.sendall(b"a request")
+    assert quiet.all_sent()
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while ours.send(bytes(65536)):
+            pass  # until no more can be taken
+    assert not quiet.all_sent()

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _LINE_ENDS: Final = b"\r\n"
 _BUFFER_BYTES: Final = 16 * 1024  # the largest TLS record
+# What the system takes at once, whatever its buffers: nothing of such a request is held back.
+_AT_ONCE_BYTES: Final = 8 * 1024
+_LOOK_SECONDS: Final = 0.01  # whether a request has left
+_SUCCESS: Final = range(200, 300)
 # How a server refuses a request that it could not read, before it closes the connection.
 _MISREAD: Final = frozenset({400, 408, 414, 501, 505})
 
@@ -75,6 +79,9 @@ class Connection(asyncio.BufferedProtocol):
         """
         Send a request and read what is answered; the connection is closed unless all went well.
 
+        A server may accept a request before it has read it whole. Then the rest is sent, too: what
+        counts as delivered has to arrive (Contract 2.4).
+
         :param request: head and body
         :param seconds: until when the headers must be there, and no more is read
         :returns: the answer, with its final status
@@ -86,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         loop = asyncio.get_running_loop()
         reply = self._reply = Reply()
+        sent = False
         self._answered = loop.create_future()
         self._set_deadline(loop, seconds)
         try:
@@ -96,8 +104,9 @@ class Connection(asyncio.BufferedProtocol):
             if self.closed:
                 self._end(None)
             await self._answered
+            sent = len(request) <= _AT_ONCE_BYTES or await self._is_sent(reply)
         finally:
-            if self._unsent or not reply.complete:
+            if not sent or not reply.complete:
                 self.abort()
             elif not reply.reusable or self._early:
                 # One that speaks before it is asked may answer again, once it reads.
@@ -181,6 +190,24 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Take note that the whole request has left."""
         self._unsent = False
+
+    async def _is_sent(self, reply: Reply) -> bool:
+        """
+        Tell whether the request has left, and arrived at the other machine.
+
+        Where it was accepted, wait for that until the deadline. The transport does not say what the
+        one beneath it still holds. The system does, since that one hands it over without delay.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.closed:
+            if not self._unsent and self._quiet.all_sent():
+                await asyncio.sleep(0)  # what is held back would be handed over meanwhile
+                if not self._unsent and not self.closed and self._quiet.all_sent():
+                    return True
+            if reply.status not in _SUCCESS or loop.time() >= self._deadline:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
 
     def _read(self, reply: Reply, data: bytes) -> None:
         try:
