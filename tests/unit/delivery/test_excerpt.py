@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -81,6 +82,49 @@ def test_the_urls_path_and_query_never_come_back():
               "https%3A%2F%2Fhooks.test%2Fcatch%2Fs3cret-1%2F%3Fkey%3Ds3cret%26b%3D2"]  # fmt: skip
     for text in echoed:
         assert "s3cret" not in excerpts.text(f"No hook at {text} here".encode(), whole=True)
+
+
+HOOK = (
+    "https://hooks.test/webhook/1f2e3d4c-aaaa-bbbb/AbCdEfGhIjKlMnOpQr?token=open-sesame&test=true"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        # n8n's answer to a path that it does not know
+        ('The requested webhook "POST 1f2e3d4c-aaaa-bbbb/AbCdEfGhIjKlMnOpQr" is not registered.',
+         'The requested webhook "POST ***" is not registered.'),
+        ("no scenario AbCdEfGhIjKlMnOpQr", "no scenario ***"),
+        ("no account 1f2e3d4c-aaaa-bbbb", "no account ***"),
+        ('{"args": {"token": "open-sesame", "test": "true"}}',
+         '{"args": {"token": "***", "test": "true"}}'),
+        ("the webhook was not found", "the webhook was not found"),
+        ("acme may not log in with hunter2:hunter2", "acme may not log in with ***"),
+        ("acme:hunter2:hunter2", "***"),
+        ("no such session: 0123abcd", "no such session: ***"),
+        ("expected a signature by whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+         "expected a signature by ***"),
+        ("key MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "key ***"),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_secret_never_comes_back(said, shown):
+    """A receiver may take apart what it is sent, and repeat a piece of it (Contract 1.5)."""
+    destination = Destination.parse(
+        integration="test", host=HOOK, login="acme", password="hunter2:hunter2",
+        extra={"secret_headers": {"Cookie": "lang=pt; session=0123abcd"},
+               "signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+    )  # fmt: skip
+    assert Excerpts(destination).text(said.encode(), whole=True) == shown
+
+
+@pytest.mark.parametrize("given", ["Basic not base64", "Basic /w==", "Basic", "basic OnNlY3JldA=="])
+def test_credentials_that_were_written_by_hand_are_masked_as_far_as_they_are_any(given):
+    """An Authorization header may hold what nobody can decode (Contract 1.4 and 1.5)."""
+    extra = {"secret_headers": {"Authorization": given}}
+    destination = Destination.parse(integration="test", host="https://hooks.test/", extra=extra)
+    text = Excerpts(destination).text(b"the password is secret", whole=True)
+    assert ("***" in text) is given.startswith("basic")
 
 
 def test_short_values_leave_answers_readable():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 from zbl_provider.delivery.destination import extra as settings
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
     from zbl_provider.leads.body import Body
     from zbl_provider.leads.filters import Filters
+
+_WORDS: Final = re.compile(r"[^\s;,=\"]+")
+# What could be a key of its own. A folder such as "hooks" could not: masking it wherever it turns
+# up would make answers unreadable.
+_TOKEN: Final = re.compile(r"(?=\D*\d).{6,}|.{16,}")
+_SHORT_WORD: Final = re.compile(r"[a-z]{0,7}")  # such as "true" or "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +128,45 @@ class Destination:
         )
 
     def secrets(self) -> Iterator[str]:
-        """Give what must not be shown wherever it turns up (Contract 1.5), short texts, too."""
+        """
+        Give what must not be shown wherever it turns up (Contract 1.5), short texts, too.
+
+        A receiver may name a part of it alone: n8n's 404 has the path without its first folder, and
+        an echo has the query's values, or the login, taken apart.
+        """
         parts = urlsplit(self.url)
         yield self.url
         yield f"{parts.path}?{parts.query}"
         yield parts.path
         yield parts.query
+        folders = parts.path.strip("/").split("/")
+        yield from ("/".join(folders[start:]) for start in range(len(folders) - 1))
+        yield from filter(_TOKEN.fullmatch, folders)
+        for pair in parts.query.split("&"):
+            value = pair.rpartition("=")[2]
+            yield "" if _SHORT_WORD.fullmatch(value) else value
         for _, value in self.headers:
-            yield value
-            yield value.partition(" ")[2]  # the token behind "Bearer" or "Basic"
+            scheme, _, credentials = value.partition(" ")
+            yield from (value, credentials)
+            yield from filter(_TOKEN.fullmatch, _WORDS.findall(value))
+            if scheme.lower() == "basic":
+                yield from _login_and_password(credentials)
+        for key in self.signing_secrets:
+            encoded = b64encode(key).decode("ascii")
+            yield from (f"whsec_{encoded}", encoded.rstrip("="))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Destination holds secrets: pass the connection's id instead")
+
+
+def _login_and_password(credentials: str) -> tuple[str, ...]:
+    """Read what Basic authentication has encoded; the login alone is no secret."""
+    try:
+        octets = b64decode(credentials)
+    except ValueError:
+        return ()
+    try:
+        pair = octets.decode()
+    except UnicodeDecodeError:
+        pair = octets.decode("latin-1")
+    return pair, pair.partition(":")[2]
