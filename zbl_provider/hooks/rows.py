@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 from zbl_provider.driver_errors import has_code, told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
 from zbl_provider.hooks.drivers import driver_of, package_of
-from zbl_provider.hooks.statement import check_statement
+from zbl_provider.hooks.statement import check_statement, no_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,11 +180,7 @@ class Rows:
             cursor.fetchmany(0)
         while not cursor.description:
             if not _has_next_result(cursor):
-                raise ConfigurationError(
-                    field="sql",
-                    problem="the statement gives no columns",
-                    remedy="Write a query: SELECT id, … FROM …",
-                )
+                raise no_columns()
         return driver.columns(cursor)
 
 

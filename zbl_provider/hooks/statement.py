@@ -15,7 +15,13 @@ _CHANGES = frozenset({"insert", "update", "delete", "merge", "replace", "truncat
 _QUERIES = frozenset({"select", "with", "values", "table", "from"})
 # They tell of a query; EXPLAIN ANALYZE runs it. MySQL's plan has a column id, which is no lead's.
 _TELLS = frozenset({"explain", "describe", "desc"})
+# What defines, or begins and ends, gives no rows: DROP TABLE is not to be run to find that out.
+_GIVE_NOTHING = frozenset(
+    {"create", "alter", "drop", "rename", "grant", "revoke", "begin", "commit", "rollback", "set",
+     "use", "lock", "unlock", "copy", "attach", "detach", "vacuum", "reindex"}
+)  # fmt: skip
 _STREAMED = _QUERIES - {"from"}
+_BEFORE_NAME = frozenset({"with", "recursive", ","})  # of a query inside WITH
 _BODY = frozenset({"as", "materialized"})  # what stands before a query inside WITH
 # Of each dialect what hides words from it: text, names in quotation marks, comments. MySQL's
 # comments may begin with #, which in PostgreSQL is the start of an operator.
@@ -24,7 +30,7 @@ _TOKENS = r"""{text}
       | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
       | --[^\n]* | \#(?![>-])[^\n]*
       | (?P<comment>/\*)
-      | (?P<mark>[();])
+      | (?P<mark>[();,])
       | (?P<word>[A-Za-z_]\w*)"""
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*+'?"
 # A backslash in a text is one in the SQL standard (LIKE … ESCAPE '\'), and hides the next character
@@ -33,6 +39,7 @@ _READINGS = tuple(
     re.compile(_TOKENS.replace("{text}", text), re.VERBOSE | re.DOTALL)
     for text in (rf"(?<!\w)[eE]{_ESCAPED} | '(?:[^']|'')*+'?", _ESCAPED)
 )
+_DEEPER = {"(": 1, ")": -1}
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 
@@ -57,6 +64,10 @@ class _Statement:
     def __post_init__(self) -> None:
         self.main = "" if self.first == "with" else self.first
         self.change = self.first if self.first in _CHANGES else ""
+
+    def names_queries(self, depth: int) -> bool:
+        """Tell whether it is before its main word, where a WITH names its queries."""
+        return self.first == "with" and not self.main and depth == self.depth
 
     def read(self, word: str, depth: int, *, begins_body: bool) -> None:
         """Take note of the next word."""
@@ -89,8 +100,9 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
 
 def _refused(statements: Sequence[_Statement], streamed: bool) -> ConfigurationError | None:
     """Tell what is wrong with statements; None for nothing."""
-    if not statements:
-        return _refusal("it is empty", "Write a query: SELECT id, … FROM …")
+    if all(statement.first in _GIVE_NOTHING for statement in statements):
+        empty = _refusal("it is empty", "Write a query: SELECT id, … FROM …")
+        return no_columns() if statements else empty
     if change := next((statement.change for statement in statements if statement.change), ""):
         # Sensors look at a query again and again, and a task that is repeated reads it once more:
         # rows that were marked as taken before their leads are in the delivery log would be lost.
@@ -135,14 +147,16 @@ def _statements(sql: str, reading: re.Pattern[str]) -> Iterator[_Statement]:
                 yield statement
             statement, depth = None, 0
         elif token["mark"]:
-            depth += 1 if token["mark"] == "(" else -1
+            depth += _DEEPER.get(token["mark"], 0)
             begins_body = token["mark"] == "(" and before in _BODY
+            before = before if token["mark"] == "(" else token["mark"]
         elif token["word"]:
-            before = token["word"].lower()
+            word = token["word"].lower()
             if statement is None:
-                statement = _Statement(before, depth)
-            else:
-                statement.read(before, depth, begins_body=begins_body)
+                statement = _Statement(word, depth)
+            elif before not in _BEFORE_NAME or not statement.names_queries(depth):
+                statement.read(word, depth, begins_body=begins_body)
+            before = word
             begins_body = False
     if statement:
         yield statement
@@ -157,6 +171,11 @@ def _end_of_comment(sql: str, start: int) -> int:
         if not depth:
             return mark.end()
     return first_end or len(sql)
+
+
+def no_columns() -> ConfigurationError:
+    """Refuse a statement that gives no rows (Contract 4.9)."""
+    return _refusal("the statement gives no columns", "Write a query: SELECT id, … FROM …")
 
 
 def _refusal(problem: str, remedy: str) -> ConfigurationError:

@@ -19,7 +19,7 @@ from jinja2 import TemplateError, UndefinedError, nodes
 from jinja2.visitor import NodeTransformer
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
-from zbl_provider.leads.columns import VERIFICATIONS
+from zbl_provider.leads.fields import SHAPE
 from zbl_provider.leads.jinja import MAX_TEXT_CHARS, METHODS, SLICE, Sandbox, in_text
 
 if TYPE_CHECKING:
@@ -34,14 +34,6 @@ _ALLOWED: Final = (
     nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos, nodes.List,
     nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Call, nodes.Keyword,
 )  # fmt: skip
-# What each lead has, by name; None: any name. A slip of the pen would make every lead invalid.
-_LEAD: Final = ("id", "email", "name", "phone", "company", "score", "status", "custom_fields",
-                "created_at", "qualified_at")  # fmt: skip
-_SHAPE: Final[Mapping[str, Any]] = {
-    "lead": {**dict.fromkeys(_LEAD), "verifications": dict.fromkeys(VERIFICATIONS)},
-    "list": {"id": None, "name": None},
-}
-
 _MISSING: Final = "must name what this lead has, or say what to write otherwise: | default(…)"
 _FAILED: Final = "must be an expression that can be worked out for this lead"
 
@@ -56,7 +48,7 @@ class Rendering:
     __slots__ = ("context", "room")
 
     def __init__(self, document: Mapping[str, object]) -> None:
-        roots = {name: document[name] for name in _SHAPE}
+        roots = {name: document[name] for name in SHAPE}
         self.context: Context = _ENVIRONMENT.context_class(_ENVIRONMENT, roots, None, {})
         self.room = MAX_TEXT_CHARS
 
@@ -112,7 +104,7 @@ def _check(node: nodes.Node, place: str) -> None:
     if not isinstance(node, _ALLOWED):
         kind = type(node).__name__.lower()
         raise refusal(place, f"uses {kind}, which is not supported here", "Write it without")
-    if isinstance(node, nodes.Name) and node.name not in _SHAPE:
+    if isinstance(node, nodes.Name) and node.name not in SHAPE:
         raise refusal(place, f"uses the name {_word(node.name)}", "Begin with lead or list")
     if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
         remedy = f"Supported are {', '.join(sorted(_FILTERS))}"
@@ -134,7 +126,7 @@ def _check(node: nodes.Node, place: str) -> None:
 def _members(node: nodes.Node) -> Mapping[str, Any] | None:
     """Give the names that the value of an expression surely has; None: it may be anything."""
     if isinstance(node, nodes.Name):
-        return _SHAPE.get(node.name)
+        return SHAPE.get(node.name)
     if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
         return known.get(_member(node))
     return None

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from zbl_provider.leads.columns import VERIFICATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_ROOTS = ("lead", "list")
+_LEAD: Final = ("id", "email", "name", "phone", "company", "score", "status", "custom_fields",
+                "created_at", "qualified_at")  # fmt: skip
+SHAPE: Final[Mapping[str, Any]] = {
+    "lead": {**dict.fromkeys(_LEAD), "verifications": dict.fromkeys(VERIFICATIONS)},
+    "list": {"id": None, "name": None},
+}
+"""What each lead has, by name; None: whatever its value may hold."""
+
+_ROOTS = tuple(SHAPE)
 _ALIASES: Mapping[str, str] = {"list_id": "list.id", "list_name": "list.name"}
 _NUMBER = re.compile(r"[+-]?\d{1,100}(\.\d{0,100})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 # MySQL, SQLite and Oracle have no booleans of their own.
@@ -36,6 +46,27 @@ def field_value(document: object, field: str) -> object:
     if path[0].lower() in _ROOTS:
         return value_at(document, path)
     return value_at(lead if _key(lead, path[0]) is not None else custom, path)
+
+
+def may_have(field: str) -> bool:
+    """
+    Tell whether a lead may have a field: of what the contract names, there is nothing else.
+
+    A name alone may be a custom field's, and a path may go into one.
+
+    :param field: as of :func:`field_value`
+    """
+    path = _ALIASES.get(field.lower(), field).lower().split(".")
+    known: Any = SHAPE if path[0] in SHAPE else SHAPE["lead"]
+    if path[0] not in known:
+        return True
+    for name in path:
+        if known is None:
+            break
+        if name not in known:
+            return False
+        known = known[name]
+    return True
 
 
 def value_at(value: object, path: Iterable[str]) -> object:

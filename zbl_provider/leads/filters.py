@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TypeGuard
 
 from zbl_provider.exceptions import FilterError, InvalidLead
-from zbl_provider.leads.fields import contains, equals, field_value, is_empty, value_at
+from zbl_provider.leads.fields import contains, equals, field_value, is_empty, may_have, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _NOTHING: tuple[object, ...] = (None, "", [], ())
 # Every way to write one; as keys, 70 and 70.0 are the same.
@@ -28,9 +28,11 @@ _FILTER = re.compile(
         (?:(?P<test>is\s+not\s+empty|is\s+empty)
           |(?P<operator>not\s+equals|equals|contains)\s+
            (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|“(?P<curly>[^“”]*)”
-             |(?P<value>[^"'“\s].*)))""",
+             |\u2018(?P<curved>[^\u2018\u2019]*)\u2019|(?P<value>[^"'“\s].*)))""",
     re.VERBOSE | re.IGNORECASE,
 )
+# A reason names the field, and no database of the log keeps a NUL, or half a surrogate pair.
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class Operator(StrEnum):
@@ -70,7 +72,7 @@ class FieldFilter:
         :raises FilterError: naming field_filters and the line
         """
         match = _FILTER.fullmatch(line.strip())
-        if match is None:
+        if match is None or _UNSEEN.search(line):
             raise FilterError(
                 "field_filters",
                 f"line {line_number} is not a valid filter",
@@ -80,7 +82,7 @@ class FieldFilter:
             )
         parts = match.groupdict()
         operator = " ".join((parts["test"] or parts["operator"]).lower().split())
-        value = _first(parts, "double", "single", "curly", "value")
+        value = _first(parts, "double", "single", "curly", "curved", "value")
         return cls(_first(parts, "quoted", "apostrophed", "field"), Operator(operator), value)
 
     def holds(self, document: Mapping[str, object]) -> bool:
@@ -157,6 +159,15 @@ class Filters:
             tuple(line for line in _lines("lists", lists) if line),
             tuple(FieldFilter.parse(line, place) for place, line in filters if line),
         )
+
+    def remarks(self) -> Iterator[str]:
+        """Say which filters look for a field that no lead has, unless a column is named so."""
+        for rule in self.fields:
+            if not may_have(rule.field):
+                yield (
+                    f"field_filters looks for {rule.field}, which is no field of a lead; "
+                    f"a custom field is named alone: {rule.field.rpartition('.')[2]}"
+                )
 
     def reason(self, document: Mapping[str, object]) -> str | None:
         """

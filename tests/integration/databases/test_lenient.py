@@ -134,6 +134,8 @@ def test_what_is_not_utf8_in_sql_ascii_makes_its_row_invalid(use, sql_ascii, dri
         ("'[0:0]={2026-01-01}'::date[]", ["2026-01-01"]),
         (f"ARRAY['{UUID(int=1)}'::uuid]", [str(UUID(int=1))]),
         ("ARRAY['{[1,3),[5,7)}'::int4multirange]", ["{[1,3),[5,7)}"]),
+        ("ARRAY[ROW(1, 'a b')]", ['(1,"a b")']),
+        ("ROW(1, NULL, 'a')", "(1,,a)"),
         ("ARRAY[1::money, NULL]", ["$1.00", None]),
         ("ARRAY[B'101']", ["101"]),
         (r"ARRAY['\x00ff'::bytea]", ["AP8="]),

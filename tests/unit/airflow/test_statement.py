@@ -30,6 +30,8 @@ QUERIES = [
     "SELECT data #> '{a}' AS id, data #>> '{b}' FROM t",
     "SELECT id FROM updates WHERE deleted IS NULL",
     "SELECT update_time AS id, inserted FROM t",
+    "WITH merge AS (SELECT 1 AS id), replace(id) AS (SELECT 2) SELECT * FROM merge",
+    "WITH RECURSIVE /* a name */ delete AS (SELECT 1 AS id) SELECT * FROM delete",
 ]
 
 
@@ -66,6 +68,9 @@ def test_what_other_databases_read_is_left_to_them(sql):
         ("SELECT 1 AS id; TRUNCATE t", "TRUNCATE"),
         ("SELECT id FROM t WHERE a = 'x' ESCAPE '\\\\'; DELETE FROM t", "DELETE"),
         ("SET x = 1; WITH x AS (SELECT ';') DELETE FROM t", "DELETE"),
+        ("WITH x AS (SELECT 1, 2) DELETE FROM t", "DELETE"),
+        ("WITH x AS (SELECT recursive) UPDATE t SET a = 1", "UPDATE"),
+        ("WITH merge AS (SELECT 1) MERGE INTO t USING merge ON a = b", "MERGE"),
     ],
 )
 def test_a_change_of_rows_is_refused_wherever_it_stands(sql, word):
@@ -78,6 +83,15 @@ def test_a_change_of_rows_is_refused_wherever_it_stands(sql, word):
 def test_nothing_is_no_query(sql):
     """An empty file says so, and not what a database makes of it (4.9)."""
     with pytest.raises(ConfigurationError, match="sql: it is empty"):
+        check_statement(sql)
+
+
+@pytest.mark.parametrize(
+    "sql", ["DROP TABLE t", "/* a */ create table t (a int); GRANT ALL ON t TO u", "COMMIT;"]
+)
+def test_what_surely_gives_no_rows_is_refused_before_it_is_run(sql):
+    """A table is not dropped to find out that this gives no columns (4.9)."""
+    with pytest.raises(ConfigurationError, match="sql: the statement gives no columns"):
         check_statement(sql)
 
 

@@ -15,6 +15,7 @@ from tests.support.commands import ROOT
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import expressions, payload
 from zbl_provider.leads.body import Body
+from zbl_provider.leads.fields import SHAPE
 
 NOW = datetime(2026, 2, 23, 14, 30, tzinfo=UTC)
 MARKER = "s3cret"
@@ -86,10 +87,9 @@ def test_the_names_of_a_lead_are_those_of_the_payload(example):
     """Each field of the payload, and no other, may be named (2.2 and 2.7)."""
     for path in _paths(example):
         Body([f"{{{{ {path} }}}}"]).render(example)
-    shape = expressions._SHAPE
-    assert shape["lead"].keys() == example["lead"].keys()
-    assert shape["lead"]["verifications"].keys() == example["lead"]["verifications"].keys()
-    assert shape["list"].keys() == example["list"].keys()
+    assert SHAPE["lead"].keys() == example["lead"].keys()
+    assert SHAPE["lead"]["verifications"].keys() == example["lead"]["verifications"].keys()
+    assert SHAPE["list"].keys() == example["list"].keys()
 
 
 def _paths(example):

@@ -89,6 +89,8 @@ def test_a_wrong_list(field, wrong):
         ('city equals " New York "', FieldFilter("city", Operator.EQUALS, " New York ")),
         ("city equals 'a \"b\"'", FieldFilter("city", Operator.EQUALS, 'a "b"')),
         ('city equals ""', FieldFilter("city", Operator.EQUALS, "")),
+        ("city equals \u2018New York\u2019", FieldFilter("city", Operator.EQUALS, "New York")),
+        ("city equals \u2018t Hooft", FieldFilter("city", Operator.EQUALS, "\u2018t Hooft")),
         ("name contains O'Brien", FieldFilter("name", Operator.CONTAINS, "O'Brien")),
         ("phone is not empty", FieldFilter("phone", Operator.IS_NOT_EMPTY)),
         ("phone is empty", FieldFilter("phone", Operator.IS_EMPTY)),
@@ -121,6 +123,9 @@ def test_a_filter_is_read(line, expected):
         'city equals "New" York',
         '"" equals x',
         "cityequals x",
+        "\x00city equals x",
+        "ci\ud83dty equals x",
+        "city equals \x7f",
     ],
 )
 def test_a_malformed_filter(line):
@@ -306,6 +311,33 @@ def test_a_reason_never_carries_a_value(columns, lines):
     filters = Filters.parse(min_score=50, lists=["x"], field_filters=lines)
     for judge in (filters, Filters.parse(field_filters=lines)):
         assert MARKER not in str(judge.reason(_document(**columns)))
+
+
+@pytest.mark.parametrize(
+    ("field", "is_none"),
+    [
+        ("lead.emial", True),
+        ("LEAD.city", True),
+        ("list.title", True),
+        ("verifications.mx_valid", True),
+        ("lead.verifications.mx_valid", True),
+        ("lead.email", False),
+        ("List.Name", False),
+        ("verifications.CNPJ_status", False),
+        ("lead.custom_fields.city.zip", False),
+        ("custom_fields.emial", False),
+        ("list_name", False),
+        ("city", False),
+        ("address.zip", False),
+        ("list", False),
+    ],
+)
+def test_a_filter_for_what_no_lead_has_is_remarked(field, is_none):
+    """It may keep every lead back, or none, so its writer is told (1.2, 5.3)."""
+    remarks = list(Filters.parse(field_filters=[f"{field} is not empty"]).remarks())
+    assert [remark.partition(",")[0] for remark in remarks] == (
+        [f"field_filters looks for {field}"] if is_none else []
+    )
 
 
 @given(st.text())

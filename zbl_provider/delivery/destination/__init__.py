@@ -105,6 +105,7 @@ class Destination:
         """
         target = parse_url(host, schema, port)
         given = read_extra(extra)
+        filters = settings.filters(given)
         return cls(
             integration=integration,
             url=target.url,
@@ -114,7 +115,7 @@ class Destination:
             headers=parse_headers(given.get("secret_headers"), login, password),
             signing_secrets=parse_secrets(settings.text(given, "signing_secret")),
             active=settings.boolean(given, "active", default=True),
-            filters=settings.filters(given),
+            filters=filters,
             retry_statuses=settings.statuses(given),
             max_concurrency=settings.concurrency(given),
             max_rate=settings.rate(given),
@@ -124,7 +125,7 @@ class Destination:
             cert=settings.certificate(given),
             proxy=settings.proxy(given, target.host),
             trust_env=settings.boolean(given, "trust_env", default=False),
-            remarks=tuple(settings.remarks(given)),
+            remarks=(*settings.remarks(given), *filters.remarks()),
         )
 
     def secrets(self) -> Iterator[str]:

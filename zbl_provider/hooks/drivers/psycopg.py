@@ -50,6 +50,7 @@ class Psycopg(PostgreSql):
         for name in _RANGES:
             adapters.register_loader(f"{name}range", text)
             adapters.register_loader(f"{name}multirange", text)
+        adapters.register_loader("record", text)  # psycopg makes it texts, whatever it holds
         if is_ascii:
             for oid in _TEXT_OIDS:
                 adapters.register_loader(oid, text)

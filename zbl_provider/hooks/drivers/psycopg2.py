@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _NARROW_OIDS = (1082, 1083, 1266, 1114, 1184, 1186, 114, 3802)
 _ARRAY_OIDS = (1182, 1183, 1270, 1115, 1185, 1187, 199, 3807)
 _RANGE_OIDS = (3904, 3906, 3908, 3910, 3912, 3926)
-# Arrays of ranges and multiranges, and of uuid, money, bit, varbit, xml, macaddr8, point, lseg,
-# path, polygon, line, circle, tsvector, pg_lsn, jsonpath: psycopg2 knows none of them.
+# Arrays of ranges, multiranges and records, and of uuid, money, bit, varbit, xml, macaddr8, point,
+# lseg, path, polygon, line, circle, tsvector, pg_lsn, jsonpath: psycopg2 knows none of them.
 _TEXT_ARRAY_OIDS = (
-    *(3905, 3907, 3909, 3911, 3913, 3927, 6150, 6151, 6152, 6153, 6155, 6157),
+    *(2287, 3905, 3907, 3909, 3911, 3913, 3927, 6150, 6151, 6152, 6153, 6155, 6157),
     *(2951, 791, 1561, 1563, 143, 775, 1017, 1018, 1019, 1027, 629, 719, 3643, 3221, 4073),
 )
 # Arrays that psycopg2 reads by itself, but for those of the lists above.

@@ -109,6 +109,13 @@ def test_what_http_hook_would_do_otherwise_is_remarked_upon(extra, named):
     assert remark.startswith(named)
 
 
+def test_a_filter_that_looks_for_nothing_is_remarked_upon():
+    """Its writer is told in the task's log, and by the test lead (1.2, 5.3)."""
+    (remark,) = parse({"field_filters": ["city is empty", "list.title equals s3cret"]}).remarks
+    assert remark.startswith("field_filters looks for list.title")
+    assert "s3cret" not in remark
+
+
 def test_what_http_hook_would_do_the_same_is_no_matter():
     """Options of HTTP connections that ask for what is done anyway are taken (Contract 1.1)."""
     extra = {"allow_redirects": False, "stream": False, "check_response": True, "srv_lookup": False}
