@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from airflow.sdk import Context
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 class Announcement:
     """
     Calls the notifiers of a task; one that fails stops neither the others nor the leads.
+
+    A coroutine function is run to its end. It is called where no event loop runs.
 
     :param context: of the task
     :param callbacks: called with the context, in which ``outage`` says what has changed
@@ -45,6 +49,13 @@ class Announcement:
         }
         for callback in self._callbacks:
             try:
-                callback(cast("Context", {**self._context, "outage": facts}))
+                told = callback(cast("Context", {**self._context, "outage": facts}))
+                if inspect.isawaitable(told):
+                    asyncio.run(_come_of(told))
             except Exception:
                 logger.exception("An on_outage_callback has failed; the leads go on.")
+
+
+async def _come_of(told: Awaitable[object]) -> None:
+    """Wait for what an asynchronous callback does: unawaited it would tell nobody."""
+    await told

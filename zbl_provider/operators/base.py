@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
@@ -18,7 +18,7 @@ from zbl_provider.operators.link import LeadDeliveriesLink
 from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
@@ -53,6 +53,7 @@ class DispatchOperator(BaseOperator):
         ``on_failure_callback``: called once each when the integration is down, paused, and back,
         with ``outage`` in the context (Contract 8.7)
     :raises ScheduleError: for a schedule that cannot be
+    :raises ConfigurationError: for a choice that is none, or a callback that cannot be called
     """
 
     template_fields: Sequence[str] = ("webhook_conn_id", "log_conn_id")
@@ -82,7 +83,7 @@ class DispatchOperator(BaseOperator):
         self.auth_type = auth_type
         if callable(on_outage_callback):
             on_outage_callback = [on_outage_callback]
-        self.on_outage_callback: list[OutageCallback] = list(on_outage_callback or ())
+        self.on_outage_callback: list[OutageCallback] = _callables(on_outage_callback or ())
         self._active: Dispatcher | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -299,6 +300,17 @@ def _purge(log: DeliveryLog) -> None:
     purge_after_task(lambda: log.purge_payloads(now, payloads))
     if rows := timedelta(days=conf.getint("zbl", "log_retention_days")):
         purge_after_task(lambda: log.purge_rows(now, rows))
+
+
+def _callables(callbacks: Iterable[OutageCallback]) -> list[OutageCallback]:
+    """Refuse what could not be called: nobody would hear of it until a destination is down."""
+    if isinstance(callbacks, Iterable) and all(map(callable, listed := list(callbacks))):
+        return listed
+    raise ConfigurationError(
+        field="on_outage_callback",
+        problem=f"{callbacks!r} is not a callable, or a list of callables",
+        remedy="Pass notifiers, or functions that take the task's context",
+    )
 
 
 def _one_of(field: str, value: str, *allowed: str) -> str:

@@ -1,5 +1,6 @@
 """What the operators tell Airflow: defer, fail, return, show (Contract 3 and 4)."""
 
+import asyncio
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import DAG
+from airflow.sdk import DAG, AsyncCallback
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from jinja2 import UndefinedError
 from requests.auth import AuthBase
@@ -430,14 +431,19 @@ def test_a_log_that_is_away_is_left_to_airflows_retries(leads, receiver, monkeyp
 
 def test_people_hear_once_that_a_destination_is_down_and_that_it_is_back(leads, receiver):
     """`on_outage_callback` takes notifiers; one that fails stops nothing (Contract 8.7)."""
-    heard = []
+    heard, heard_later = [], []
 
     def broken(_):
         raise RuntimeError("the notifier's own trouble")
 
     leads(*(_row(lead_id) for lead_id in range(40)))
     receiver.answer = lambda _: Reply(503)
-    callbacks = [broken, lambda context: heard.append(context["outage"])]
+
+    async def later(context):
+        await asyncio.sleep(0)
+        heard_later.append(context["outage"])
+
+    callbacks = [broken, later, lambda context: heard.append(context["outage"])]
     operator = _many(schedule=(3, 60), on_outage_callback=callbacks)
     with pytest.raises(TaskDeferred):
         operator.execute(_context())
@@ -445,8 +451,16 @@ def test_people_hear_once_that_a_destination_is_down_and_that_it_is_back(leads, 
     time.sleep(3.1)
     assert operator.resume(_context()) == {"delivered": 40}
     assert [outage["event"] for outage in heard] == ["down", "back"]
+    assert heard_later == heard, "a coroutine is run, too"
     assert {outage["integration"] for outage in heard} == {"zbl_webhook_default"}
     assert "503" in heard[0]["reason"]
+
+
+@pytest.mark.parametrize("callback", [AsyncCallback("alerts.tell"), ["alerts.tell"], "tell", 3])
+def test_a_callback_that_cannot_be_called_is_refused_as_the_dag_is_parsed(callback):
+    """Else it would tell nobody, on the day on which a destination is down (Contract 8.7)."""
+    with pytest.raises(ConfigurationError, match="on_outage_callback"):
+        _many(on_outage_callback=callback)
 
 
 def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
