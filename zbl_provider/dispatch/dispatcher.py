@@ -265,6 +265,7 @@ class Dispatcher:
 
     def _report(self, run: Run, feed: Feed, breaker: Breaker, *, may_wait: bool) -> Report:
         counts = self.log.counts(run)
+        feed.recount()
         paused = breaker.paused(sum(counts.get(status, 0) for status in OPEN))
         refused = paused and breaker.open
         may_wait = may_wait and self.policy.wait_for_retries

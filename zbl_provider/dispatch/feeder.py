@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from zbl_provider.dispatch.choice import Choice
 from zbl_provider.dispatch.intake import FoundRow, candidate
 from zbl_provider.dispatch.loop import in_thread
-from zbl_provider.dispatch.seen import Seen
+from zbl_provider.dispatch.seen import CountedOnce, Seen
 from zbl_provider.exceptions import DispatchStopped, LeadsDatabaseError
 from zbl_provider.leads import payload
 from zbl_provider.log.model import Status
@@ -95,6 +95,9 @@ class Feed:
         self._clock = clock
         self._follow = follow
         self._seen = Seen()
+        self._looks = 0
+        self._left = CountedOnce()
+        self._left_in_error = CountedOnce()
         self._repeated = 0
         self._begin(leads)
         self._trusted = 0  # for how many batches the log is not asked what was delivered,
@@ -107,7 +110,7 @@ class Feed:
     @property
     def skipped(self) -> int:
         """How many leads an earlier run has settled (Contract 4.4)."""
-        return self._passed_over + self._skipped
+        return len(self._left) if self._follow else self._passed_over + self._skipped
 
     @property
     def repeated(self) -> int:
@@ -124,6 +127,7 @@ class Feed:
         if self._follow:
             self._end()
             self._seen.begin()
+            self._looks += 1
             self._begin(self._follow.looks())
 
     def redirect(self, destination: Destination) -> None:
@@ -160,6 +164,9 @@ class Feed:
             return
         self._choice.pass_over(fetched.own)
         self._passed_over += self._choice.pass_over(fetched.settled)
+        if self._follow and fetched.settled:
+            left = payload.webhook_ids(self._destination.integration, fetched.settled)
+            self._left.add(set(left), first_look=self._looks == 1)
         batch: list[Candidate] = []
         room = _LARGEST_BATCH_BYTES
         for place, row in enumerate(fetched.rows, 1):
@@ -251,9 +258,25 @@ class Feed:
         )
         self._skipped += enrolment.skipped
         self.failed += enrolment.failed
+        if self._follow:
+            self._left.add(enrolment.left, first_look=self._looks == 1)
+            self._left_in_error.add(enrolment.left_in_error, first_look=self._looks == 1)
         if since := enrolment.failed_since:
             self.failed_since = min(since, self.failed_since or since)
         return enrolment.claimed
+
+    def recount(self) -> None:
+        """Count what is in error now: a task that stays has met some of it hours ago."""
+        if not self._follow:
+            return
+        met = sorted(self._left_in_error.ids)
+        still: list[datetime | None] = []
+        for first in range(0, len(met), _LARGEST_BATCH):
+            some = met[first : first + _LARGEST_BATCH]
+            changed, own = self._log.unsettled(some, (Status.ERROR,), self._run)
+            known = self._log.known([key for key in some if key not in changed | own])
+            still += [lead.updated_at for lead in known.values() if lead.status is Status.ERROR]
+        self.failed, self.failed_since = len(still), min(filter(None, still), default=None)
 
     def finish(self) -> None:
         """Read and write all that is left; of a query that is followed, what it has now."""

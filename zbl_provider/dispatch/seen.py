@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from hashlib import blake2b
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from zbl_provider.dispatch.intake import row_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from zbl_provider.dispatch.intake import FoundRow
 
 logger = logging.getLogger(__name__)
@@ -80,3 +83,34 @@ class Seen:
                 "at each look: have it look back less far.",
                 self._many,
             )
+
+
+class CountedOnce:
+    """
+    Counts leads by their webhook ids, each once, however many looks find it; from any thread.
+
+    :param many: how many ids are remembered; further ones are counted at the first look alone
+    """
+
+    def __init__(self, many: int = MANY) -> None:
+        self._many = many
+        self._lock = Lock()
+        self._more = 0
+        self.ids: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.ids) + self._more
+
+    def add(self, ids: Collection[str], *, first_look: bool) -> None:
+        """
+        Count leads that were met.
+
+        :param ids: of a part of a look, each once
+        :param first_look: nothing was met at a look before
+        """
+        with self._lock:
+            new = [webhook_id for webhook_id in ids if webhook_id not in self.ids]
+            room = self._many - len(self.ids)
+            self.ids.update(new[:room])
+            self._more += len(new[room:]) if first_look else 0

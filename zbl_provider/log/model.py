@@ -156,6 +156,8 @@ class Enrolment:
     :param unchanged: this run's own already, or kept back for the same reason as before
     :param repeated: found a second time in the same batch
     :param claimed: those of the new ones that were claimed in the same write
+    :param left: webhook ids of the skipped ones
+    :param left_in_error: of the failed ones
     """
 
     new: int = 0
@@ -166,6 +168,8 @@ class Enrolment:
     failed: int = 0
     failed_since: datetime | None = None
     claimed: tuple[Claimed, ...] = ()
+    left: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    left_in_error: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,26 @@ def test_a_row_that_changes_is_looked_at_again(setup, following):
         assert task.end().counts == {Status.DELIVERED: 3}
 
 
+def test_what_earlier_runs_left_is_counted_once(setup, following):
+    """However often its row changes meanwhile; what was resent since is not in error (4.4, 4.7)."""
+    setup.answer(lambda request: Reply(404 if request.lead_id in "234" else 200))
+    setup.dispatch("run 0", [1, 2, 3, 4])
+    table = Table(1, 2, 3, 4)
+    with following(table) as task:
+        for city in ("Natal", "Olinda", "Belém"):
+            task.until_looked()
+            table.rows = [table.row(lead_id, city) for lead_id in (1, 2, 3, 4)]
+        task.until_looked()
+        setup.answer(lambda request: Reply(404 if request.lead_id == "4" else 200))
+        rows = setup.rows("SELECT id FROM zbl_delivery WHERE lead_id IN ('3', '4')")
+        setup.log.resend([number for (number,) in rows], setup.clock.now)
+        task.until(lambda: statuses(setup) == {"delivered": 2, "error": 2})
+        task.until(lambda: len(setup.sent) == 6)
+        report = task.end()
+    assert (report.skipped, report.failed_before) == (4, 1)
+    assert report.counts == {Status.DELIVERED: 1, Status.ERROR: 1}
+
+
 def test_retries_go_out_when_they_are_due(setup, following):
     """From the same task, beside what is new; it is not deferred (Contract 3.1 and 4.12)."""
     setup.answer(lambda request: Reply(200 if request.before else 503))

@@ -1,7 +1,7 @@
 """Rows that were seen are told apart in memory (Contract 4.12)."""
 
 from zbl_provider.dispatch.intake import find
-from zbl_provider.dispatch.seen import Seen
+from zbl_provider.dispatch.seen import CountedOnce, Seen
 
 COLUMNS = ("id", "score", "custom_fields")
 
@@ -72,3 +72,15 @@ def test_nothing_is_known_once_it_is_to_be_judged_anew():
     assert news(seen, (1, 1, None)) == [(1, 1, None)]
     seen.forget()
     assert news(seen, (1, 1, None)) == [(1, 1, None)]
+
+
+def test_what_is_met_again_counts_once():
+    """Beyond what is remembered only the first look counts, so that no sum grows with the looks."""
+    counted = CountedOnce(many=3)
+    counted.add({"a", "b"}, first_look=True)
+    counted.add({"c", "d"}, first_look=True)
+    assert len(counted) == 4
+    for _ in range(2):
+        counted.add({"a", "b", "c", "d", "e"}, first_look=False)
+    assert len(counted) == 4
+    assert len(counted.ids) == 3

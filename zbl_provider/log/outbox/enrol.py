@@ -77,17 +77,19 @@ class Enroller:
         new = [first[key] for key in unknown if key not in past]
         ids = self._insert(integration, new)
         joined = sum(decision.join for decision in decisions.values())
-        skipped = sum(decision.skipped for decision in decisions.values())
-        failed = [decision.failed_at for decision in decisions.values() if decision.failed_at]
+        skipped = {key for key, decision in decisions.items() if decision.skipped}
+        failed = {key: when for key in skipped if (when := decisions[key].failed_at)}
         return Enrolment(
             new=len(new),
             joined=joined,
-            skipped=skipped + len(past),
-            unchanged=len(decisions) - joined - skipped,
+            skipped=len(skipped) + len(past),
+            unchanged=len(decisions) - joined - len(skipped),
             repeated=len(candidates) - len(first),
             failed=len(failed),
-            failed_since=min(failed, default=None),
+            failed_since=min(failed.values(), default=None),
             claimed=self._claimed(new, ids),
+            left=frozenset(skipped | past),
+            left_in_error=frozenset(failed),
         )
 
     def _insert(self, integration: str, candidates: Sequence[Candidate]) -> dict[str, int]:
