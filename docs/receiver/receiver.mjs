@@ -10,6 +10,7 @@ import { Webhook } from "standardwebhooks";
 
 const secrets = process.env.SIGNING_SECRET.split(" ").map((secret) => new Webhook(secret));
 const seen = new Set();
+const MAX_BYTES = 1_048_576; // no lead is larger
 
 function verified(body, headers) {
   return secrets.some((secret) => {
@@ -26,10 +27,27 @@ function work(lead, webhookId) {
   console.log(JSON.stringify({ lead: lead.lead.id, webhookId }));
 }
 
-createServer(async (request, response) => {
+async function read(request) {
   const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const body = Buffer.concat(chunks).toString("utf8");
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes <= MAX_BYTES) chunks.push(chunk);
+  }
+  return bytes <= MAX_BYTES ? Buffer.concat(chunks).toString("utf8") : null;
+}
+
+createServer(async (request, response) => {
+  let body;
+  try {
+    body = await read(request);
+  } catch {
+    return; // the connection ended before the request did; uncaught, it would end this program
+  }
+  if (body === null) {
+    response.writeHead(413).end();
+    return;
+  }
   if (!verified(body, request.headers)) {
     response.writeHead(401).end();
     return;

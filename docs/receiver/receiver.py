@@ -110,15 +110,23 @@ def work_on_all() -> None:
     """Work on what has arrived, and on what an earlier process left."""
     while not stopping.is_set():
         arrived.clear()
-        with closing(connect()) as database:
-            rows = database.execute(
-                "SELECT webhook_id, body FROM delivery WHERE done_at IS NULL ORDER BY received_at"
-            ).fetchall()
-            for webhook_id, body in rows:
-                if stopping.is_set():
-                    break
-                work_on(database, webhook_id, body)
+        try:
+            work_on_what_waits()
+        except sqlite3.Error:  # such as a full disk: it must not end the work for good
+            log.exception("the database cannot be used, and is tried again later")
         arrived.wait(LATER_SECONDS)
+
+
+def work_on_what_waits() -> None:
+    """Work on each lead that is not done, the first one first."""
+    with closing(connect()) as database:
+        rows = database.execute(
+            "SELECT webhook_id, body FROM delivery WHERE done_at IS NULL ORDER BY received_at"
+        ).fetchall()
+        for webhook_id, body in rows:
+            if stopping.is_set():
+                break
+            work_on(database, webhook_id, body)
 
 
 def work_on(database: sqlite3.Connection, webhook_id: str, body: bytes) -> None:

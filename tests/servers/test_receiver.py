@@ -43,6 +43,7 @@ def post(tmp_path):
             f"http://127.0.0.1:{port}/leads", data=body, headers=signed | more, timeout=10
         ).status_code
 
+    send.port = port
     send.worked_on = lambda: (tmp_path / "out").read_text().splitlines()
     yield send
     node.kill()
@@ -71,3 +72,11 @@ def test_it_takes_what_is_signed_once(post):
         '{"lead":"Zoë","webhookId":"msg_1"}',
         '{"lead":"Zoë","webhookId":"msg_2"}',
     ]
+
+
+def test_a_request_that_ends_early_or_is_too_large_ends_nothing(post):
+    """A sender that dies in the middle takes no receiver along (7.3)."""
+    with socket.create_connection(("127.0.0.1", post.port)) as early:
+        early.sendall(b"POST /leads HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+    assert post("msg_6", NEW, body=b"x" * 1_048_577) == 413
+    assert post("msg_7", NEW) == 200

@@ -163,3 +163,17 @@ def test_each_guide_has_its_file_and_names_its_sources():
         (name,) = yaml.safe_load((FOLDER / f"{page}.yaml").read_text())
         for source in SERVICES[name].sources:
             assert source in text or source == "docs/receiver/README.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [("teams", "](https://evil"), ("slack", "<https://evil")]
+)
+def test_nobodys_name_hides_a_link(name, hidden):
+    """What a lead calls itself is no mark-up where people read it (2.7)."""
+    lead = {"id": 1, "name": "[Log in](https://evil.test) <https://evil.test|Log in>"}
+    body = Destination.parse(
+        integration=name, host=FILES[name]["host"], extra=FILES[name]["extra"]
+    ).body
+    sent = payload.encode(body.render(payload.document(read_lead(lead)))).decode()
+    assert "evil.test" in sent
+    assert hidden not in sent

@@ -181,6 +181,21 @@ def test_what_a_killed_receiver_had_answered_is_worked_on(running):
     wait_for(lambda: running.rows()[0][2])
 
 
+def test_a_database_that_fails_ends_no_work(running):
+    """What was answered 200 is worked on once the database can be written to again (2.3)."""
+    running.start(NEW)
+    body = b'{"lead": {"id": 1}}'
+    with closing(sqlite3.connect(running.database, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON delivery BEGIN SELECT RAISE(FAIL, 'full'); END"
+        )
+        assert running.post(sign(NEW, "msg_1", body), body) == 200
+        time.sleep(0.5)
+        database.execute("DROP TRIGGER full")
+    assert running.post(sign(NEW, "msg_2", body), body) == 200
+    wait_for(lambda: all(done for _, _, done in running.rows()), seconds=20)
+
+
 def test_a_signature_of_the_library_is_one_of_ours():
     """What we sign is what Standard Webhooks' own library signs (2.3)."""
     now = datetime.now(UTC)
