@@ -14,15 +14,15 @@ ZblError
  ├── DispatchStopped           6.2  Airflow ended the task while leads were still being found
  ├── LeadsDatabaseError        4.2  the leads' database gave no rows
  ├── TemporaryFileError        4.8  there is no room for the ids of a query
- ├── IntegrationPaused         8.6  one that answered nothing but one configuration error
- ├── IntegrationDown           8.7  one that gave ten leads in a row no answer, or 5xx
+ ├── IntegrationPaused         8.6  its destination keeps giving the same configuration error
+ ├── IntegrationDown           8.7  ten leads in a row got no answer from it, or 5xx
  ├── NotificationFailed        8.3  a notification that was not delivered
  ├── InvalidLead               5.5  one lead that cannot be sent as it is
  └── BlockedAddress            7.1  an address the network guard refuses
 
 Each carries its facts as attributes, and says whether Airflow's own retries can help. None may hold
 a secret, a header value, a URL path or query, or a lead's personal data (Contract 1.5 and 5.5):
-whoever raises one sees to that.
+the code that raises one makes sure of it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class ZblError(Exception):
     """
     Base of all errors of this provider.
 
-    ``airflow_may_retry`` tells whether Airflow's own ``retries`` can help: with what passes by
-    itself, such as a database that is away, and never with what a person has to change
-    (Contract 3.2).
+    ``airflow_may_retry`` tells whether Airflow's own ``retries`` can help. They can where the cause
+    passes by itself, such as a database that is away, and never where a person has to change
+    something (Contract 3.2).
     """
 
     airflow_may_retry: ClassVar[bool] = False
@@ -144,7 +144,7 @@ class LeadsDatabaseError(ZblError):
             )
         return (
             f"the database of the connection {self.conn_id} gave no leads: {self.problem}. "
-            "(What may be data is hidden here; run the query by hand to see it)"
+            "(Text that may be data is hidden here; run the query by hand to see it)"
         )
 
 
@@ -200,8 +200,8 @@ class IntegrationPaused(ZblError):
     def __str__(self) -> str:
         return (
             f"{self.integration} is paused: {self.answer.rstrip('.')}. "
-            f"{self.waiting} leads of this task wait. Put that right, then clear this task, or "
-            "let the next run try: it sends one lead, and the others when that is delivered."
+            f"{_wait(self.waiting)}. Put that right, then clear this task, or let the next run "
+            "try: it sends one lead, and the others when that is delivered."
         )
 
 
@@ -256,9 +256,8 @@ class IntegrationDown(ZblError):
                 "sends the others when that is delivered."
             )
         return (
-            f"{self.integration} is down since {self.since:%Y-%m-%d %H:%M} UTC: "
-            f"{self.answer.rstrip('.')}. {self.waiting} leads of this task wait, and were not "
-            f"tried. {outlook}"
+            f"{self.integration} has been down since {self.since:%Y-%m-%d %H:%M} UTC: "
+            f"{self.answer.rstrip('.')}. {_wait(self.waiting)} for it, not tried yet. {outlook}"
         )
 
 
@@ -314,14 +313,18 @@ class BlockedAddress(ZblError):
         )
 
 
+def _wait(count: int) -> str:
+    return "1 lead of this task waits" if count == 1 else f"{count} leads of this task wait"
+
+
 def without_context(function: Callable[_Params, _Result]) -> Callable[_Params, _Result]:
     """
-    Have a function's errors of this provider leave it alone (Contract 1.5).
+    Take the context from this provider's errors that leave a function (Contract 1.5).
 
-    ``raise … from None`` keeps what was caught out of a traceback, and leaves it hanging on the
-    error: a JSON parser's has the whole of Extra, a request's the URL.
+    ``raise … from None`` hides the caught error in a traceback, but keeps it as the context of the
+    new one: a JSON parser's error holds the whole of Extra, a request's error the URL.
 
-    :param function: one at whose edge errors come out to whoever may show them
+    :param function: its errors may be shown to somebody
     """
 
     @wraps(function)

@@ -316,7 +316,7 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     expect(card.locator("header .badge")).to_have_text("Held")
     log = DeliveryLog(f"sqlite:///{site.airflow.home / 'zbl_delivery_log.db'}")
     assert log.integration("sales").held_by == "admin"
-    expect(view.locator("#kept-back")).to_contain_text("sales is held by admin")
+    expect(view.locator("#kept-back")).to_contain_text("sales has been held by admin")
     card.get_by_role("button", name="Send test lead").click()
     expect(view.get_by_role("dialog")).to_contain_text("Test lead delivered: status 200")
     view.get_by_role("dialog").get_by_role("button", name="Close").click()

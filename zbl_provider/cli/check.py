@@ -1,4 +1,4 @@
-"""`airflow zbl check`: looks at the set-up, and says what to mend (Contract 8.9)."""
+"""`airflow zbl check`: looks at the set-up, and says what to fix (Contract 8.9)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(args: Namespace) -> None:
             say(str(finding))
     errors = sum(finding.level == ERROR for finding in everything)
     if errors:
-        raise Stop(f"{plural(errors, 'error')} to mend.")
+        raise Stop(f"{plural(errors, 'error')} to fix.")
 
 
 def findings() -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def findings() -> Iterator[Finding]:
     try:
         log = shell.the_log()
     except (ZblError, AirflowException) as problem:
-        remedy = "Mend this first: what rests there cannot be looked at before"
+        remedy = "Fix this first: what is stored there cannot be checked before"
         yield Finding(ERROR, "delivery log", str(problem).rstrip("."), remedy)
         return
     try:

@@ -48,7 +48,7 @@ def moment(text: str) -> datetime:
         raise ArgumentTypeError(
             f"{text!r} is not a time: write 2026-03-01, 2026-03-01T12:30+02:00, 24h or 7d"
         ) from None
-    # Beyond these two, neither Python nor a database can reckon with every moment.
+    # Beyond these two, neither Python nor a database can calculate with every moment.
     return min(max(moment, _FIRST), _LAST).astimezone(UTC)
 
 
@@ -103,17 +103,17 @@ _SINCE = _arg(
     type=moment,
 )
 _FILTERS = (
-    _arg("--integration", help="Towards this integration (a connection id)"),
-    _arg("--dag-id", help="Of this Dag's tasks"),
-    _arg("--task-id", help="Of this task"),
-    _arg("--run-id", help="Of this Dag run"),
-    _arg("--map-index", help="Of this instance of a mapped task", type=map_index),
+    _arg("--integration", help="Leads for this integration (a connection id)"),
+    _arg("--dag-id", help="Leads of this Dag's tasks"),
+    _arg("--task-id", help="Leads of this task"),
+    _arg("--run-id", help="Leads of this Dag run"),
+    _arg("--map-index", help="Leads of this instance of a mapped task", type=map_index),
     _SINCE,
     _arg("--until", help="Enrolled before; as --since", type=moment),
     _arg("--lead-id", help="The lead's own id"),
 )
 _EMAIL = _arg("--email", help="The person's email, whole; in any case")
-_STATUS = _arg("--status", help="Which stand so", choices=_STATUSES, metavar="STATUS")
+_STATUS = _arg("--status", help="Leads with this status", choices=_STATUSES, metavar="STATUS")
 _LIMIT = _arg("--limit", help="How many leads at most (50)", type=whole, default=50)
 _BEFORE = _arg("--before", help="Leads with smaller numbers: the next page", type=whole)
 _ALL = _arg("--all", help="All leads in error", action="store_true")
@@ -150,11 +150,11 @@ _PERIOD = _arg(
 
 _CHECK = ActionCommand(
     name="check",
-    help="Look at the set-up, and say what to mend",
+    help="Look at the set-up, and say what to fix",
     description=(
         "Look at the delivery log, keys, networks, the page, permissions, clocks and "
-        "integrations; change and send nothing. A line for each finding, with its remedy. "
-        "Ends with 1 if there is an error."
+        "integrations; change and send nothing. Prints a line for each finding, with its remedy. "
+        "Exits with 1 if there is an error."
     ),
     func=lazy_load_command("zbl_provider.cli.check.check"),
     args=(_FORMAT, ARG_VERBOSE),
@@ -198,7 +198,7 @@ _DELIVERIES = GroupCommand(
         ),
         ActionCommand(
             name="purge",
-            help="Remove personal data and rows whose time is over",
+            help="Remove personal data and rows that need not be kept any longer",
             description=(
                 "Do at once, and to the end, what each task does in small steps: clear what "
                 "[zbl] payload_retention_days and log_retention_days no longer keep."
@@ -226,7 +226,7 @@ _INTEGRATIONS = GroupCommand(
         ),
         ActionCommand(
             name="show",
-            help="Say what is understood of a connection, without a secret; send nothing",
+            help="Show how a connection is understood, without its secrets; send nothing",
             func=lazy_load_command("zbl_provider.cli.integrations.show_integration"),
             args=(_INTEGRATION, ARG_OUTPUT, ARG_VERBOSE),
         ),
@@ -238,7 +238,7 @@ _INTEGRATIONS = GroupCommand(
         ),
         ActionCommand(
             name="hold",
-            help="Record an integration's leads, and send none, until it is resumed",
+            help="Record an integration's leads, but send none until it is resumed",
             func=lazy_load_command("zbl_provider.cli.integrations.hold"),
             args=(_INTEGRATION, ARG_YES, ARG_VERBOSE),
         ),
@@ -262,7 +262,7 @@ _LOG = GroupCommand(
         ),
         ActionCommand(
             name="rotate-keys",
-            help="Encrypt what rests in it with Airflow's present Fernet key",
+            help="Encrypt what is stored in it with Airflow's present Fernet key",
             func=lazy_load_command("zbl_provider.cli.upkeep.rotate_keys"),
             args=(ARG_YES, ARG_VERBOSE),
         ),

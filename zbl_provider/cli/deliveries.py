@@ -177,7 +177,7 @@ def _chosen(args: Namespace) -> Query | list[int]:
     filtered = any(getattr(args, name) is not None for name in _FILTERS)
     if bool(args.delivery_ids) + bool(args.all or filtered) != 1:
         raise Stop(
-            "Name leads by their numbers, or some by filters, or all of them by --all.",
+            "Name leads by number, or choose some with filters, or all with --all.",
             WRONG_USE,
         )
     return list(args.delivery_ids) or _query(args)
@@ -186,7 +186,7 @@ def _chosen(args: Namespace) -> Query | list[int]:
 def _where_they_stand(log: DeliveryLog, chosen: Query | list[int]) -> str:
     """Say what became of leads that a command left alone, and which command would send them."""
     if isinstance(chosen, Query):
-        return "meanwhile none of these needs it any more"
+        return "none of these needs it any more"
     counts = log.reader.statuses_of(chosen)
     unknown = len(set(chosen)) - sum(counts.values())
     parts = [f"{count} {status}" for status, count in sorted(counts.items())]

@@ -31,7 +31,7 @@ def list_integrations(args: Namespace) -> None:
 
 @command(recorded=False)
 def show_integration(args: Namespace) -> None:
-    """Say what is understood of a connection, without a secret, and send nothing (1.2 and 1.5)."""
+    """Show how a connection is understood, without its secrets, and send nothing (1.2, 1.5)."""
     from zbl_provider.hooks.webhook import WebhookHook
 
     settings = understood(WebhookHook(args.conn_id).destination)
@@ -105,7 +105,7 @@ def understood(destination: Destination) -> dict[str, object]:
 
 
 def _check(log: DeliveryLog, name: str) -> None:
-    """Refuse a name that is a slip of the pen."""
+    """Refuse a misspelt name."""
     from airflow.sdk import BaseHook
 
     if name not in {state.name for state in log.integrations()}:

@@ -64,7 +64,7 @@ def networks() -> Finding:
             WARNING,
             part,
             f"[zbl] allowed_networks opens {', '.join(wide)}, so that the guard refuses little",
-            "Name the networks of your own receivers alone",
+            "Name only the networks of your own receivers",
         )
     return Finding(
         OK, part, f"[zbl] allowed_networks opens {', '.join(map(str, networks)) or 'nothing'}"
@@ -121,11 +121,11 @@ def _roles() -> Finding:
     leads, plugins = ("can_read", "Task Instances"), ("can_read", "Plugins")
     without = [role for role, given in rights.items() if leads in given and plugins not in given]
     if not without:
-        return Finding(OK, "roles", "those that may see leads have them in the navigation")
+        return Finding(OK, "roles", "all that may see leads have the page in the navigation")
     return Finding(
         WARNING,
         "roles",
-        f"{', '.join(without)} may see leads, and have no Leads in the navigation",
+        f"{', '.join(without)} may see leads, but do not have Leads in the navigation",
         f"Run `airflow roles add-perms {shlex.join(without)} --action can_read --resource "
         "Plugins`; without it their page is at /zbl/",
     )
@@ -142,18 +142,20 @@ def keys(log: DeliveryLog) -> Finding:
         return Finding(
             ERROR,
             "keys",
-            f"{unreadable} of the newest payloads cannot be read, and so not be sent",
-            "Put the key they had behind the present one in [core] fernet_key, or, if they were "
-            "stored before there was a key, run `airflow zbl log rotate-keys`",
+            f"{unreadable} of the newest payloads cannot be read, so they cannot be sent",
+            "Add their old key after the present one in [core] fernet_key, or, if they were stored "
+            "before there was a key, run `airflow zbl log rotate-keys`",
         )
     if not log.encrypts:
         return Finding(
             WARNING,
             "keys",
-            "no [core] fernet_key is set, so personal data rests readable",
+            "no [core] fernet_key is set, so personal data is stored unencrypted",
             "Set one, and run `airflow zbl log rotate-keys`",
         )
-    return Finding(OK, "keys", "personal data rests encrypted, and the newest can be read")
+    return Finding(
+        OK, "keys", "personal data is stored encrypted, and the newest payloads can be read"
+    )
 
 
 def clocks(log: DeliveryLog) -> Finding:
@@ -170,10 +172,10 @@ def clocks(log: DeliveryLog) -> Finding:
         return Finding(
             ERROR,
             "clocks",
-            f"this machine and the delivery log's differ by {apart.total_seconds():.0f} s",
+            f"this machine's and the delivery log's differ by {apart.total_seconds():.0f} s",
             "Keep all machines in step (NTP): due times and leases are compared by their clocks",
         )
-    return Finding(OK, "clocks", "this machine and the delivery log's are in step")
+    return Finding(OK, "clocks", "this machine's and the delivery log's are in step")
 
 
 def integration(state: Integration) -> Finding:
@@ -190,7 +192,7 @@ def integration(state: Integration) -> Finding:
     except (ZblError, AirflowException) as problem:
         return Finding(ERROR, part, str(problem).rstrip("."))
     if kept_back := _kept_back(state):
-        remedy = f"When it is mended, run `airflow zbl integrations resume {state.name}`"
+        remedy = f"When the cause is fixed, run `airflow zbl integrations resume {state.name}`"
         return Finding(WARNING, part, kept_back, remedy)
     if not destination.active:
         return Finding(WARNING, part, "its connection says active: false", "Set active to send")

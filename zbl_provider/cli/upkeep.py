@@ -20,7 +20,7 @@ def upgrade(args: Namespace) -> None:  # noqa: ARG001  every command has them
 @command(recorded=True)
 def rotate_keys(args: Namespace) -> None:
     """Encrypt what rests in the log with the present key (Contract 6.4)."""
-    confirm(args, "Encrypt what rests in the delivery log with Airflow's present Fernet key?")
+    confirm(args, "Encrypt what is stored in the delivery log with Airflow's present Fernet key?")
     log = the_log()
     renewed = unreadable = unfindable = 0
     after: int | None = 0

@@ -48,7 +48,7 @@ class Excerpts:
         :returns: at most 4 KiB of text, with nothing invisible in it
         """
         whole = whole and len(body) <= EXCERPT_BYTES
-        # Half a character at a cut stays out: it would part the half of a secret from the end.
+        # Half a character at the cut is left out: half a secret before it must be at the end.
         decoded, _ = utf_8_decode(body[:EXCERPT_BYTES], "replace", whole)
         text = self._mask.sub(_MASK, decoded)
         if not whole:
@@ -56,7 +56,7 @@ class Excerpts:
         text = text.replace("\r\n", "\n")
         if not text.replace("\n", "").isprintable():
             text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-        # What stands for an unreadable byte takes three.
+        # The character that replaces an unreadable byte has three.
         return text.encode()[:EXCERPT_BYTES].decode("utf-8", "ignore")
 
     def _without_cut_secret(self, text: str) -> str:

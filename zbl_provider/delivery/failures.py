@@ -48,8 +48,10 @@ _WORDS: Final = {
     FailureKind.SHORTAGE: "nothing was sent",
 }
 _PROXY_LOGIN: Final = 407
-_HTTP_2_ONLY: Final = "the server speaks HTTP/2 alone: have it, or what is before it, take HTTP/1.1"
-_OLD_TLS: Final = "the server speaks no TLS that is safe: have it take TLS 1.2 or 1.3"
+_HTTP_2_ONLY: Final = (
+    "the server speaks only HTTP/2: let it, or the proxy before it, accept HTTP/1.1"
+)
+_OLD_TLS: Final = "the server speaks no safe version of TLS: let it accept TLS 1.2 or 1.3"
 # What OpenSSL calls an alert of the server, or an answer that is no TLS. Alerts begin with "SSLV3_"
 # or "TLSV1_", whatever was spoken.
 _TLS_WORDS: Final = {

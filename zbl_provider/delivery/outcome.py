@@ -44,15 +44,15 @@ class Outcome:
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _REMEDIES: Final = {
-    304: "a POST has no such answer: see what is before the destination, such as a cache",
+    304: "no server answers a POST so: check what is before the destination, such as a cache",
     400: "the destination refuses this payload: compare it with what it expects",
     401: "check the login or the secret_headers of the connection",
     403: "check the login or the secret_headers of the connection",
     404: "check the destination URL of the connection",
-    405: "the destination URL takes no POST: check it",
+    405: "the destination URL does not accept POST: check it",
     410: "the destination has been switched off: renew its URL in the connection",
-    413: "the destination takes no payload of this size",
-    415: "the destination takes no JSON: check its URL",
+    413: "the destination does not accept a payload of this size",
+    415: "the destination does not accept JSON: check its URL",
     422: "the destination refuses this payload: compare it with what it expects",
     429: "the destination wants fewer requests: lower max_rate, or add 429 to retry_statuses",
 }

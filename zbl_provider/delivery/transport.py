@@ -148,7 +148,7 @@ class Transport:
         return reply
 
     def _answer(self, reply: Reply, seconds: float) -> Answer:
-        # Others, such as "utf-8" in its place, are a slip: the body is what it is.
+        # Other values, such as "utf-8", are mistakes: the body is not compressed.
         if reply.body and _COMPRESSED.search(reply.field(b"content-encoding") or ""):
             excerpt = "(compressed)"
         else:

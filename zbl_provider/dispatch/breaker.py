@@ -134,7 +134,7 @@ class Breaker:
         if self._integration.held:
             name = self._destination.integration
             return (
-                f"{self._integration.held_by} holds it since "
+                f"{self._integration.held_by} has held it since "
                 f"{self._integration.held_at:%Y-%m-%d %H:%M} UTC: "
                 f"resume it on the page Lead deliveries, or with "
                 f"`airflow zbl integrations resume {name}`"

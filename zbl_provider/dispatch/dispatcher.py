@@ -251,14 +251,14 @@ class Dispatcher:
             )
             return
         logger.info(
-            "This task was cleared: %d leads are sent again, and %d that waited for their next "
-            "attempt are due now.",
+            "This task was cleared. Leads sent again: %d; leads that waited for their next attempt "
+            "and are due now: %d.",
             reopened.reopened,
             reopened.hastened,
         )
         if reopened.unsendable:
             logger.warning(
-                "%d leads can't be sent again: the delivery log has cleared their data "
+                "Leads that can't be sent again: %d. The delivery log has cleared their data "
                 "([zbl] payload_retention_days), and the query no longer finds them.",
                 reopened.unsendable,
             )

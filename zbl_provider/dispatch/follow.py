@@ -87,7 +87,7 @@ class Follow:
         """
         if not self._has_looked:
             raise problem
-        # Told if it lasts: a connection that rested, and was closed meanwhile, is opened again.
+        # Only if it lasts: a resting connection that was closed meanwhile is opened again.
         if self.problem and (text := self._troubles.news(problem, "")):
             logger.warning("The query of leads is tried again until it works: %s.", text)
         self.problem = problem

@@ -20,16 +20,16 @@ _MOMENT_SECONDS = 0.05
 
 
 async def moment() -> None:
-    """Wait so short a time that nobody notices, and so long that little work is done meanwhile."""
+    """Wait a moment: too short to notice, and long enough not to keep the processor busy."""
     await asyncio.sleep(_MOMENT_SECONDS)
 
 
 async def in_thread(call: Callable[[], _Result], keep: Callable[[_Result], None]) -> _Result:
     """
-    Return what a call returns that may claim leads, made in a thread of its own.
+    Make a call that may claim leads in a thread of its own, and return what it returns.
 
-    :param keep: gets that, if whoever waits for it is cancelled: a thread cannot be ended, and what
-        it claims all the same would belong to nobody until the lease is over
+    :param keep: gets that if the caller is cancelled meanwhile: a thread cannot be ended, and what
+        it still claims would belong to nobody until the lease is over
     """
     calling = asyncio.ensure_future(asyncio.to_thread(call))
     try:
@@ -55,7 +55,7 @@ def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
         def handle(signum: int, frame: FrameType | None) -> None:
             try:
                 handler(signum, frame)
-            except BaseException as reason:  # noqa: BLE001  a timeout is none of Exception
+            except BaseException as reason:  # noqa: BLE001  a timeout is not an Exception
                 heed(reason)
 
         return handle
@@ -77,7 +77,7 @@ def heeding_signals(heed: Callable[[BaseException], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def seldom_collecting() -> Iterator[None]:
     """
-    Look for garbage in cycles seldom.
+    Seldom look for garbage in cycles.
 
     A lead leaves none, but by default Python would look after each few leads, which takes an
     eighth of the time.

@@ -87,4 +87,6 @@ def undelivered(
         f"lead {lead.lead_id} ({lead.status}: {lead.reason})" for lead in first[:_LEADS_NAMED]
     )
     more = "; …" if count > _LEADS_NAMED else ""
+    if total == 1:
+        return f"The lead was not delivered to {integration}. {named}."
     return f"{count} of {total} leads were not delivered to {integration}: {counts}. {named}{more}."

@@ -24,8 +24,8 @@ class Seen:
     """
     The rows of the last look, by their ids: a row that is as it was then needs no more work.
 
-    Of an id that a look has in several rows none is passed over: which of them counts is known only
-    when all are judged (Contract 4.8).
+    If a look has several rows with one id, none of them is passed over: which one counts is known
+    only when all are judged (Contract 4.8).
 
     :param many: how many rows are remembered
     """

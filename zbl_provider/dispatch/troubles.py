@@ -1,4 +1,4 @@
-"""What keeps somebody who looks at a database again and again from looking."""
+"""Failures of a database that is looked at again and again: when to tell, and when to ask again."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class Troubles:
     def over(self) -> bool:
         """Note that a look succeeded; tell whether that is news."""
         self.pause = self._seconds
-        had, self._told = bool(self._told), ""
-        return had
+        was_told, self._told = bool(self._told), ""
+        return was_told

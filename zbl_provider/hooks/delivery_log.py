@@ -94,7 +94,7 @@ def _no_log(conn_id: str, conn_type: str | None) -> DeliveryLogError:
 
 
 def _file(conn_id: str, host: str | None, schema: str | None) -> URL:
-    """Find an SQLite file; of a relative path each process would make a log of its own."""
+    """Find an SQLite file; with a relative path each process would make a log of its own."""
     from sqlalchemy import URL
 
     # Airflow's convention: the path is the host; in a URI with four slashes it is the schema.
@@ -133,7 +133,7 @@ def _cipher() -> Cipher | None:
     except AirflowException:
         raise DeliveryLogError(
             field="[core] fernet_key",
-            problem="it is no Fernet key, nor several with commas between",
+            problem="it is neither a Fernet key nor several, separated by commas",
             remedy="Set the one that the connections were saved with",
         ) from None
 

@@ -80,7 +80,7 @@ class LeadsQuery:
 
     def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """
-        Count leads that are not yet delivered, and that a dispatch would mind (Contract 8.1).
+        Count leads that are not delivered yet, and that a dispatch would take up (Contract 8.1).
 
         :param up_to: counted no further, and the query is read no further; 1,000 by default
         :param retry_for: how long the delivery log is waited for

@@ -69,7 +69,7 @@ class Rows:
         _check_parameters(parameters)
         self._conn_id = conn_id
         self._hook = database(conn_id)
-        # The mark is of a file that Windows has written; SQLite takes a second ; for a statement.
+        # Files of Windows begin with the mark; SQLite takes a second ; for another statement.
         self._sql = _LAST_MARKS.sub(";", sql.removeprefix("\ufeff"))
         self._parameters = parameters
         self._check = check
@@ -79,9 +79,10 @@ class Rows:
 
     def __iter__(self) -> Iterator[tuple[list[str], Sequence[object]]]:
         """
-        Give the names of the columns and the values of each row, some hundreds in memory.
+        Yield the names of the columns and the values of each row, some hundreds in memory.
 
-        :raises LeadsDatabaseError: if the database gives none; a driver's own error may quote them
+        :raises LeadsDatabaseError: if the database fails, in place of the driver's own error,
+            which may quote rows
         :raises ConfigurationError: naming sql, if the statement gives no columns
         """
         connection, self._kept = self._kept, None
@@ -91,7 +92,7 @@ class Rows:
         try:
             yield from self._fetched(connection, is_new=is_new)
             if self._keep and driver_of(connection).keeps:
-                # What is read next is to be what is committed then, and no lock is to last.
+                # So that the next look sees what is committed then, and no lock is left.
                 with suppress(Exception):
                     connection.rollback()
                     self._kept = connection
@@ -125,7 +126,7 @@ class Rows:
         except (AirflowException, ImportError):
             raise  # of the connection, not of its data
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
-            # No row has been read, so that its text can hold none.
+            # No row has been read, so the error's text can hold none.
             connection = getattr(self._hook, "connection", None)
             connection = connection or BaseHook.get_connection(self._conn_id)
             extra = connection.extra_dejson

@@ -90,7 +90,7 @@ class FieldMap:
 
         :param field_map: column name to a field of the contract: ``email``, ``list_id``,
             ``first_name``, ``verifications.ip_vpn``, ``custom_fields.city``, and so on
-        :raises ConfigurationError: naming field_map, for a field that the contract has not, or
+        :raises ConfigurationError: naming field_map, for a field that is not in the contract, or
             one that two columns would fill
         """
         if field_map is not None and not isinstance(field_map, Mapping):
@@ -120,8 +120,8 @@ class FieldMap:
         """
         Find the place of each column: by this map, by the contract's names, or as a custom field.
 
-        Upper and lower case are one to the contract's names and to the map, because some databases
-        upper-case what is not quoted; a custom field keeps its spelling.
+        The contract's names and the map ignore case, because some databases write names that are
+        not quoted in capitals; a custom field keeps its spelling.
 
         :param names: the columns in the order in which their values will come
         :raises ConfigurationError: naming field_map, if two columns would fill one place, or if

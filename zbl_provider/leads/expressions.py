@@ -113,7 +113,7 @@ def _check(node: nodes.Node, place: str) -> None:
         isinstance(node.node, nodes.Getattr) and node.node.attr in METHODS
     ):
         remedy = f"Texts have the methods {', '.join(sorted(METHODS))}"
-        raise refusal(place, "calls something else than a text's method", remedy)
+        raise refusal(place, "calls something other than a method of a text", remedy)
     if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
         name = _member(node)
         if isinstance(name, str) and name not in known:
@@ -124,7 +124,7 @@ def _check(node: nodes.Node, place: str) -> None:
 
 
 def _members(node: nodes.Node) -> Mapping[str, Any] | None:
-    """Give the names that the value of an expression surely has; None: it may be anything."""
+    """Return the names that an expression's value surely has; None if it may be anything."""
     if isinstance(node, nodes.Name):
         return SHAPE.get(node.name)
     if isinstance(node, nodes.Getattr | nodes.Getitem) and (known := _members(node.node)):
@@ -139,7 +139,7 @@ def _member(node: nodes.Getattr | nodes.Getitem) -> Any:  # noqa: ANN401  a cons
 
 
 class _Slices(NodeTransformer):
-    """Makes slices calls of a filter: Jinja compiles them to Python's own, which null has not."""
+    """Turns slices into calls of a filter: Jinja's are Python's own, which fail on null."""
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802  as Jinja has it
         self.generic_visit(node)
@@ -151,7 +151,7 @@ class _Slices(NodeTransformer):
 
 
 def _function(expression: nodes.Expr) -> Render:
-    """Compile an expression: Jinja gives texts, so its value is taken from an assignment."""
+    """Compile an expression. Jinja renders text, so the value is taken from an assignment."""
     target = nodes.Name("result", "store", lineno=1)
     code = nodes.Template([nodes.Assign(target, expression, lineno=1)], lineno=1)
     code.set_environment(_ENVIRONMENT)
@@ -197,7 +197,7 @@ def _json(value: object, lead: Rendering) -> object:
         if not all(isinstance(_json(key, lead), str) for key in value):
             raise TypeError
         return {key: _json(inner, lead) for key, inner in value.items()}
-    str(value)  # of what is undefined this is an UndefinedError
+    str(value)  # raises UndefinedError for what is undefined
     raise TypeError
 
 

@@ -30,7 +30,7 @@ def field_value(document: object, field: str) -> object:
     """
     Look a field up by its name (a lead's, a custom one, a verification), or by its path.
 
-    Upper and lower case are one: databases upper-case what is not quoted. The very name wins.
+    Case is ignored, since databases write unquoted names in capitals; an exact match wins.
 
     :param document: as from :func:`zbl_provider.leads.payload.document`
     :param field: a name, or a dotted path such as ``list.name``
@@ -127,7 +127,7 @@ def is_empty(value: object) -> bool:
 
 
 def _key(value: object, name: str) -> str | None:
-    """Give a name its spelling in an object; None if it has none."""
+    """Return how an object spells a name; None if it does not have it."""
     if not isinstance(value, dict):
         return None
     if name in value:

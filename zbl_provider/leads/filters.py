@@ -87,7 +87,7 @@ class FieldFilter:
 
     def holds(self, document: Mapping[str, object]) -> bool:
         """
-        Ask a payload (Contract 5.3): a missing field is empty, and differs from every value.
+        Judge a payload (Contract 5.3): a missing field is empty, and differs from every value.
 
         What the filter cannot judge does not hold; see :meth:`cannot_judge`.
 
@@ -226,7 +226,7 @@ class Filters:
         if not self.lists:
             return None
         wanted = any(value_at(document, ("list", key)) in self.lists for key in ("id", "name"))
-        return None if wanted else "list is none of lists"
+        return None if wanted else "list is not one of lists"
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -67,7 +67,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Look up a key or a position; of what is unknown the result is unknown."""
+        """Look up a key or a position; the result is unknown if the object is."""
         if obj is None:  # such as `list.name` of a lead without a list
             return None
         if isinstance(obj, dict | list | tuple | str):
@@ -78,11 +78,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=str(argument))
 
     def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:
-        """Call a text's method; of what is unknown the result is unknown."""
+        """Call a text's method; the result is unknown if the text is."""
         return None if obj is None else super().call(context, obj, *arguments, **options)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Reckon with numbers, and join texts or lists, within what could be sent."""
+        """Calculate with numbers, and join texts or lists, within what could be sent."""
         if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
             check_size(len(left) + len(right))
         elif not (isinstance(left, int | float) and isinstance(right, int | float)):

@@ -32,7 +32,7 @@ _WORDS = {
 _NO_JSON = "must be Unicode text and JSON values"
 # What is not here (pattern, not) is said by the description beside it in the schema.
 _PHRASES = {
-    "additionalProperties": "must have no key that the contract has not",
+    "additionalProperties": "must have no keys but those of the contract",
     "const": "must be {}",
     "maximum": "must be at most {}",
     "maxLength": "must be at most {} characters long",
@@ -57,7 +57,7 @@ def violation(document: Mapping[str, object]) -> InvalidLead | None:
     try:
         if _quick_gate()(document):
             return None
-    except ValueError:  # what is no JSON; the reference says what it is
+    except ValueError:  # it is not JSON; the reference says what it is
         pass
     from jsonschema.exceptions import best_match
 
@@ -67,7 +67,7 @@ def violation(document: Mapping[str, object]) -> InvalidLead | None:
         for key in map(str, error.absolute_path):
             path = field_path(path, key) if path else key
         return InvalidLead(path or "body", _rule(error))
-    try:  # whether all can be written: of what it may not judge `jsonschema` asks nothing
+    try:  # `jsonschema` skips values that no rule covers: they must be JSON, too
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         return InvalidLead("lead", _NO_JSON)

@@ -82,8 +82,8 @@ _BOOLEANS: Mapping[object, bool] = {
 }
 _BITS: Mapping[bytes, bool] = {b"\x00": False, b"\x01": True}  # what MySQL's BIT(1) becomes
 _BOM = "\ufeff"
-# What comes along unseen when an email is pasted, or exported: marks of order, of direction, of no
-# width, and the NULs that fill a field of fixed length.
+# Invisible characters that come along when an email is pasted or exported: marks of byte order, of
+# direction and of no width, and the NULs that fill a field of fixed length.
 _UNSEEN = "\x00\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 _AROUND_EMAIL = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -102,8 +102,8 @@ class PaddedText(str):
     """
     Text of a CHAR column, with the blanks that fill it up to its width.
 
-    They are no part of what it says; only of an id they are kept, since a lead whose id changes
-    would be another lead, and be sent once more.
+    They are not part of the text, and are dropped. Only an id keeps them: with another id a lead
+    would be another lead, and be sent again.
     """
 
     __slots__ = ()
@@ -199,7 +199,7 @@ def as_text(value: object, path: str) -> JSON:
 
 def as_email(value: object, path: str) -> JSON:
     """
-    Read an email, which is a text field without blanks, line ends and what is unseen around it.
+    Read an email: a text field, without blanks, line ends and invisible characters around it.
 
     :param value: as of :func:`as_text`
     :param path: as in :func:`as_json`
@@ -213,7 +213,7 @@ def as_word(value: object, path: str) -> JSON:
     """
     Read a text field that is compared with words, such as ``status``.
 
-    Not every driver tells that a column is a CHAR: blanks at its end are taken for its padding.
+    Not every driver says that a column is a CHAR, so blanks at the end count as its padding.
 
     :param value: as of :func:`as_text`
     :param path: as in :func:`as_json`
@@ -235,7 +235,7 @@ def _text_form(value: object, path: str) -> JSON:
 
 
 def _decoded(value: object, path: str) -> object:
-    """Give the text that a driver hands over as bytes; anything else is as it was."""
+    """Return the text that a driver hands over as bytes; anything else stays as it is."""
     if not isinstance(value, bytes | bytearray | memoryview):
         return value
     try:
@@ -267,7 +267,7 @@ def as_identifier(value: object, path: str) -> str | None:
         raise InvalidLead(path, "must be text, a number or a UUID")
     if _SURROGATE.search(form):
         raise InvalidLead(path, _NOT_UTF8)
-    # The schema says both too, but a lead without a usable id could not even be written down.
+    # The schema says both, too, but a lead without a usable id could not even be recorded.
     if len(form) > _LONGEST_ID:
         raise InvalidLead(path, f"must be at most {_LONGEST_ID} characters long")
     if _FORBIDDEN_IN_IDS.search(form):
@@ -368,7 +368,7 @@ def lone_surrogate(form: object, path: str) -> str | None:
 
 
 def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  the table's rows
-    """Give what is no plain value its form: a subclass of a type has the form of that type."""
+    """Return the form of a value that is not plain; a subclass has the form of its base."""
     match value:
         case PaddedText():
             return value.rstrip(" ")
@@ -400,7 +400,7 @@ def _form(value: object, path: str) -> JSON:  # noqa: C901, PLR0911, PLR0912  th
             return _object(value, path)
     if isinstance(value, _WRITTEN):
         return str(value)
-    raise InvalidLead(path, f"must have a JSON form, which the type {type(value).__name__} has not")
+    raise InvalidLead(path, f"must have a JSON form; the type {type(value).__name__} has none")
 
 
 def _number_form(value: float | Decimal, path: str) -> JSON:
@@ -446,21 +446,21 @@ def _name(key: object, path: str) -> str:
 
 
 def _exact(value: object) -> object:
-    """Make 42.0 the 42 it is, as far as every double is exact."""
+    """Turn 42.0 into 42, in the range in which every double is exact."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
         return int(value)
     return value
 
 
 def _parse(text: str | bytes | bytearray, path: str) -> object:
-    """Read JSON text; what is none is not an object either, which is all that its reader asks."""
+    """Read JSON text. Other text comes back as it is: it is no object, and its caller says so."""
     parsed: object = text
     rule = None
     for _ in range(2):  # some programs encode what is JSON text already
         if not isinstance(parsed, str | bytes | bytearray):
             break
         try:
-            # Of bytes json itself takes a byte order mark away.
+            # json itself removes the byte order mark of bytes.
             parsed = json.loads(parsed.lstrip(_BOM) if isinstance(parsed, str) else parsed)
         except (json.JSONDecodeError, UnicodeDecodeError):
             return text

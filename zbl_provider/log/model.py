@@ -34,11 +34,11 @@ WAITING = frozenset({Status.PENDING, Status.RETRYING})
 """Statuses of a lead that waits to be sent, for the first time or again."""
 
 ORPHANED = timedelta(minutes=10)
-"""So long after it was due a lead's own task does not come, and any other takes it (4.11)."""
+"""How long after a lead was due its own task may still come; then any task takes it (4.11)."""
 
 PROBE_PAUSE = timedelta(minutes=1)
-"""At least so long after one lead was tried in vain a destination is left alone that is paused
-(8.6), or is down and has no lead left that was tried (8.7)."""
+"""How long a destination that is paused (8.6), or is down with no tried lead left (8.7), is left
+alone after one lead was tried in vain."""
 
 FAILED = frozenset({Status.ERROR, Status.INVALID})
 """Statuses that make the task of the lead fail (Contract 4.7)."""

@@ -38,7 +38,7 @@ def lineage(
             tables = _tables(leads_conn_id, sql)
         except Exception as problem:  # noqa: BLE001  lineage must not depend on each hook's manners
             kind = type(problem).__name__
-            logger.warning("OpenLineage learns no tables of %s: %s.", leads_conn_id, kind)
+            logger.warning("OpenLineage is not told the tables of %s: %s.", leads_conn_id, kind)
     return OperatorLineage(inputs=tables, outputs=[Dataset(namespace=origin, name=webhook_conn_id)])
 
 

@@ -63,7 +63,7 @@ class DeferrableSensor(BaseSensorOperator):
         from airflow.sdk.exceptions import AirflowSensorTimeout
 
         if event:
-            self.log.info("The trigger has called: %s.", event)
+            self.log.info("The trigger has fired: %s.", event)
         poked = self._poke(context)
         if not poked.is_done:
             left = datetime.fromisoformat(until) - datetime.now(UTC)
@@ -92,7 +92,7 @@ class DeferrableSensor(BaseSensorOperator):
             raise
         except Exception as problem:
             if self.silent_fail:
-                self.log.exception("This look has failed; the sensor goes on.")
+                self.log.exception("This poke failed; the sensor goes on.")
                 return PokeReturnValue(is_done=False)
             if self.never_fail:
                 raise AirflowSkipException(

@@ -35,7 +35,7 @@ async def in_thread(call: Callable[[], _Answer]) -> _Answer:
     :return: what it returns; what it raises is raised
     """
     future: Future[_Answer] = Future()
-    future.set_running_or_notify_cancel()  # whoever is cancelled meanwhile leaves it be
+    future.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it
     call_here = contextvars.copy_context().run
 
     def run() -> None:
@@ -102,7 +102,7 @@ class Poll(Generic[_Answer]):
             await asyncio.sleep(self._due - time.monotonic())
             if self._asking is last:  # nobody else was up earlier
                 self._asking = asyncio.create_task(self._ask_for_all())
-                # Taken notice of, should all that waited for the answer be gone.
+                # So that asyncio does not complain if nobody waits for the answer any more.
                 self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(cast("asyncio.Task[_Answer]", self._asking))
 

@@ -341,7 +341,7 @@ def test_who_holds_is_said(receiver, leads, capsys):
     log.hold("zbl_webhook_default", "ana", datetime.now(UTC))
     assert _many().execute(_context()) == {"pending": 1}
     said = capsys.readouterr().out
-    assert "ana holds it" in said
+    assert "ana has held it" in said
     assert "airflow zbl integrations resume zbl_webhook_default" in said
     assert receiver.received == []
     log.resume("zbl_webhook_default")
@@ -467,7 +467,9 @@ def test_a_task_fails_when_a_destination_stays_dark(leads, receiver):
     """It says since when, how many wait, and that the next run goes on (Contract 8.7)."""
     leads(*(_row(lead_id) for lead_id in range(100)))
     receiver.answer = lambda _: Reply(503)
-    with pytest.raises(AirflowFailException, match=r"is down since .* leads of this task wait"):
+    with pytest.raises(
+        AirflowFailException, match=r"has been down since .* leads of this task wait"
+    ):
         _many(schedule=()).execute(_context())
     assert len(receiver.received) < 40
     receiver.answer = lambda _: Reply()
@@ -479,7 +481,7 @@ def test_a_task_that_waits_for_its_turn_to_try_one_knows_so_when_it_goes_on(lead
     leads(*(_row(lead_id) for lead_id in range(40)))
     receiver.answer = lambda _: Reply(503)
     for run in ("first", "second"):
-        with pytest.raises(AirflowFailException, match="is down since"):
+        with pytest.raises(AirflowFailException, match="has been down since"):
             _many(schedule=()).execute(_context(run))
     tried = len(receiver.received)
     with pytest.raises(TaskDeferred) as deferral:
@@ -492,7 +494,7 @@ def test_a_task_that_waits_for_its_turn_to_try_one_knows_so_when_it_goes_on(lead
     with pytest.raises(TaskDeferred) as again:
         _many(schedule=()).execute(_context("third"))
     assert again.value.kwargs["may_probe"], "a retry waits, too"
-    with pytest.raises(AirflowFailException, match="is down since"):
+    with pytest.raises(AirflowFailException, match="has been down since"):
         _many(schedule=()).resume(_context("third"), **deferral.value.kwargs)
     assert len(receiver.received) == tried, "it is not its turn yet, and it waits once"
 

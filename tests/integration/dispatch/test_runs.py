@@ -384,7 +384,7 @@ def test_a_clear_says_which_leads_it_cannot_send_again(setup, caplog):
     setup.dispatch("run 1", [1, 2])
     setup.log.purge_payloads(setup.clock.now + timedelta(days=31), timedelta(days=30))
     setup.dispatch("run 1", [1], epoch=1, resend_all=True)
-    assert "1 leads can't be sent again" in caplog.text
+    assert "Leads that can't be sent again: 1." in caplog.text
 
 
 def test_what_was_claimed_and_not_sent_is_given_back(setup, monkeypatch):

@@ -68,8 +68,8 @@ def test_lists(lists):
     assert filters.lists == ("Ads", "7")
     assert filters.reason(_document(list_id=7)) is None
     assert filters.reason(_document(list_id=8, list_name="Ads")) is None
-    assert filters.reason(_document(list_id=8, list_name="ads")) == "list is none of lists"
-    assert filters.reason(_document()) == "list is none of lists"
+    assert filters.reason(_document(list_id=8, list_name="ads")) == "list is not one of lists"
+    assert filters.reason(_document()) == "list is not one of lists"
 
 
 @pytest.mark.parametrize("field", ["lists", "field_filters"])
@@ -278,7 +278,7 @@ def test_all_filters_must_hold():
     good = {"score": 70, "list_name": "Ads", "city": "Lyon", "phone": "1"}
     assert filters.reason(_document(**good)) is None
     assert filters.reason(_document(**good | {"score": 1})) == "score is under min_score 70"
-    assert filters.reason(_document(**good | {"list_name": None})) == "list is none of lists"
+    assert filters.reason(_document(**good | {"list_name": None})) == "list is not one of lists"
     assert filters.reason(_document(**good | {"city": "x"})) == (
         "field filter 1 does not hold: city equals"
     )

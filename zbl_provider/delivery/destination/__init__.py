@@ -51,7 +51,7 @@ class Destination:
     :param cert: client certificate: a PEM file with both parts, or certificate and key
     :param proxy: URL of the HTTP proxy that the connection names
     :param trust_env: whether the environment's proxies may be used (Contract 2.5)
-    :param remarks: what the connection asks for in vain, for its user to know
+    :param remarks: what the connection asks for without effect, to be told to its user
     """
 
     integration: str
@@ -90,8 +90,8 @@ class Destination:
         """
         Read a connection (Contract 1.2, 1.3 and 1.4). Nothing is looked up, opened or sent.
 
-        What is given is used, or refused: no part of it is left out unsaid. The same connection
-        reads the same in whatever form Airflow had it: form, JSON, URI or file.
+        Every part that is given is used, or refused. The same connection reads the same in every
+        form that Airflow knows: the form, JSON, URI or file.
 
         :param integration: the connection's id
         :param host: the whole URL, or the host where the URL comes in parts
@@ -130,9 +130,9 @@ class Destination:
 
     def secrets(self) -> Iterator[str]:
         """
-        Give what must not be shown wherever it turns up (Contract 1.5), short texts, too.
+        Yield what must not be shown, wherever it turns up (Contract 1.5); short texts, too.
 
-        A receiver may name a part of it alone: n8n's 404 has the path without its first folder, and
+        A receiver may name only a part of it: n8n's 404 has the path without its first folder, and
         an echo has the query's values, or the login, taken apart.
         """
         parts = urlsplit(self.url)

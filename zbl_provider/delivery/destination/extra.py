@@ -206,8 +206,8 @@ def remarks(extra: Mapping[str, object]) -> Iterator[str]:
     """
     Judge the keys of HTTP connections that ask for what this provider does in one way only.
 
-    Where a lead would fare other than its writer meant, the key is refused. Where only the waiting
-    for an answer, or its reading, differs, it is remarked upon.
+    A key is refused if leads would not be sent as its writer meant. If it only changes how an
+    answer is waited for, or read, it gets a remark.
 
     :raises ConfigurationError: naming the key
     """

@@ -109,8 +109,8 @@ def _as_json(key: str, value: object) -> object:
     """
     Read a text that is JSON as that JSON.
 
-    Of a connection URI's query Airflow's server does so, while its workers keep the texts: what a
-    key means must not depend on who reads it.
+    Airflow's server does so with the query of a connection URI, while its workers keep the texts:
+    what a key means must not depend on who reads it.
     """
     if not isinstance(value, str):
         return value
@@ -157,7 +157,7 @@ def _texts(value: object) -> Iterator[str]:
 
 def _check_unknown(name: str, value: object) -> None:
     """
-    Refuse a key that has no meaning here: leads would go out other than its writer meant.
+    Refuse a key that has no meaning here: leads would not go out as its writer meant.
 
     It may be a misspelt filter, a header as `HttpHook` has them, or the query of the URL, which
     Airflow takes from a connection URI and puts here. What Airflow's form saves for a field that it

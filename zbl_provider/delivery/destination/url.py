@@ -25,7 +25,7 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # A backslash is a slash to browsers and none to RFC 3986: the host would depend on the reader.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
-# What is pasted along unseen, such as a zero-width space, would be sent as part of the path.
+# Invisible characters that are pasted along, such as a zero-width space, would be part of the path.
 _INVISIBLE: Final = re.compile(
     r"[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff]"
 )
@@ -58,9 +58,9 @@ def parse_url(host: object, schema: object = None, port: object = None) -> Check
     """
     Read the URL of a connection, whole or in parts, as `HttpHook` reads it (Contract 1.1, 1.3).
 
-    Of a connection URI, Airflow makes the parts, and decodes them: what follows the host becomes
-    Schema, without its escapes. So a path in Schema is refused. The URL that it was written as
-    cannot be told any more.
+    Airflow splits a connection URI into these parts, and decodes them: what follows the host
+    becomes Schema, without its escapes. So a path in Schema is refused: the URL cannot be restored
+    as it was written.
 
     :param host: the whole URL, or a host name with what follows it
     :param schema: empty or https

@@ -142,19 +142,19 @@ class Connection(asyncio.BufferedProtocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: TLS is there."""
+        """Begin: the TLS handshake is done."""
         self._transport = cast("asyncio.Transport", transport)
-        # Told of anything unsent: an answer may come before its request has left.
+        # So that pause_writing tells of anything unsent: an answer may overtake its request.
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._owner.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Give room for what has come: asked for nothing, transports make 256 KiB for each read."""
+        """Return a buffer of our own: without one, transports allocate 256 KiB for each read."""
         del sizehint
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read on; what nobody has asked for ends the connection."""
+        """Read what has come; the connection is closed if nothing was asked for."""
         data = bytes(self._buffer[:nbytes])
         reply = self._reply
         if reply is not None and not reply.done:
@@ -165,8 +165,8 @@ class Connection(asyncio.BufferedProtocol):
             if reply:
                 reply.reusable = False
             self.close()
-            # Some servers say 408 before they close an idle connection: that is no answer, either,
-            # but neither a habit of speaking out of turn.
+            # Some servers say 408 before they close an idle connection. That is no answer either,
+            # but no reason to distrust the server.
             if not data.startswith((b"HTTP/1.1 408", b"HTTP/1.0 408")):
                 self._owner.strayed()
 
@@ -176,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what there was."""
+        """End the exchange that is under way."""
         self.closed = True
         self._end(exc)
         if self._timer:

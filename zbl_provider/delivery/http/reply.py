@@ -29,7 +29,7 @@ _HEAD_END: Final = re.compile(rb"\r*\n\r*\n")
 _KEEP_ALIVE_SECONDS: Final = re.compile(r"(?:^|[\s,;])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
-_NOTHING: Final = bytearray()  # of which nothing is made
+_NOTHING: Final = bytearray()  # shared, and never written to
 
 
 class NotHttpError(Exception):
@@ -76,7 +76,7 @@ class Reply:
         self._seen = 0
         self._body_bytes = 0
         self._distant = False
-        self._length: int | None = None  # where the parser does not heed it
+        self._length: int | None = None  # where the parser ignores it
         self._impossible = False
         self._sloppy = False
         self.begun = False
@@ -123,7 +123,7 @@ class Reply:
         :param data: what has arrived
         :raises NotHttpError: if it can't become an answer any more
         """
-        if self.done:  # nobody has asked for what follows; line ends are no harm
+        if self.done:  # what follows was not asked for; line ends do no harm
             self.reusable = self.reusable and not data.strip(b"\r\n")
         else:
             self._take(data)
@@ -165,7 +165,7 @@ class Reply:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            pass  # who switches protocols has answered
+            pass  # a server that switches protocols has answered
         except HttpParserError:
             if self.status:
                 self._break_off()
@@ -254,7 +254,7 @@ class Reply:
 
     def on_body(self, data: bytes) -> None:
         """Take the start of the body, and let the rest pass if its end is near."""
-        if self.done or not self.status:  # of an answer that only informs, it tells nothing
+        if self.done or not self.status:  # the body of an answer that only informs
             return
         self._body_bytes += len(data)
         self.body += data[: EXCERPT_BYTES - len(self.body)]

@@ -61,11 +61,11 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
 
 def server_name(host: str) -> str:
     """
-    Give the name that a server's certificate must hold.
+    Return the name that a server's certificate must hold.
 
     :param host: the server's name or address
-    :returns: the same; of an IPv4 address that is written as an IPv6 one, the IPv4 address, for
-        which certificates are issued
+    :returns: the same; for an IPv4 address that is written as an IPv6 one, the IPv4 address:
+        certificates are issued for that
     """
     mapped = IPv6Address(host).ipv4_mapped if ":" in host and "%" not in host else None
     return str(mapped) if mapped else host
@@ -111,7 +111,7 @@ def _read(name: str, field: str) -> bytes:
                     "the file it names is larger than 8 MiB",
                     "Name a PEM file with certificates alone",
                 )
-    except (OSError, RuntimeError) as problem:  # the latter: the home of a user that there is not
+    except (OSError, RuntimeError) as problem:  # RuntimeError: the home of an unknown user
         _blame_this_machine(problem)
         raise ConfigurationError(
             field, "the file it names cannot be read", "Check the path and its permissions"

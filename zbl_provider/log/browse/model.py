@@ -30,7 +30,7 @@ class Query:
     :param lead_id: the lead's own id, whole
     :param email_hashes: any of these, which ``Reader.email_hashes`` makes of a person's email; the
         email itself stays out of queries
-    :param dags: nothing but what these Dags enrolled: those that whoever asks may see
+    :param dags: only what these Dags enrolled: those that the person who asks may see
     """
 
     status: Status | None = None

@@ -200,7 +200,7 @@ class Reader:
 
     @retried
     def statuses_of(self, delivery_ids: Collection[int]) -> dict[Status, int]:
-        """Return how many of these leads stand where; unknown ones are not counted."""
+        """Return how many of these leads have which status; unknown ones are not counted."""
         with reading(self._engine) as connection:
             rows = connection.execute(
                 select(delivery.c.status, func.count())

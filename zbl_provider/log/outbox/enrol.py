@@ -58,7 +58,7 @@ class Enroller:
         self._lease = lease
 
     def enrol(self, integration: str, candidates: Sequence[Candidate], rule: Rule) -> Enrolment:
-        """Write the candidates down; of two with one id the first counts."""
+        """Write the candidates down; of two with the same id the first counts."""
         self._hasher.prepare(self._connection)
         first: dict[str, Candidate] = {}
         for candidate in candidates:
@@ -68,7 +68,7 @@ class Enroller:
         take_turns(self._connection, f"zbl enrol {integration}")
         decisions = self._apply(first, rule)
         unknown = [key for key in first if key not in decisions]
-        # A lead that was delivered so long ago that only its id is left is sent again to order.
+        # A lead that was delivered so long ago that only its id is left is sent again on request.
         past = {
             webhook_id
             for webhook_id, erased in purged_ids(self._connection, unknown).items()

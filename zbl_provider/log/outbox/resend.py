@@ -4,8 +4,8 @@ Resends of chosen leads (Contract 8.4): marked in the log first, and sent by the
 What is marked is pending: if nobody clears the task, the integration's next run sends it (4.6). The
 run is marked, too, so that its clear sends just the chosen leads rather than all in error. That
 mark must not outlive its clear, or the next one, meant for all in error, would send none of them.
-So who cannot clear takes it back (``forget_choice``); and where even that does not happen, as when
-a browser is closed between the two steps, the mark counts only while one of the run's leads is
+So a caller that cannot clear takes it back (``forget_choice``). If even that does not happen, as
+when a browser is closed between the two steps, the mark counts only while one of the run's leads is
 open, or was settled within the hour: another run may send the chosen ones before the clear comes.
 """
 

@@ -1,13 +1,13 @@
 """
 A keyed hash of a lead's email, by which a person is found (Contract 8.8).
 
-It rests beside the payload, and goes with it. Equal emails have equal hashes, so whoever has the
-keys can look an email up, and whoever has not can neither read one nor try a guess. The data keys
-that encrypt payloads are no use here: each process has its own, and its hashes would be found by no
-other. So the keys come from Airflow's Fernet keys themselves, by HKDF, with a salt that each log
-has of its own. Where no Fernet key is set the salt alone is the key: whoever reads the log can try
-guesses, and could read the payloads as well; whoever sees a hash elsewhere, such as in an address,
-still can not.
+It rests beside the payload, and goes with it. Equal emails have equal hashes, so somebody who has
+the keys can look an email up; somebody without them can neither read one nor try a guess. The data
+keys that encrypt payloads are no use here: each process has its own, and its hashes would be found
+by no other. So the keys come from Airflow's Fernet keys themselves, by HKDF, with a salt that each
+log has of its own. Where no Fernet key is set the salt alone is the key: a reader of the log can
+try guesses, and could read the payloads as well; somebody who sees a hash elsewhere, such as in an
+address, still can not.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _version(connection: Connection) -> str | None:
 
 
 def _migrate(connection: Connection) -> None:
-    # Alembic takes a tenth of a second to import: only who migrates pays for it.
+    # Alembic takes a tenth of a second to import: only a migration pays for it.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

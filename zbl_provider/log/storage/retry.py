@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TASK_RETRY = timedelta(seconds=60)
-"""How long a task waits: as long as a lease, within which nobody else sends what is in its hands"""
+"""How long a task waits: as long as a lease, in which nobody else sends what is in its hands."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _READ_ONLY = "25006"  # a standby: after a fail-over the name may lead there for a while
@@ -132,7 +132,7 @@ def retried(
         try:
             return self._retry.call(partial(method, self, *args, **kwargs))
         except DBAPIError as problem:
-            # Its own text may show a row, and nor may it hang on the error that is shown.
+            # Its own text may show a row, so it must not be the context of what is shown either.
             fault = told(problem.orig or problem, problem.statement or "")
         raise DeliveryLogFault(log=self._retry.log, problem=fault)
 

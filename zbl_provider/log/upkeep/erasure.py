@@ -31,7 +31,7 @@ def erase(connection: Connection, lead_id: str, now: datetime) -> Erased:
     in_flight = [row for row in rows if row.status == Status.SENDING and row.due_at > now]
     erasable = [row.id for row in rows if row not in in_flight]
     connection.execute(_forgotten(erasable, now))
-    # Of a lead that was purged there may be nothing else, or it came back to order.
+    # Of a purged lead there may be nothing else, unless it was sent again on request.
     connection.execute(
         update(purged).where(purged.c.webhook_id.in_(webhook_ids)).values(erased=True)
     )

@@ -69,7 +69,7 @@ def _permitted(user: BaseUser, dags: Dags, method: Method) -> Dags:
     manager = get_auth_manager()
     teams: dict[str, str | None] = {}
     if conf.getboolean("core", "multi_team", fallback=False):
-        # A deleted Dag belongs to no team: whose leads those were, nobody can tell any more.
+        # A deleted Dag belongs to no team: nobody can tell any more whose leads it had.
         teams = DagModel.get_dag_id_to_team_name_mapping(sorted(dags))
         allowed = dags & manager.get_authorized_dag_ids(user=user, method=method)
     else:

@@ -84,7 +84,7 @@ class Headers:
 async def _refused(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)  # noqa: S101  registered for these alone
     if isinstance(problem.__context__, InvalidTokenError):
-        # A session that is none, to Airflow a 403: who has it is to sign in, like anybody without.
+        # Airflow answers an invalid session with 403; its user has to sign in, as without one.
         problem = HTTPException(
             HTTPStatus.UNAUTHORIZED, "Your session is not valid. Sign in to Airflow again."
         )

@@ -16,8 +16,8 @@ from zbl_provider.log.storage.text import storable
 from zbl_provider.plugin.api.access import Readable
 
 MOST_CHOSEN = 1000
-# No lead was found before there was Airflow. Beyond these two, neither Python nor a database can
-# reckon with every moment that a person may type.
+# There are no leads from before Airflow. Beyond these two, neither Python nor a database can
+# calculate with every moment that a person may type.
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST = datetime(2200, 1, 1, tzinfo=UTC)
 

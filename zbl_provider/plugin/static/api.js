@@ -56,7 +56,7 @@ async function call(url, options) {
   try {
     answer = await fetch(url, { credentials: "same-origin", redirect: "error", ...options });
   } catch {
-    throw new Refusal(0, t("Airflow does not answer. Is the network there?"));
+    throw new Refusal(0, t("Airflow does not answer. Check your network."));
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;

@@ -80,14 +80,14 @@ function mood(one) {
 
 function why(one) {
   if (one.held_at) {
-    return t("{name} is held by {who} since {time} ({when}): its leads are recorded and go out when it is resumed.",
+    return t("{name} has been held by {who} since {time} ({when}): its leads are recorded and go out when it is resumed.",
       { name: one.name, who: one.held_by, time: time(one.held_at), when: fromNow(one.held_at) });
   }
   if (one.down_since) {
-    return t("{name} is down since {time}: {why} What waits is kept; the next run tries one lead first.",
+    return t("{name} has been down since {time}: {why} What waits is kept; the next run tries one lead first.",
       { name: one.name, time: time(one.down_since), why: `${one.down_reason}.` });
   }
-  return t("{name} is paused since {time}: it answered {status} again and again. Correct the connection; the next run tries one lead first.",
+  return t("{name} has been paused since {time}: it answered {status} again and again. Correct the connection; the next run tries one lead first.",
     { name: one.name, time: time(one.paused_at), status: one.paused_status });
 }
 
@@ -122,7 +122,7 @@ async function act(one, what, changed) {
       ? t("{name} is resumed. The next run sends what was held.", { name: one.name })
       : t("{name} is held.", { name: one.name }));
   } catch (problem) {
-    question(t("{name} is as it was", { name: one.name }), [problem.message]);
+    question(t("{name} was not changed", { name: one.name }), [problem.message]);
   }
   changed();
 }

@@ -62,7 +62,7 @@ function head(title, into) {
 
 function sentence(lead) {
   const text = {
-    pending: lead.due_at ? t("It is to be sent.") : "",
+    pending: lead.due_at ? t("It waits to be sent.") : "",
     sending: t("A task is sending it."),
     retrying: lead.due_at ? t("Attempt {number} is due {when}, at {time}.", { number: lead.attempts + 1, when: fromNow(lead.due_at), time: time(lead.due_at) }) : "",
     filtered: t("It was kept back, and goes out only if the lead or the filters change."),
@@ -108,7 +108,7 @@ function buttons(lead, into, changed) {
 }
 
 function attempts(lead, unfolded) {
-  if (!lead.attempts_made.length) return h("p", { class: "quiet" }, t("None was made."));
+  if (!lead.attempts_made.length) return h("p", { class: "quiet" }, t("No attempt was made."));
   return h("ol", { class: "attempts", reversed: true },
     [...lead.attempts_made].reverse().map((one) => attempt(one, unfolded)));
 }

@@ -22,7 +22,7 @@ export async function showPayload(lead) {
 
 function described({ payload, headers, curl }) {
   return [
-    h("p", { class: "quiet" }, t("That you have looked is in Airflow's audit log.")),
+    h("p", { class: "quiet" }, t("Airflow's audit log records that you looked at this.")),
     h("pre", { tabindex: "0", "aria-label": t("Payload") }, indented(payload)),
     headers?.length ? h("p", null, t("Headers of the connection, without their values: {names}", { names: headers.join(", ") })) : null,
     curl

@@ -130,7 +130,7 @@ async function hasten(what, progress) {
     ({ after } = marked);
     progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (after);
-  return { ...all, lines: [all.count ? t("Sent now: {leads}.", { leads: leads(all.count) }) : t("No lead waits any more.")] };
+  return { ...all, lines: [all.count ? t("Sent now: {leads}.", { leads: leads(all.count) }) : t("No lead is waiting any more.")] };
 }
 
 function told({ count: number, unsendable }) {
@@ -192,7 +192,7 @@ async function clearRun(group, found) {
 function summary({ cleared, running, gone, refused }) {
   return [
     cleared && t("Cleared: {tasks}.", { tasks: tasks(cleared) }),
-    running && t("Running already, and sends them: {tasks}.", { tasks: tasks(running) }),
+    running && t("Already running, and sending them: {tasks}.", { tasks: tasks(running) }),
     gone && t("Gone: {tasks}. The next task that sends to this integration takes the leads along.", { tasks: tasks(gone) }),
     ...[...refused].map(([why, number]) =>
       t("Airflow did not clear {tasks}: {why} The next task that sends to this integration takes the leads along.", { tasks: tasks(number), why })),

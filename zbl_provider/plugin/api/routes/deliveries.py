@@ -72,9 +72,9 @@ def email_hash(person: Person, _: Readable, log: Log) -> dict[str, str]:
     """
     Return what the filters take in place of a person's email (Contract 8.8).
 
-    The filters stand in addresses, which servers and proxies write into their logs, browsers keep
-    and people share. The email comes in a body, which nobody writes down; what comes back tells
-    nothing to whoever has not the key, and finds nothing once the person is erased.
+    The filters are part of addresses, which servers and proxies log, browsers keep and people
+    share. The email comes in a body, which is not logged. The hash that comes back tells nothing to
+    somebody without the key, and finds nothing once the person is erased.
     """
     return {"email_hash": email_hash_of(log.reader.email_hashes(person.email))}
 
