@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from zbl_provider.dispatch.choice import Choice
+from zbl_provider.dispatch.follow import Patience
 from zbl_provider.dispatch.intake import FoundRow, candidate
 from zbl_provider.dispatch.loop import in_thread
 from zbl_provider.dispatch.seen import CountedOnce, Seen
@@ -409,5 +410,14 @@ class Feeder:
         """
         self._source.shutdown(wait=wait)
 
-    def _in_source(self, call: Callable[[], _Item]) -> asyncio.Future[_Item]:
-        return asyncio.get_running_loop().run_in_executor(self._source, call)
+    async def _in_source(self, call: Callable[[], _Item]) -> _Item:
+        calling = asyncio.get_running_loop().run_in_executor(self._source, call)
+        if self._follow:
+            # Over a network that has gone dead it may never return; the task's time ends all the
+            # same, and the next one connects anew.
+            waiting = Patience(self._follow)
+            while not (await asyncio.wait([calling], timeout=_NOTICE_SECONDS))[0]:
+                if self._is_stopping():
+                    raise DispatchStopped
+                waiting.goes_on()
+        return await calling

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from zbl_provider.dispatch.troubles import Troubles
-from zbl_provider.exceptions import ZblError
+from zbl_provider.exceptions import LeadsDatabaseError, ZblError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.dispatch.intake import FoundRow
-    from zbl_provider.exceptions import LeadsDatabaseError
 
 logger = logging.getLogger(__name__)
 
 _REREAD_SECONDS = 30.0  # Airflow, or a secrets backend, is asked for the connection
+_SLOW_SECONDS = 60.0  # without a row, until people are told of it,
+_HANGS_SECONDS = 300.0  # and after the end of the task's time, until nothing more is waited for
 
 
 class Looks(Protocol):
-    """A query of leads that is run again and again."""
+    """
+    A query of leads that is run again and again.
+
+    :ivar conn_id: the connection of its database
+    """
+
+    conn_id: str
 
     def __call__(self) -> Iterable[FoundRow]:
         """Find what it has now."""
@@ -118,3 +125,38 @@ class Follow:
         except Exception as problem:  # noqa: BLE001  each secrets backend has errors of its own
             logger.warning("The connection cannot be read again: %s.", type(problem).__name__)
             return destination
+
+
+class Patience:
+    """
+    How long a query is waited for that gives nothing.
+
+    :param follow: of the task that waits
+    """
+
+    def __init__(self, follow: Follow) -> None:
+        self._follow = follow
+        self._since = time.monotonic()
+        self._told = False
+        self._over_since: float | None = None
+
+    def goes_on(self) -> None:
+        """
+        Note that it has given nothing yet.
+
+        :raises LeadsDatabaseError: if the task's time has been over for so long that it hangs
+        """
+        now = time.monotonic()
+        seconds = now - self._since
+        if seconds > _SLOW_SECONDS and not self._told:
+            self._told = True
+            logger.warning(
+                "The query of leads has given nothing for %d seconds: it is slow, or its database "
+                "cannot be reached any more. What is due is sent meanwhile.",
+                seconds,
+            )
+        if self._follow.over:
+            self._over_since = self._over_since or now
+            if now - self._over_since > _HANGS_SECONDS:
+                problem = f"it has given nothing for {seconds:.0f} seconds, and is not waited for"
+                raise LeadsDatabaseError(self._follow.looks.conn_id, problem)

@@ -76,7 +76,7 @@ class LeadsQuery:
 
     def looks(self) -> Looks:
         """Return what finds the leads of the query again and again, over one connection (4.12)."""
-        return Looks(self._rows(keep=True), self.field_map)
+        return Looks(self._rows(keep=True), self.field_map, self.leads_conn_id)
 
     def count(self, *, up_to: int | None = None, retry_for: timedelta = _AT_ONCE) -> int:
         """
@@ -134,9 +134,11 @@ class Looks:
 
     :param rows: of the query
     :param field_map: names of columns that are to be other fields than their names say
+    :param conn_id: the connection of its database
     """
 
-    def __init__(self, rows: Rows, field_map: Mapping[str, str] | None) -> None:
+    def __init__(self, rows: Rows, field_map: Mapping[str, str] | None, conn_id: str) -> None:
+        self.conn_id = conn_id
         self._rows = rows
         self._field_map = field_map
 

@@ -23,6 +23,8 @@ PATIENCE_SECONDS = 30
 class Table:
     """Rows that a query finds, as they are at each look; a database that may be away."""
 
+    conn_id = "crm"
+
     def __init__(self, *ids):
         self.rows = [self.row(lead_id) for lead_id in ids]
         self.looks = 0
@@ -423,6 +425,36 @@ def test_a_query_that_never_worked_fails_at_once(setup, following):
         task.until_looked(2)
         with pytest.raises(LeadsDatabaseError):
             task.end()
+
+
+def test_a_query_that_hangs_does_not_outlast_the_tasks_time(setup, following, monkeypatch, caplog):
+    """What is due is sent meanwhile, and the next task connects anew (Contract 4.12)."""
+    monkeypatch.setattr("zbl_provider.dispatch.follow._SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("zbl_provider.dispatch.follow._HANGS_SECONDS", 0.2)
+    setup.answer(lambda request: Reply(200 if request.before else 503))
+    answers = threading.Event()
+
+    class Dead(Table):
+        def __call__(self):
+            if self.looks == 2:
+                answers.wait(PATIENCE_SECONDS)
+            return super().__call__()
+
+    try:
+        with following(Dead(1)) as task:
+            task.until(lambda: "has given nothing for" in caplog.text)
+            setup.clock.now += MINUTE
+            task.until(lambda: setup.sent == ["1", "1"])
+            with pytest.raises(LeadsDatabaseError, match="crm gave no leads: it has given nothing"):
+                task.end()
+        with following(Dead(1), run="run 2") as task:
+            task.until(lambda: task.table.looks == 2)
+            task.dispatcher.stop()
+            task._thread.join(PATIENCE_SECONDS / 2)
+            assert isinstance(task.problem, DispatchStopped)
+        assert not answers.is_set()
+    finally:
+        answers.set()
 
 
 def test_a_look_that_broke_off_is_made_again_as_a_whole(setup, following):
