@@ -50,8 +50,8 @@ test: lint types ## All tests that need Python packages alone: within ten minute
 	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
 	$(BIN)/pytest -m system tests/system
 
-search: $(STAMP) ## Ten times as many examples for every property, other ones each time
-	$(BIN)/pytest -n 2 $(HANGING) --hypothesis-profile search -m "hypothesis and not servers and not mariadb" tests
+search: $(STAMP) ## Fifty times as many examples for every property, other ones each time
+	$(BIN)/pytest -n 2 -p no:faulthandler --timeout 3600 --hypothesis-profile search -m "hypothesis and not servers and not mariadb" tests
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
 	$(BIN)/pytest -m soak tests/faults tests/integration

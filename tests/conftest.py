@@ -11,7 +11,7 @@ from hypothesis import settings
 # How long an example takes says more of the machine than of the code. Two runs on the same code try
 # the same examples, so that a change is judged by what it changed; `make search` tries others.
 settings.register_profile("same", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile("search", deadline=None, max_examples=5_000, print_blob=True)
 settings.load_profile("same")
 
 HOME = tempfile.mkdtemp(prefix="zbl-airflow-")
