@@ -104,7 +104,7 @@ extras = st.fixed_dictionaries(
         ),
         "active": st.booleans(),
         "min_score": st.integers(0, 100),
-        # The text "null", which is refused, becomes null in a URI on Airflow's server, as if not given.
+        # Not the text "null": of a URI Airflow's server makes it null, as if not given.
         "lists": st.lists(st.text(letters, min_size=1, max_size=8), max_size=2)
         | st.sampled_from(["5", "1.10", "hot", "007", "NaN", '"a"', "[x", "1e3"]),
         "field_filters": st.just(["city equals A+B & C"]),
