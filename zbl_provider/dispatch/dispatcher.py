@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from zbl_provider.dispatch.breaker import Breaker
 from zbl_provider.dispatch.drain import Drain
-from zbl_provider.dispatch.feeder import Feed
+from zbl_provider.dispatch.feed import Feed
 from zbl_provider.dispatch.report import Report
 from zbl_provider.exceptions import IntegrationDown
 from zbl_provider.log.model import OPEN, Status

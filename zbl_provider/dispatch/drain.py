@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.outcome import Outcome
     from zbl_provider.delivery.schedule import Schedule
     from zbl_provider.dispatch.breaker import Breaker, Change
-    from zbl_provider.dispatch.feeder import Feed
+    from zbl_provider.dispatch.feed import Feed
     from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.outcome_writer import Observer
     from zbl_provider.log.model import Claimed, Run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zbl_provider.dispatch import feeder
+from zbl_provider.dispatch import feed
 from zbl_provider.log.model import Status
 
 DELIVERED = range(30)
@@ -12,8 +12,8 @@ NEW = range(100, 400)
 @pytest.mark.parametrize("first", ["delivered", "new", "mixed"])
 def test_what_was_delivered_is_passed_over_wherever_it_stands(setup, monkeypatch, first):
     """The log is asked less often while all is new; what follows is told by enrolment (4.4)."""
-    monkeypatch.setattr(feeder, "_FIRST_BATCH", 5)
-    monkeypatch.setattr(feeder, "_LARGEST_BATCH", 10)
+    monkeypatch.setattr(feed, "_FIRST_BATCH", 5)
+    monkeypatch.setattr(feed, "_LARGEST_BATCH", 10)
     setup.dispatch("run 1", DELIVERED)
     rows = {
         "delivered": [*DELIVERED, *NEW],

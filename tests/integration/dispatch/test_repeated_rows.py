@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.dispatch import feeder
-from zbl_provider.dispatch.feeder import Feed
+from zbl_provider.dispatch import feed as feeding
+from zbl_provider.dispatch.feed import Feed
 from zbl_provider.dispatch.follow import Follow
 from zbl_provider.dispatch.intake import candidate, find, read
 from zbl_provider.log.model import RunKey, Status
@@ -59,7 +59,7 @@ def recorded(log):
 
 def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
     """Enrol the rows in batches of the given sizes, perhaps not to the end; return the repeats."""
-    feeder._FIRST_BATCH, feeder._LARGEST_BATCH = sizes
+    feeding._FIRST_BATCH, feeding._LARGEST_BATCH = sizes
     feed = Feed(
         log=log,
         run=run,
@@ -76,9 +76,9 @@ def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
 
 @pytest.fixture(scope="module")
 def batch_sizes():
-    before = feeder._FIRST_BATCH, feeder._LARGEST_BATCH
+    before = feeding._FIRST_BATCH, feeding._LARGEST_BATCH
     yield st.tuples(st.integers(1, 3), st.integers(1, 5))
-    feeder._FIRST_BATCH, feeder._LARGEST_BATCH = before
+    feeding._FIRST_BATCH, feeding._LARGEST_BATCH = before
 
 
 ROWS = st.lists(
@@ -155,7 +155,7 @@ class Tables:
 def test_rows_that_are_passed_over_decide_nothing(log, batch_sizes, data, tables):
     """A task that follows comes to what a fresh look would, though it judges changes alone."""
     empty(log)
-    feeder._FIRST_BATCH, feeder._LARGEST_BATCH = data.draw(batch_sizes)
+    feeding._FIRST_BATCH, feeding._LARGEST_BATCH = data.draw(batch_sizes)
     follow = Follow(Tables([*tables, tables[-1]]), timedelta(hours=1), 1, lambda: ONLY_B)
     feed = Feed(
         log=log,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.dispatch.feeder import Feed
+from zbl_provider.dispatch.feed import Feed
 from zbl_provider.leads.lead import read_lead
 from zbl_provider.log.model import Run, Status
 from zbl_provider.log.outbox.decision import Rule
@@ -15,7 +15,7 @@ DESTINATION = Destination.parse(integration="zapier", host="https://hooks.exampl
 
 def test_a_batch_of_large_leads_is_small(monkeypatch, tmp_path):
     """However large leads are, a write of the log has some megabytes at most, and none is lost."""
-    monkeypatch.setattr("zbl_provider.dispatch.feeder._BATCH_SECONDS", 600)
+    monkeypatch.setattr("zbl_provider.dispatch.feed._BATCH_SECONDS", 600)
     notes = "x" * (MIB - 10_000)
     leads = [read_lead({"id": lead_id, "notes": notes}) for lead_id in range(30)]
     log = DeliveryLog(f"sqlite:///{tmp_path}/log.db")
