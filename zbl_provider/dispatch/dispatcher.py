@@ -23,6 +23,7 @@ from zbl_provider.dispatch.drain import Drain
 from zbl_provider.dispatch.feed import Feed
 from zbl_provider.dispatch.report import Report
 from zbl_provider.exceptions import IntegrationDown
+from zbl_provider.leads import payload
 from zbl_provider.log.model import OPEN, Status
 from zbl_provider.log.outbox.decision import Rule
 
@@ -140,6 +141,8 @@ class Dispatcher:
             (Contract 4.12)
         :return: where the run stands
         """
+        if self.policy.only_own:
+            leads = list(leads)
         run = self.log.begin(key, self.destination.integration, epoch, self.clock(), task_try)
         self._run = run
         if run.cleared and not run.chosen:
@@ -149,7 +152,9 @@ class Dispatcher:
             # The leads get their present payloads before they may go out again: the other way
             # round, another task could resend what the clear was meant to correct.
             feed.finish()
-            self._reopen(run, epoch)
+            # A mapped task may have another lead now: the one that it had is sent by its own task.
+            lead_ids = [lead.id for lead in leads if lead.id] if self.policy.only_own else None
+            self._reopen(run, epoch, lead_ids)
         breaker = self._breaker(may_probe=run.cleared or not resumed or may_probe)
         if follow:
             breaker = self._stay(run, breaker, feed, follow)
@@ -242,8 +247,16 @@ class Dispatcher:
             follow=follow,
         )
 
-    def _reopen(self, run: Run, epoch: int) -> None:
-        reopened = self.log.reopen(run, epoch, self.clock(), everything=self.policy.resend_all)
+    def _reopen(self, run: Run, epoch: int, lead_ids: Sequence[str] | None) -> None:
+        """Act on a clear; of what was delivered it means all, or just the leads with some ids."""
+        name = self.destination.integration
+        reopened = self.log.reopen(
+            run,
+            epoch,
+            self.clock(),
+            everything=self.policy.resend_all,
+            webhook_ids=None if lead_ids is None else payload.webhook_ids(name, lead_ids),
+        )
         if run.chosen:
             logger.info(
                 "This task was cleared to resend leads chosen in the delivery log: just those are "

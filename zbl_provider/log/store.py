@@ -205,7 +205,15 @@ class DeliveryLog:
             return enroller.enrol(integration, candidates, rule)
 
     @retried
-    def reopen(self, run: Run, epoch: int, now: datetime, *, everything: bool = False) -> Reopened:
+    def reopen(
+        self,
+        run: Run,
+        epoch: int,
+        now: datetime,
+        *,
+        everything: bool = False,
+        webhook_ids: Collection[str] | None = None,
+    ) -> Reopened:
         """
         Act on a clear, once: the run's leads in error get new attempts.
 
@@ -216,10 +224,13 @@ class DeliveryLog:
         :param epoch: the epoch that ``begin`` was given
         :param now: the present time
         :param everything: those delivered are sent again, too (Contract 4.5)
+        :param webhook_ids: of those delivered just these; None means all
         :return: how many are sent again, and how many cannot be
         """
         with self._engine.begin() as connection:
-            return runs.reopen(connection, run, epoch, now, everything=everything)
+            return runs.reopen(
+                connection, run, epoch, now, everything=everything, webhook_ids=webhook_ids
+            )
 
     def resend(
         self, chosen: Query | Collection[int], now: datetime, *, limit: int = 10_000

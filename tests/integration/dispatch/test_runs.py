@@ -359,6 +359,27 @@ def test_a_clear_of_one_lead_sends_it_whoever_delivered_it(setup):
     assert len(setup.sent) == 2, "on_clear='resend_errors' leaves it"
 
 
+def test_a_cleared_task_that_has_another_lead_now_sends_that_alone(setup):
+    """As of mapped tasks whose list has grown at its beginning: none is sent by two (4.5, 4.6)."""
+    of_one = {"only_own": True, "resend_all": True}
+    for index, lead_id in ((1, 1), (2, 2)):
+        setup.dispatch(f"index {index}", [lead_id], **of_one)
+    for index, lead_id in ((2, 1), (1, 0)):
+        setup.dispatch(f"index {index}", [lead_id], epoch=1, **of_one)
+    new = setup.dispatch("index 3", [2], **of_one)
+    assert sorted(setup.sent) == ["0", "1", "1", "2"]
+    assert new.skipped == 1, "what is new was not cleared, and its lead is delivered (4.4)"
+
+
+def test_a_cleared_task_that_has_another_lead_now_still_minds_the_one_in_error(setup):
+    """Else nobody would: the list may have it no more (Contract 4.5, 4.11)."""
+    setup.answer(lambda _: Reply(422))
+    of_one = {"only_own": True, "resend_all": True}
+    setup.dispatch("run 1", [1], **of_one)
+    setup.answer(lambda _: Reply())
+    assert setup.dispatch("run 1", [2], epoch=1, **of_one).counts == {Status.DELIVERED: 2}
+
+
 def test_a_cleared_task_fails_no_more_for_invalid_leads_that_are_gone(setup):
     """An invalid row that was deleted, or got the id it lacked, lets the clear succeed (4.5)."""
     without_id = read_one({"email": "1@example.com"})

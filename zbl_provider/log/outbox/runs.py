@@ -146,7 +146,13 @@ def find(connection: Connection, webhook_id: str) -> Delivery | None:
 
 
 def reopen(
-    connection: Connection, task: Run, epoch: int, now: datetime, *, everything: bool
+    connection: Connection,
+    task: Run,
+    epoch: int,
+    now: datetime,
+    *,
+    everything: bool,
+    webhook_ids: Collection[str] | None = None,
 ) -> Reopened:
     """
     Give the run's failed leads, or all that were sent, a new set of attempts: once a clear.
@@ -160,8 +166,13 @@ def reopen(
     outage.note_probe(connection, name, None)
     if task.chosen:  # and opened again when they were
         return Reopened(0, 0)
-    closed = [Status.ERROR, Status.DELIVERED] if everything else [Status.ERROR]
-    chosen = delivery.c.id.in_(own_ids(task.id)) & delivery.c.status.in_(closed)
+    closed = delivery.c.status == Status.ERROR
+    if everything:
+        was_delivered = delivery.c.status == Status.DELIVERED
+        if webhook_ids is not None:
+            was_delivered &= delivery.c.webhook_id.in_(among(connection, webhook_ids))
+        closed |= was_delivered
+    chosen = delivery.c.id.in_(own_ids(task.id)) & closed
     sendable = delivery.c.payload.is_not(None)
     hastened = len(hasten(connection, [delivery.c.id.in_(own_ids(task.id))], now))
     reopened = len(open_again(connection, [chosen & sendable], now))
