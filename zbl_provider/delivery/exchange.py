@@ -9,7 +9,7 @@ DEADLINE_SECONDS = 10.0
 """Of one attempt, from its start to the last byte that is read (Contract 2.4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Request:
     """
     One POST of one lead (Contract 2.1).
@@ -24,7 +24,7 @@ class Request:
     extra_headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Answer:
     """
     A status line and headers that arrived in time (Contract 2.4).

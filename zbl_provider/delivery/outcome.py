@@ -19,7 +19,7 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Outcome:
     """
     One attempt, judged (Contract 3).

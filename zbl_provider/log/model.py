@@ -120,7 +120,7 @@ class Run:
     task_try: TaskTry | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Candidate:
     """
     A found lead with its verdict, to be enrolled.
@@ -172,7 +172,7 @@ class Enrolment:
     left_in_error: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Claimed:
     """
     A lead that this worker alone may send until its lease runs out.
@@ -195,7 +195,7 @@ class Claimed:
     claim: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since each lead makes one
 class Settlement:
     """
     What became of one attempt, to be written down.

@@ -3,57 +3,90 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, null, select, union_all
 
 from zbl_provider.log.model import Status
-from zbl_provider.log.storage.bulk import among, insert_rows, update_rows
+from zbl_provider.log.storage.bulk import given, insert_rows, update_rows
 from zbl_provider.log.storage.cipher import excerpt_place
 from zbl_provider.log.storage.tables import attempt, delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from zbl_provider.log.model import Settlement
     from zbl_provider.log.storage.cipher import Seal
+
+
+class _Held(NamedTuple):
+    """What a lead has behind it whose claim holds: attempts in this resend, and resends."""
+
+    attempts: int
+    resend: int
+
+
+_NOTHING_BEHIND = _Held(0, 0)
 
 
 def settle(
     connection: Connection, settlements: Sequence[Settlement], run_id: int, seal: Seal
 ) -> list[Settlement]:
     """Write the settlements down; return those whose lead another worker has claimed since."""
-    held = _lock(connection, [settlement.claimed.delivery_id for settlement in settlements])
+    held = _lock(connection, settlements)
     fenced: list[Settlement] = []
     rows: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
     close = seal.closer(len(settlements))
     for settlement in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
-        row = held.get(settlement.claimed.delivery_id)
-        if row is None or row.claim != settlement.claimed.claim:
+        behind = held.pop((settlement.claimed.delivery_id, settlement.claimed.claim), None)
+        if behind is None:
             fenced.append(settlement)
             continue
-        del held[settlement.claimed.delivery_id]
-        rows.append(_delivery_row(settlement, row.attempts + 1))
-        attempts.append(_attempt_row(settlement, row, run_id, close))
+        rows.append(_delivery_row(settlement, behind.attempts + 1))
+        attempts.append(_attempt_row(settlement, behind, run_id, close))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
     return fenced
 
 
-def _lock(connection: Connection, numbers: list[int]) -> dict[int, Row[*tuple[Any, ...]]]:
+def _lock(
+    connection: Connection, settlements: Sequence[Settlement]
+) -> dict[tuple[int, str], _Held]:
+    """Keep others from the leads whose claims hold; return what these have behind them."""
+    held = {
+        (settlement.claimed.delivery_id, settlement.claimed.claim): _NOTHING_BEHIND
+        for settlement in settlements
+    }
+    claims = given(connection, (delivery.c.id, delivery.c.claim), held)
     # By number, as everyone locks leads: so two never wait for each other.
-    rows = connection.execute(
+    locked = (
         select(delivery.c.id, delivery.c.claim, delivery.c.attempts, delivery.c.resend)
-        .where(delivery.c.id.in_(among(connection, numbers)), delivery.c.status == Status.SENDING)
+        .join(claims, (claims.c.id == delivery.c.id) & (claims.c.claim == delivery.c.claim))
+        .where(delivery.c.status == Status.SENDING)
         .order_by(delivery.c.id)
-        .with_for_update()
+        .with_for_update(of=delivery)
+        .cte("locked")
     )
-    return {row.id: row for row in rows}
+    # Nearly all claims hold, and nearly all leads have nothing behind them: a row for each would
+    # cost more than to find it.
+    behind = select(locked).where((locked.c.attempts > 0) | (locked.c.resend > 0))
+    counted = select(func.count(), null(), null(), null()).select_from(locked)
+    holding = 0
+    for number, claim, attempts, resend in connection.execute(union_all(behind, counted)):
+        if claim is None:
+            holding = number
+        else:
+            held[number, claim] = _Held(attempts, resend)
+    if holding < len(held):
+        rows = connection.execute(select(locked.c.id, locked.c.claim))
+        holders = {(row.id, row.claim) for row in rows}
+        held = {key: what for key, what in held.items() if key in holders}
+    return held
 
 
 def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
@@ -76,16 +109,16 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
 
 def _attempt_row(
     settlement: Settlement,
-    row: Row[*tuple[Any, ...]],
+    behind: _Held,
     run_id: int,
     close: Callable[[bytes, bytes], bytes],
 ) -> dict[str, Any]:
     outcome = settlement.outcome
-    attempt_number = row.attempts + 1
-    place = excerpt_place(settlement.claimed.webhook_id, row.resend, attempt_number)
+    attempt_number = behind.attempts + 1
+    place = excerpt_place(settlement.claimed.webhook_id, behind.resend, attempt_number)
     return {
-        "delivery_id": row.id,
-        "resend": row.resend,
+        "delivery_id": settlement.claimed.delivery_id,
+        "resend": behind.resend,
         "number": attempt_number,
         "run_id": run_id,
         "started_at": settlement.started_at,
