@@ -91,6 +91,7 @@ class Case:
 
 
 _CERTIFICATE = "<Location /hook>\nSSLVerifyClient require\n</Location>"
+_OPTIONAL = "<Location /hook>\nSSLVerifyClient optional\n</Location>"
 _THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "32", "--keep-alive", "1")
 
 CASES = [
@@ -138,6 +139,14 @@ CASES = [
         "Apache, `SSLVerifyClient` in a `Location`, TLS 1.3",
         partial(software.apache, settings=(_CERTIFICATE, "SSLProtocol TLSv1.3")),
         client_certificate=True,
+    ),
+    Case(
+        "Apache, `SSLVerifyClient optional` in a `Location`, TLS 1.2",
+        partial(software.apache, settings=(_OPTIONAL, "SSLProtocol TLSv1.2")),
+    ),
+    Case(
+        "Apache, `SSLVerifyClient optional` in a `Location`, TLS 1.3",
+        partial(software.apache, settings=(_OPTIONAL, "SSLProtocol TLSv1.3")),
     ),
     Case(
         "HAProxy, `timeout http-keep-alive 1s`",

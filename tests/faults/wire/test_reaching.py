@@ -147,14 +147,36 @@ async def test_a_client_certificate_is_shown_after_the_handshake(
     assert shown == [True]
 
 
-def test_renegotiation_is_for_client_certificates_alone(tmp_path):
-    """TLS 1.2 asks for a certificate by a second handshake; without one there is none (2.5)."""
+async def test_a_server_that_asks_for_a_certificate_in_vain_may_go_on(receive, send):
+    """Where a certificate is optional, a sender without one is served (2.5, as requests is)."""
+    shown = []
+
+    def ask(peer, _):
+        peer.connection.verify_client_post_handshake()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")  # writing makes TLS ask
+        peer.connection.settimeout(0.5)
+        with suppress(TimeoutError):
+            peer.connection.recv(1)
+        shown.append(peer.connection.getpeercert())
+        peer.send(response())
+
+    receiver = receive(ask)
+    receiver._context.minimum_version = ssl.TLSVersion.TLSv1_3
+    receiver._context.post_handshake_auth = True
+    Authority().trust(receiver._context)
+    receiver._context.verify_mode = ssl.CERT_OPTIONAL
+    assert (await send(receiver.url())).status == 200
+    assert shown == [None]
+
+
+def test_a_server_may_ask_for_a_certificate_by_a_second_handshake(tmp_path):
+    """As TLS 1.2 has it, whether there is one to show or not (Contract 2.5)."""
     pem = tmp_path / "client.pem"
     Authority().issue("sender.test").private_key_and_cert_chain_pem.write_to_path(pem)
-    assert tls.tls_context(verify=True, cert=None).options & ssl.OP_NO_RENEGOTIATION
-    with_certificate = tls.tls_context(verify=True, cert=str(pem))
-    assert not with_certificate.options & ssl.OP_NO_RENEGOTIATION
-    assert with_certificate.post_handshake_auth
+    for cert in (None, str(pem)):
+        context = tls.tls_context(verify=True, cert=cert)
+        assert not context.options & ssl.OP_NO_RENEGOTIATION
+        assert context.post_handshake_auth
 
 
 def test_a_mapped_address_has_the_certificate_of_its_ipv4_address():

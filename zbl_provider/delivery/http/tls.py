@@ -35,12 +35,11 @@ def tls_context(verify: bool | str, cert: str | tuple[str, str] | None) -> ssl.S
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     _trust(context, verify)
-    if cert is None:
-        context.options |= ssl.OP_NO_RENEGOTIATION
-    else:
-        # A server may ask for the certificate only when it has seen the path (Apache in a
-        # <Location>, IIS): after the handshake in TLS 1.3, by a second one in TLS 1.2.
-        context.post_handshake_auth = True
+    # A server may ask for a certificate only when it has seen the path (Apache in a <Location>,
+    # IIS): after the handshake in TLS 1.3, by a second one in TLS 1.2. Where it is optional, the
+    # server takes "I have none" for an answer, and refuses whom it cannot ask.
+    context.post_handshake_auth = True
+    if cert is not None:
         certificate, key = (cert, None) if isinstance(cert, str) else cert
         for name in filter(None, (certificate, key)):
             _read(name, "cert")
