@@ -1,8 +1,8 @@
 """
 Every five minutes, send the leads that have qualified to several integrations at once.
 
-One query, one mapped task an integration; which leads each of them gets is said by the filters of
-its connection. A destination that fails turns its own task red and hinders none of the others.
+One query, one mapped task an integration; the filters of its connection say which leads it gets. A
+destination that fails turns its own task red, and the others go on.
 
 ```sh
 airflow connections import zbl_fan_out.connections.yaml

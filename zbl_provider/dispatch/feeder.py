@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from zbl_provider.dispatch.follow import Patience
+from zbl_provider.dispatch.follow import SlowQuery
 from zbl_provider.dispatch.loop import in_thread
 from zbl_provider.exceptions import DispatchStopped, LeadsDatabaseError
 
@@ -132,9 +132,9 @@ class Feeder:
         if self._follow:
             # Over a network that has gone dead it may never return; the task's time ends all the
             # same, and the next one connects anew.
-            waiting = Patience(self._follow)
+            query = SlowQuery(self._follow)
             while not (await asyncio.wait([calling], timeout=_NOTICE_SECONDS))[0]:
                 if self._is_stopping():
                     raise DispatchStopped
-                waiting.goes_on()
+                query.check()
         return await calling

@@ -127,11 +127,11 @@ class Follow:
             return destination
 
 
-class Patience:
+class SlowQuery:
     """
-    How long a query is waited for that gives nothing.
+    A look at the query that has given nothing so far: told of once, and given up in the end.
 
-    :param follow: of the task that waits
+    :param follow: of the task that waits for it
     """
 
     def __init__(self, follow: Follow) -> None:
@@ -140,9 +140,9 @@ class Patience:
         self._told = False
         self._over_since: float | None = None
 
-    def goes_on(self) -> None:
+    def check(self) -> None:
         """
-        Note that it has given nothing yet.
+        Warn if it takes long; to be called as long as it gives nothing.
 
         :raises LeadsDatabaseError: if the task's time has been over for so long that it hangs
         """

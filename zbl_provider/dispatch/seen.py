@@ -60,20 +60,16 @@ class Seen:
         digest = blake2b(text, digest_size=16).digest()
         key = digest if row.id is None else row.id
         if key in self._now:
-            return self._is_news_again(key, row)
+            if row.id is None:
+                return False  # nothing tells it from the row before
+            self._repeated.add(key)
+            # Where the row before was passed over, both are judged together in the next look.
+            return key in self._repeated_before or self._before.get(key) != self._now[key]
         if len(self._now) == self._many:
             self._tell()
             return True
         self._now[key] = digest
         return key in self._repeated_before or self._before.get(key) != digest
-
-    def _is_news_again(self, key: str | bytes, row: FoundRow) -> bool:
-        """Tell the same of a further row with an id of this look."""
-        if row.id is None:
-            return False  # nothing tells it from the row before
-        self._repeated.add(key)
-        # Where the row before was passed over, both are judged together in the next look.
-        return key in self._repeated_before or self._before.get(key) != self._now[key]
 
     def _tell(self) -> None:
         if not self._told:

@@ -72,7 +72,7 @@ class Psycopg2(PostgreSql):
             cast = partial(_cast_leniently, known, name, is_ascii=is_ascii)
             register((oid,), (array_oid,), name, cast)
         register(_RANGE_OIDS, _TEXT_ARRAY_OIDS, "text", lambda text, _cursor: text)
-        register((1042,), (1014,), "char", _cast_padded)
+        register((1042,), (1014,), "char", lambda text, _: text and PaddedText(text))
         for oid, array in arrays.items():
             # Without its bounds, of which psycopg2 understands a single dimension.
             made = extensions.new_type((oid,), f"ZBL_array_{oid}", partial(_cast_array, array))
@@ -123,10 +123,6 @@ def _cast_leniently(
     except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
         return Undecodable(kind, text.encode())
     return value
-
-
-def _cast_padded(text: str | None, _cursor: object) -> PaddedText | None:
-    return None if text is None else PaddedText(text)
 
 
 def _cast_array(cast: Any, text: str | None, cursor: Any) -> object:
