@@ -189,7 +189,7 @@ def test_what_earlier_runs_left_is_counted_once(setup, following):
         task.until_looked()
         setup.answer(lambda request: Reply(404 if request.lead_id == "4" else 200))
         rows = setup.rows("SELECT id FROM zbl_delivery WHERE lead_id IN ('3', '4')")
-        setup.log.resend([number for (number,) in rows], setup.clock.now)
+        setup.log.resend([delivery_id for (delivery_id,) in rows], setup.clock.now)
         task.until(lambda: statuses(setup) == {"delivered": 2, "error": 2})
         task.until(lambda: len(setup.sent) == 6)
         report = task.end()

@@ -67,10 +67,10 @@ def test_each_further_run_tries_one_lead(setup):
     """While it is refused nothing is hammered: one request a run, and the same message (8.6)."""
     setup.answer(lambda _: Reply(401))
     setup.dispatch("run 1", MANY)
-    for number in range(2, 5):
+    for n in range(2, 5):
         setup.clock.now += MINUTE
         before = len(setup.sent)
-        report = setup.dispatch(f"run {number}")
+        report = setup.dispatch(f"run {n}")
         assert len(setup.sent) == before + 1
         assert (report.counts, report.due_at) == ({Status.ERROR: 1}, None)
         assert "answered 401" in str(report.paused)
@@ -85,17 +85,17 @@ def test_runs_that_follow_each_other_at_once_try_one_lead_a_minute(setup):
     setup.answer(lambda _: Reply(401))
     setup.dispatch("run 1", MANY)
     before, until = len(setup.sent), setup.clock.now + 10 * MINUTE
-    number = 1
+    n = 1
     while setup.clock.now < until:
-        number += 1
-        report = setup.dispatch(f"run {number}", MANY)
+        n += 1
+        report = setup.dispatch(f"run {n}", MANY)
         while report.due_at:
             assert report.due_at <= setup.clock.now + MINUTE
             setup.clock.now = report.due_at
-            report = setup.dispatch(f"run {number}", resumed=True)
+            report = setup.dispatch(f"run {n}", resumed=True)
         assert "answered 401" in report.failure("zapier")
     assert len(setup.sent) == before + 11, "the first at once"
-    assert number == 12, "and few runs"
+    assert n == 12, "and few runs"
     setup.answer(lambda _: Reply())
     failed = len(setup.sent)
     setup.dispatch_to_the_end("last", MANY)
@@ -183,7 +183,7 @@ def test_several_tasks_have_one_probe_at_a_time(setup, together):
     setup.dispatch("run 1", MANY)
     before = len(setup.sent)
     setup.answer(lambda _: Reply(401, after=1))
-    reports = together(*(partial(setup.dispatch, f"run {number}", MANY) for number in (2, 3, 4)))
+    reports = together(*(partial(setup.dispatch, f"run {n}", MANY) for n in (2, 3, 4)))
     assert len(setup.sent) == before + 1
     assert sum(report.due_at is None for report in reports) == 1
     for report in reports:

@@ -169,6 +169,6 @@ def test_a_test_lead_is_offered_to_those_who_may_test_the_connection(site):
     for name in EDITORS:
         user = _as(site, name)
         shown = user.get("/zbl/api/integrations").json()
-        assert {one["may_test"] for one in shown} == {name == "ada"}
+        assert {integration["may_test"] for integration in shown} == {name == "ada"}
         test = user.post("/zbl/api/integrations/crm/test", json={})
         assert (test.status_code == 403) == (name != "ada")

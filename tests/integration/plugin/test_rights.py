@@ -138,7 +138,7 @@ TestRevocations.__doc__ = "A right that was given or taken holds after these sec
 @given(st.lists(st.booleans(), max_size=300))
 def test_a_right_is_found_by_asking_for_many_at_once(held):
     """What is held is told exactly, and most of it at once, whatever is not (8.10)."""
-    names = [f"dag_{number}" for number in range(len(held))]
+    names = [f"dag_{n}" for n in range(len(held))]
     allowed = {name for name, holds in zip(names, held, strict=True) if holds}
     asked = []
 

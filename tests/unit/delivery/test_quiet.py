@@ -57,16 +57,16 @@ def test_a_number_beyond_a_selects_1024(pair):
     ours, theirs = pair
 
     try:
-        number = fcntl.fcntl(ours, fcntl.F_DUPFD, 1030)
+        descriptor = fcntl.fcntl(ours, fcntl.F_DUPFD, 1030)
     except OSError:
         pytest.skip("this process may not open that many files")
     try:
-        quiet = Quiet(number)
+        quiet = Quiet(descriptor)
         assert quiet
         theirs.sendall(b"x")
         assert not quiet
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 def test_all_is_sent_when_the_other_machine_has_it(pair):

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from zbl_provider.log.storage.cipher import Seal
 
 
-class _Held(NamedTuple):
-    """What a lead has behind it whose claim holds: attempts in this resend, and resends."""
+class _Past(NamedTuple):
+    """What was done for a lead before: attempts since its last resend, and resends."""
 
     attempts: int
     resend: int
 
 
-_NOTHING_BEHIND = _Held(0, 0)
+_NO_PAST = _Past(0, 0)
 
 
 def settle(
@@ -42,12 +42,12 @@ def settle(
     close = seal.closer(len(settlements))
     for settlement in settlements:
         # Popped: of two settlements of one claim the second comes too late, like any other.
-        behind = held.pop((settlement.claimed.delivery_id, settlement.claimed.claim), None)
-        if behind is None:
+        past = held.pop((settlement.claimed.delivery_id, settlement.claimed.claim), None)
+        if past is None:
             fenced.append(settlement)
             continue
-        rows.append(_delivery_row(settlement, behind.attempts + 1))
-        attempts.append(_attempt_row(settlement, behind, run_id, close))
+        rows.append(_delivery_row(settlement, past.attempts + 1))
+        attempts.append(_attempt_row(settlement, past, run_id, close))
     if rows:
         update_rows(connection, delivery, rows)
         insert_rows(connection, attempt, attempts)
@@ -56,10 +56,10 @@ def settle(
 
 def _lock(
     connection: Connection, settlements: Sequence[Settlement]
-) -> dict[tuple[int, str], _Held]:
-    """Keep others from the leads whose claims hold; return what these have behind them."""
+) -> dict[tuple[int, str], _Past]:
+    """Lock the leads whose claims still hold; return the past of each, by number and claim."""
     held = {
-        (settlement.claimed.delivery_id, settlement.claimed.claim): _NOTHING_BEHIND
+        (settlement.claimed.delivery_id, settlement.claimed.claim): _NO_PAST
         for settlement in settlements
     }
     claims = given(connection, (delivery.c.id, delivery.c.claim), held)
@@ -72,20 +72,20 @@ def _lock(
         .with_for_update(of=delivery)
         .cte("locked")
     )
-    # Nearly all claims hold, and nearly all leads have nothing behind them: a row for each would
-    # cost more than to find it.
-    behind = select(locked).where((locked.c.attempts > 0) | (locked.c.resend > 0))
+    # Nearly all claims hold, and nearly all leads have no past: a row for each would cost more than
+    # to find it.
+    tried = select(locked).where((locked.c.attempts > 0) | (locked.c.resend > 0))
     counted = select(func.count(), null(), null(), null()).select_from(locked)
     holding = 0
-    for number, claim, attempts, resend in connection.execute(union_all(behind, counted)):
+    for delivery_id, claim, attempts, resend in connection.execute(union_all(tried, counted)):
         if claim is None:
-            holding = number
+            holding = delivery_id  # the count stands in the place of the number
         else:
-            held[number, claim] = _Held(attempts, resend)
+            held[delivery_id, claim] = _Past(attempts, resend)
     if holding < len(held):
         rows = connection.execute(select(locked.c.id, locked.c.claim))
         holders = {(row.id, row.claim) for row in rows}
-        held = {key: what for key, what in held.items() if key in holders}
+        held = {key: past for key, past in held.items() if key in holders}
     return held
 
 
@@ -109,16 +109,16 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
 
 def _attempt_row(
     settlement: Settlement,
-    behind: _Held,
+    past: _Past,
     run_id: int,
     close: Callable[[bytes, bytes], bytes],
 ) -> dict[str, Any]:
     outcome = settlement.outcome
-    attempt_number = behind.attempts + 1
-    place = excerpt_place(settlement.claimed.webhook_id, behind.resend, attempt_number)
+    attempt_number = past.attempts + 1
+    place = excerpt_place(settlement.claimed.webhook_id, past.resend, attempt_number)
     return {
         "delivery_id": settlement.claimed.delivery_id,
-        "resend": behind.resend,
+        "resend": past.resend,
         "number": attempt_number,
         "run_id": run_id,
         "started_at": settlement.started_at,

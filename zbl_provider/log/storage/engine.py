@@ -208,10 +208,10 @@ def _listen_to_sqlite(engine: Engine, limits: Limits | None) -> None:
 
     @event.listens_for(engine, "checkout")
     def give(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
-        # Whoever puts a backup in its place leaves the old file to those who have it open: they
+        # When a backup is put in its place, those who have the old file open still have it: they
         # would read and write what nobody else sees.
         if entry.info["file"] != _file_of(engine):
-            raise DisconnectionError("the file is another one than that which was opened")
+            raise DisconnectionError("another file is in the place of the one that was opened")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -224,7 +224,7 @@ def _listen_to_sqlite(engine: Engine, limits: Limits | None) -> None:
 def _file_of(engine: Engine) -> tuple[int, int] | None:
     """Return which file is at the place of an SQLite log now; None if there is none."""
     try:
-        found = Path(str(engine.url.database)).stat()
+        file = Path(str(engine.url.database)).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return file.st_dev, file.st_ino
