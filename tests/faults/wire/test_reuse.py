@@ -403,14 +403,30 @@ async def test_a_408_that_closes_a_kept_connection_is_no_answer(receive, send_ea
     assert (repeated.status, repeated.excerpt) == (500, "msg_2")
 
 
-@pytest.mark.parametrize("status", [400, 408, 501])
-async def test_a_refusal_that_closes_is_asked_twice_at_most(receive, send_each, status):
+def closing(status):
+    return raw_then_close(response(status, b"no", [("Connection", "close")]))
+
+
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [([200], 400), ([200], 501), ([200, 200], 408), ([200, 200, 401], 400)],
+)  # fmt: skip
+async def test_a_refusal_that_closes_is_asked_twice_at_most(receive, send_each, before, status):
     """A 400 on a new connection is the server's word for that lead (Contract 2.6 and 3)."""
-    refusal = raw_then_close(response(status, b"no", [("Connection", "close")]))
-    receiver = receive(in_turn(answer(), answer(), refusal))
-    *_, refused, again = await send_each(receiver.url(), 4)
+    receiver = receive(in_turn(*map(answer, before), closing(status)))
+    *_, refused, again = await send_each(receiver.url(), len(before) + 2)
     assert (refused.status, again.status) == (status, status)
-    assert ids(receiver) == ["msg_0", "msg_1", "msg_2", "msg_2", "msg_3"]
+    last = len(before)
+    assert ids(receiver)[last:] == [f"msg_{last}", f"msg_{last}", f"msg_{last + 1}"]
+
+
+@pytest.mark.parametrize("status", [400, 501])
+async def test_a_refusal_by_a_server_that_reads_bodies_is_its_word(receive, send_each, status):
+    """Where one request was found behind another, the next 400 is no half of one (2.6 and 3)."""
+    receiver = receive(in_turn(answer(), answer(), closing(status), own_answer))
+    *_, refused, after = await send_each(receiver.url(), 4)
+    assert (refused.status, after.excerpt) == (status, "msg_3")
+    assert ids(receiver) == ["msg_0", "msg_1", "msg_2", "msg_3"]
 
 
 async def test_two_senders_share_a_server_with_one_thread(authority, transport):

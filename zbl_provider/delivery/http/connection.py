@@ -35,7 +35,8 @@ _AT_ONCE_BYTES: Final = 8 * 1024
 _LOOK_SECONDS: Final = 0.01  # whether a request has left
 _SUCCESS: Final = range(200, 300)
 # How a server refuses a request that it could not read, before it closes the connection.
-_MISREAD: Final = frozenset({400, 408, 414, 501, 505})
+_MISREAD: Final = frozenset({400, 414, 501, 505})
+_TOO_LATE: Final = 408
 
 
 class StaleConnectionError(Exception):
@@ -54,9 +55,9 @@ class Connection(asyncio.BufferedProtocol):
     :ivar keep_until: when it should be closed, by the clock that never goes back, in seconds
     """
 
-    __slots__ = ("_answered", "_buffer", "_deadline", "_early", "_owner", "_quiet", "_reply",
-                 "_timer", "_transport", "_unsent", "address", "closed", "keep_until", "kept",
-                 "opened_at")  # fmt: skip
+    __slots__ = ("_answered", "_buffer", "_deadline", "_early", "_owner", "_quiet",
+                 "_reads_bodies", "_reply", "_timer", "_transport", "_unsent", "address", "closed",
+                 "keep_until", "kept", "opened_at")  # fmt: skip
 
     def __init__(self, sock: socket.socket, address: str, owner: Owner) -> None:
         self.address = address
@@ -73,6 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._unsent = False
+        self._reads_bodies = False
         self._early = b""  # what a new connection has brought before its first request
 
     async def exchange(self, request: bytes, seconds: float) -> Reply:
@@ -112,10 +114,13 @@ class Connection(asyncio.BufferedProtocol):
                 # One that speaks before it is asked may answer again, once it reads.
                 self.close()
             self._reply = self._answered = None
-        if self.kept and reply.status in _MISREAD and not reply.reusable:
-            # A server that does not read a request's body takes it for the start of the next one;
-            # one that closes an idle connection may say 408 while the request is on its way.
+        # A server that does not read a request's body takes it for the start of the next one; one
+        # that closes an idle connection may say 408 while the request is on its way.
+        may_be_misread = reply.status in _MISREAD and not self._reads_bodies
+        if self.kept and not reply.reusable and (may_be_misread or reply.status == _TOO_LATE):
             raise StaleConnectionError
+        # Here it has found this request behind the one before, and so has read that one's body.
+        self._reads_bodies = self.kept and reply.status in _SUCCESS
         return reply
 
     def is_quiet(self) -> bool:
