@@ -52,6 +52,19 @@ _HTTP_2_ONLY: Final = (
     "the server speaks only HTTP/2: let it, or the proxy before it, accept HTTP/1.1"
 )
 _OLD_TLS: Final = "the server speaks no safe version of TLS: let it accept TLS 1.2 or 1.3"
+_REFUSED_HANDSHAKE: Final = (
+    "the server refuses the handshake: it has no TLS version or cipher in common with this sender, "
+    "or wants a client certificate"
+)
+_UNKNOWN_NAME: Final = "the server has no certificate for this host name: check the URL"
+# Caddy says so of a name that it does not serve.
+_FAILED_HANDSHAKE: Final = (
+    "the server failed in the handshake, as some do where they have no certificate for a host name"
+)
+# What OpenSSL calls a certificate whose signer is not among those that are trusted: it is its own,
+# or nobody's that is known here.
+_UNKNOWN_SIGNER: Final = frozenset({18, 19, 20, 21})
+_OWN_AUTHORITY: Final = "if its CA is your own, name it in verify in the connection's Extra"
 # What OpenSSL calls an alert of the server, or an answer that is no TLS. Alerts begin with "SSLV3_"
 # or "TLSV1_", whatever was spoken.
 _TLS_WORDS: Final = {
@@ -60,6 +73,9 @@ _TLS_WORDS: Final = {
     "UNSUPPORTED_PROTOCOL": _OLD_TLS,
     "WRONG_VERSION_NUMBER": "the server does not speak TLS there: check the port",
     "ALERT_CERTIFICATE_REQUIRED": CERTIFICATE_WANTED,
+    "ALERT_HANDSHAKE_FAILURE": _REFUSED_HANDSHAKE,
+    "ALERT_INTERNAL_ERROR": _FAILED_HANDSHAKE,
+    "UNRECOGNIZED_NAME": _UNKNOWN_NAME,
     # It judges a certificate: the client's.
     "ALERT_UNKNOWN_CA": CERTIFICATE_REFUSED,
     "ALERT_BAD_CERTIFICATE": CERTIFICATE_REFUSED,
@@ -68,7 +84,7 @@ _TLS_WORDS: Final = {
     "ALERT_CERTIFICATE_UNKNOWN": CERTIFICATE_REFUSED,
     "ALERT_UNSUPPORTED_CERTIFICATE": CERTIFICATE_REFUSED,
 }
-_TLS_PREFIX: Final = re.compile(r"(SSLV3|TLSV1|TLSV13)_(?=ALERT_)")
+_TLS_PREFIX: Final = re.compile(r"(SSLV3|TLSV1|TLSV13)_(?=ALERT_|UNRECOGNIZED_)")
 # The start of a connection in HTTP/2 (RFC 9113, 3.4 and 4.1): length, type SETTINGS or GOAWAY, no
 # flags or ACK, stream 0.
 _HTTP_2_FRAME: Final = re.compile(rb"\x00..[\x04\x07][\x00\x01]\x00{4}", re.DOTALL)
@@ -97,6 +113,8 @@ def _more(error: Exception) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             more = error.verify_message
+            if error.verify_code in _UNKNOWN_SIGNER:
+                more = f"{more}: {_OWN_AUTHORITY}"
         case ssl.SSLError():
             reason = getattr(error, "reason", None) or "the handshake failed"
             plain = reason.replace("_", " ").lower()

@@ -130,6 +130,19 @@ async def test_a_port_without_tls_is_named(send):
         assert (await send(f"https://127.0.0.1:{port}/hook")).detail.endswith("check the port")
 
 
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [(40, "it has no TLS version or cipher in common"), (70, "let it accept TLS 1.2 or 1.3"),
+     (80, "no certificate for a host name"), (112, "no certificate for this host name")],
+)  # fmt: skip
+async def test_a_refused_handshake_is_explained(send, alert, words):
+    """What a TLS alert means is said in words that can be acted on (Contract 3)."""
+    with plain_port(b"\x15\x03\x03\x00\x02\x02" + bytes([alert])) as port:
+        result = await send(f"https://127.0.0.1:{port}/hook")
+    assert result.kind is FailureKind.TLS
+    assert words in result.detail
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", [False, True])
 async def test_a_refused_client_certificate_is_named(receive, send, tmp_path, version, shown):
@@ -159,6 +172,7 @@ async def test_a_certificate_that_does_not_hold_is_tried_again(authority, receiv
     assert (result.kind, classify(result).verdict) == (FailureKind.TLS, Verdict.RETRY)
     assert receiver.requests == []
     assert result.detail.startswith("no trusted TLS connection: ")
+    assert result.detail.endswith("in the connection's Extra") is (fault == "unknown CA")
     assert "/hook" not in result.detail
 
 
