@@ -233,7 +233,12 @@ class DeliveryLog:
             )
 
     def resend(
-        self, chosen: Query | Collection[int], now: datetime, *, limit: int = 10_000
+        self,
+        chosen: Query | Collection[int],
+        now: datetime,
+        *,
+        limit: int = 10_000,
+        dags: Collection[str] | None = None,
     ) -> Resent:
         """
         Give chosen leads a new set of attempts, and have the clear that follows send just those.
@@ -246,12 +251,14 @@ class DeliveryLog:
             those in ``error`` are meant
         :param now: the present time
         :param limit: how many at most, the first enrolled first; call again until none are left
+        :param dags: those whose task instances whoever asks may clear, that of each lead among
+            them; None is all
         :return: how many, how many cannot be sent any more, and the task instances to clear
         """
 
         def choose() -> Resent:
             with self._engine.begin() as connection:
-                return resend.resend(connection, chosen, now, limit)
+                return resend.resend(connection, chosen, now, limit, dags)
 
         # Not repeated: what it has opened again it would not find, nor name its runs, once more.
         return self._at_once.call(choose)
@@ -288,6 +295,7 @@ class DeliveryLog:
         *,
         limit: int = 10_000,
         after: int = 0,
+        dags: Collection[str] | None = None,
     ) -> Hastened:
         """
         Have leads that wait for an attempt be due now; those made still count (Contract 3.5).
@@ -299,10 +307,11 @@ class DeliveryLog:
         :param now: the present time
         :param limit: how many at most, the first enrolled first
         :param after: what the step before returned; 0 begins anew
+        :param dags: see ``resend``
         :return: how many, the task instances to clear, and where to go on
         """
         with self._engine.begin() as connection:
-            return resend.send_now(connection, chosen, now, limit, after)
+            return resend.send_now(connection, chosen, now, limit, after, dags)
 
     @retried
     def forget_invalid(self, run: Run, now: datetime) -> None:

@@ -193,6 +193,30 @@ def test_the_run_to_clear_is_the_one_that_failed_last(failures):
     assert failures.run("other", epoch=1).chosen
 
 
+def test_a_run_that_may_not_be_cleared_is_neither_named_nor_marked(failures):
+    """Whose Dag failed a lead last may not be cleared by who resends it: its own Dag's run is.
+
+    Who may not clear a run could not take its mark back either, and the next clear of it, meant for
+    all its leads in error, would send the chosen ones alone (7.2, 8.4).
+    """
+    failures.log.reopen(failures.run(epoch=1), 1, failures.now)
+    key = RunKey("foreign", "task", "run")
+    foreign = failures.log.begin(key, ZAPIER, 0, failures.now)
+    failures.enrol(foreign, lead("a"), lead("theirs"))
+    failures.settle(foreign, failures.claim(foreign), failed())
+    failures.later(minutes=5)
+    assert resend(failures, "a", dags={"dag", "foreign"}).runs == (key,)
+    failures.settle(foreign, failures.claim(foreign), failed())
+    failures.log.forget_choice([key], failures.now)
+
+    assert resend(failures, "a", dags={"dag"}) == Resent(1, 0, (RUN,))
+    assert failures.log.send_now(Query(), failures.now, dags={"dag"}).runs == (RUN,)
+    cleared = failures.run(epoch=2)
+    failures.log.reopen(cleared, 2, failures.now)
+    assert [lead.lead_id for lead in failures.claim(cleared)] == ["a"]
+    assert not failures.log.begin(key, ZAPIER, 1, failures.now).chosen
+
+
 def test_what_cannot_be_sent_is_counted(failures):
     """A lead whose payload is gone, or that never had one, is not sent again, and counted (6.4)."""
     failures.log.purge_payloads(failures.now, timedelta(0))

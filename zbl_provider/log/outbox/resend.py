@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, false, func, select, update
+from sqlalchemy import and_, exists, false, func, select, true, update
 
 from zbl_provider.log.browse.model import Hastened, Query, Resent
-from zbl_provider.log.browse.selection import conditions
+from zbl_provider.log.browse.selection import conditions, runs_of
 from zbl_provider.log.model import OPEN, WAITING, RunKey, Status
 from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again
 from zbl_provider.log.storage.bulk import among, given
@@ -39,7 +39,11 @@ _SENDABLE = delivery.c.payload.is_not(None)
 
 
 def resend(
-    connection: Connection, chosen: Query | Collection[int], now: datetime, limit: int
+    connection: Connection,
+    chosen: Query | Collection[int],
+    now: datetime,
+    limit: int,
+    dags: Collection[str] | None,
 ) -> Resent:
     """Open the chosen leads again, and mark the runs whose clear is to send them."""
     meant = _meant(connection, chosen)
@@ -48,7 +52,7 @@ def resend(
     ).all()
     unsendable = connection.scalar(select(func.count()).where(*meant, ~_SENDABLE))
     # Runs before leads, as a clear locks them; the leads are looked at again behind the locks.
-    owners = _owners(connection, numbers)
+    owners = _owners(connection, numbers, dags)
     _lock(connection, set(owners.values()))
     still = [delivery.c.id.in_(among(connection, numbers)), _SENDABLE, *meant]
     opened = open_again(connection, still, now) if numbers else ()
@@ -66,14 +70,19 @@ def resendable(connection: Connection, query: Query) -> int:
 
 
 def send_now(
-    connection: Connection, chosen: Query | Collection[int], now: datetime, limit: int, after: int
+    connection: Connection,
+    chosen: Query | Collection[int],
+    now: datetime,
+    limit: int,
+    after: int,
+    dags: Collection[str] | None,
 ) -> Hastened:
     """Have leads that wait be due now, and mark the runs whose clear is to send them (3.5)."""
     meant = [*_waiting(connection, chosen), delivery.c.id > after]
     numbers = connection.scalars(
         select(delivery.c.id).where(*meant).order_by(delivery.c.id).limit(limit)
     ).all()
-    owners = _owners(connection, numbers)
+    owners = _owners(connection, numbers, dags)
     _lock(connection, set(owners.values()))
     if numbers:
         hasten(connection, [delivery.c.id.in_(among(connection, numbers))], now)
@@ -121,18 +130,23 @@ def _meant(connection: Connection, chosen: Query | Collection[int]) -> list[Colu
     return [delivery.c.id.in_(among(connection, chosen)), settled] if chosen else [false()]
 
 
-def _owners(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
+def _owners(
+    connection: Connection, numbers: Sequence[int], dags: Collection[str] | None
+) -> dict[int, int]:
     """
     Return the run of each lead that made its last attempt: the one that it failed.
 
-    A run that only took it along does not own it (4.11): then it is the run that enrolled it.
+    A run that only took it along does not own it (4.11), and whoever may not clear that run's Dag
+    does not mark it, nor could take the mark back: then it is the run that enrolled the lead.
     """
     if not numbers:
         return {}
+    clearable = true() if dags is None else attempt.c.run_id.in_(runs_of(dags))
     last = (
         select(attempt.c.run_id)
         .where(
             attempt.c.delivery_id == delivery.c.id,
+            clearable,
             (attempt.c.run_id == delivery.c.run_id)
             | exists().where(
                 run_delivery.c.run_id == attempt.c.run_id,

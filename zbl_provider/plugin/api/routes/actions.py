@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from fastapi import APIRouter, Depends, HTTPException
@@ -20,6 +21,7 @@ from zbl_provider.plugin.api.access import (
     Keeper,
     Tester,
     from_this_page,
+    permitted,
 )
 from zbl_provider.plugin.api.audit import record
 from zbl_provider.plugin.api.deps import Log
@@ -40,10 +42,10 @@ def resend(chosen: Chosen, dags: Editor, user: GetUserDep, log: Log, now: Now) -
     The page clears them through Airflow's own REST API, with the user's own session: so Airflow
     decides whether it may, writes its audit log, and no token is passed on by this process.
     """
-    meant = _meant(chosen, dags, log)
+    meant = _meant(chosen, dags, user, log)
     query = in_error(meant) if isinstance(meant, Query) else None
     record(user, "resend", **_recorded(chosen))
-    resent = log.resend(meant if query is None else query, now)
+    resent = log.resend(meant if query is None else query, now, dags=dags)
     return {
         "count": resent.count,
         "left": 0 if query is None else log.resendable(query),
@@ -57,9 +59,9 @@ def send_now(
     chosen: Hastening, dags: Editor, user: GetUserDep, log: Log, now: Now
 ) -> dict[str, Any]:
     """Have leads that wait be due now, and name the task instances to clear (Contract 3.5)."""
-    meant = _meant(chosen, dags, log)
+    meant = _meant(chosen, dags, user, log)
     record(user, "send_now", **_recorded(chosen))
-    hastened = log.send_now(meant, now, after=chosen.after)
+    hastened = log.send_now(meant, now, after=chosen.after, dags=dags)
     return {
         "count": hastened.count,
         "after": hastened.after,
@@ -146,11 +148,12 @@ def _request(row: Row, body: bytes) -> dict[str, Any]:
     }
 
 
-def _meant(chosen: Chosen, dags: Dags, log: DeliveryLog) -> Query | Collection[int]:
+def _meant(chosen: Chosen, dags: Dags, user: BaseUser, log: DeliveryLog) -> Query | Collection[int]:
     if (chosen.ids is None) == (chosen.filter is None):
         raise HTTPException(422, "Name ids or a filter.")
     if chosen.filter is not None:
-        return chosen.filter.query(dags)
+        # Of many, those that were shown and counted: some may be edited, and not be read.
+        return chosen.filter.query(permitted(user, dags, "GET"))
     ids = chosen.ids or []
     if not log.reader.dags_of(ids) <= dags:
         raise HTTPException(403, "You may not edit the task instances of all of these leads.")
