@@ -79,6 +79,23 @@ def test_a_server_that_fails_is_asked_again(rights):
     assert rights.held("ana", "GET", A, Server("a")) == A
 
 
+def test_a_slow_server_is_given_time(rights, clock):
+    """Who takes longer to answer than an answer holds is not asked all the time (7.5, 8.10)."""
+    server = Server("a")
+
+    def slowly(dags: frozenset[str]) -> frozenset[str]:
+        clock[0] += 8
+        return server(dags)
+
+    assert rights.held("ana", "GET", A, slowly) == A
+    clock[0] = 15.9
+    assert rights.held("ana", "GET", A, slowly) == A
+    assert len(server.asked) == 1
+    clock[0] = 16
+    server.allowed.clear()
+    assert rights.held("ana", "GET", A, slowly) == frozenset()
+
+
 def test_questions_at_the_same_moment_ask_once(rights):
     """The page asks several things at once: the others wait for the first one's answer (8.10)."""
     begun, go_on = threading.Event(), threading.Event()

@@ -35,7 +35,7 @@ class Rights:
     """
     Remembers the auth manager's answers about each user's Dags and connections.
 
-    :param seconds: how long an answer holds
+    :param seconds: how long an answer holds, unless the auth manager is slow
     :param users: whose answers are kept at most; who has not asked for longest is forgotten
     :param monotonic: seconds that never go back
     """
@@ -75,7 +75,8 @@ class Rights:
             if unknown:
                 allowed = ask(unknown)
                 # From before it was asked: a right that is taken away meanwhile is gone in time.
-                until = now + self._seconds
+                # What took long holds as long again, or it would be asked for all the time.
+                until = now + max(self._seconds, 2 * (self._monotonic() - now))
                 held |= {(right, name): (name in allowed, until) for name in unknown}
             answers.held = held
             return Names(name for name in names if held[right, name][0])
