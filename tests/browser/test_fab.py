@@ -166,6 +166,16 @@ def test_a_link_survives_the_sign_in_of_fab(fab, browser):
     expect(browser.locator("#filters [name=run]")).to_have_value(run)
 
 
+def test_a_link_survives_a_session_of_fab_that_outlives_airflows(fab, browser):
+    """Whom FAB still knows sees what the link shows at once, not Airflow's home (Contract 8.3)."""
+    run = _send(fab, "lead-known")
+    _sign_in(fab, browser, "vera")
+    browser.context.clear_cookies(name="_token")
+    browser.goto(f"{fab.airflow.url}/zbl/?dag={DAG}&run={quote(run)}&period=all")
+    expect(browser.locator("table.leads tbody tr")).to_have_count(1)
+    expect(browser.locator("#filters [name=run]")).to_have_value(run)
+
+
 def test_the_documented_command_brings_the_page_into_the_navigation(fab, browser):
     """The right that the documentation names is the one that is missing (Contract 8.10)."""
     run = _send(fab, "lead-navigated")

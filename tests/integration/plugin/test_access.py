@@ -1,6 +1,8 @@
 """Who may see what, and who may change it."""
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
@@ -101,6 +103,14 @@ def test_the_sign_in_is_found_from_every_address(site, path):
     answer = site.as_(None).get(f"/zbl/{path}", headers={"Accept": "text/html"})
     (link,) = re.findall('href="([^"?]+)', answer.text)
     assert urlsplit(urljoin(f"http://airflow/zbl/{path}", link)).path == "/api/v2/auth/login"
+
+
+def test_the_sign_in_runs_its_own_script_alone(site):
+    """Its script is the one that the policy of every answer names (Contract 7.2, 7.3)."""
+    answer = site.as_(None).get("/zbl/", headers={"Accept": "text/html"})
+    (script,) = re.findall("<script>(.*)</script>", answer.text, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in answer.headers["content-security-policy"]
 
 
 def test_a_sign_in_comes_back_to_what_was_asked(site):
@@ -204,6 +214,21 @@ def test_leads_are_resent_only_of_dags_that_may_be_edited(site, only):
     assert answer["count"] == len(crm)
     assert {run["dag_id"] for run in answer["runs"]} == {"sends_to_crm"}
     assert _in_error(site) == failed | {"sends_to_crm": []}
+
+
+def test_a_filter_means_no_lead_that_is_not_shown(site, only):
+    """Who may edit Dags and not read them all resends what was counted, no more (7.2, 8.10)."""
+    failed = _in_error(site)
+    only("GET", DAGS["crm"])
+    uwe = site.as_("uwe")
+    count = len(failed["sends_to_crm"])
+    assert uwe.get("/zbl/api/resendable").json() == {"count": count}
+    assert uwe.post("/zbl/api/resend", json={"filter": {}}).json()["count"] == count
+    assert _in_error(site) == failed | {"sends_to_crm": []}
+    waiting = uwe.get("/zbl/api/waiting").json()
+    sent = uwe.post("/zbl/api/send-now", json={"filter": {}}).json()
+    assert {"count": sent["count"]} == waiting
+    assert {run["dag_id"] for run in sent["runs"]} == {"sends_to_crm"}
 
 
 def test_choices_are_forgotten_only_in_dags_that_may_be_edited(site, only):

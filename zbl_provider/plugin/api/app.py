@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # What receivers have answered is shown on this page: nothing but its own files may run or load.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    f"default-src 'none'; script-src 'self' {assets.SCRIPT_HASH}; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,

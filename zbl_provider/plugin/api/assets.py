@@ -1,5 +1,7 @@
 """The page itself: HTML, CSS and JavaScript as they are written, for those who are signed in."""
 
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,8 +27,12 @@ _SIGN_IN = """<!doctype html>
 <title>Lead deliveries</title>
 <p>Please <a href="{up}api/v2/auth/login?next={next}" target="_top">sign in to Airflow</a> to see
 the lead deliveries.</p>
+<script>{script}</script>
 </html>
 """
+_SCRIPT = (_FOLDER / "sign-in.js").read_text("utf-8")
+SCRIPT_HASH = f"'sha256-{b64encode(sha256(_SCRIPT.encode()).digest()).decode()}'"
+"""Of the one script that is no file, for a Content-Security-Policy."""
 
 
 @routes.get("/")
@@ -62,7 +68,7 @@ def sign_in(request: Request) -> Response:
     asked = path + (f"?{request.url.query}" if request.url.query else "")
     # Out of the page's own application: that may be below a reverse proxy's path.
     up = "../" * path.removeprefix(request.scope.get("root_path", "")).count("/")
-    return HTMLResponse(_SIGN_IN.format(next=quote(asked), up=up), status_code=401)
+    return HTMLResponse(_SIGN_IN.format(next=quote(asked), up=up, script=_SCRIPT), status_code=401)
 
 
 async def _file(name: str, request: Request) -> Response:
