@@ -244,6 +244,28 @@ def test_a_person_is_found_by_email_and_no_address_has_it(site, page, view):
     expect(_rows(view)).to_have_count(50)
 
 
+def test_a_late_answer_brings_back_no_search_that_was_given_up(site, page, view):
+    """What was typed last counts, whenever the server says whom an email means (8.4, 8.8)."""
+    late = []
+    page.route("**/zbl/api/email-hash", lambda route: late.append(route) or None)
+    _look_for(view, "7@example.com")
+    page.wait_for_timeout(100)
+    view.get_by_role("button", name="Refresh").click()
+    expect(view.locator("#updated")).not_to_be_empty()
+    expect(_field(view, "lead")).to_have_value("7@example.com")
+    _look_for(view, "lead-0005")
+    expect(view.locator("#reset")).to_be_visible()
+    view.locator("#reset").click()
+    expect(_rows(view)).to_have_count(50)
+    for route in late:
+        route.fulfill(json={"email_hash": "0123456789abcdef"})
+    page.wait_for_timeout(500)
+    assert len(late) == 1
+    assert "email_hash" not in page.url
+    expect(_rows(view)).to_have_count(50)
+    expect(_field(view, "lead")).to_have_value("")
+
+
 def test_what_a_receiver_answers_is_shown_as_text(site, page, view, answers):
     """Markup and control characters of an answer do nothing on the page (Contract 7.3)."""
     answers(Reply(422, HOSTILE))
@@ -509,6 +531,18 @@ def test_while_the_log_does_not_answer_the_page_says_so_and_heals_by_itself(site
     expect(view.locator("#problem")).to_contain_text("This page tries again by itself.")
     assert _rows(view).count() > 0
     page.unroute("**/zbl/api/**")
+    expect(view.locator("#problem")).to_be_hidden(timeout=15_000)
+
+    # So does a lead that is opened, and a button that asks how many leads it means.
+    page.route("**/zbl/api/*/*", lambda route: route.fulfill(**answer))
+    page.route("**/zbl/api/resendable?*", lambda route: route.fulfill(**answer))
+    view.get_by_role("button", name=re.compile("Resend all in error")).click()
+    expect(view.locator("#problem")).to_contain_text("does not answer")
+    _rows(view).first.locator(".link").click()
+    expect(view.get_by_role("dialog")).to_contain_text("does not answer")
+    page.unroute("**/zbl/api/*/*")
+    page.unroute("**/zbl/api/resendable?*")
+    expect(view.get_by_role("dialog").locator(".facts")).to_be_visible(timeout=15_000)
     expect(view.locator("#problem")).to_be_hidden(timeout=15_000)
     page.problems.clear()  # the browser itself writes down each 503
 

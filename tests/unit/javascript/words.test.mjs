@@ -13,6 +13,10 @@ test("every status has a word, and open ones are some of them", () => {
   for (const status of words.OPEN) assert.ok(status in words.STATUSES);
 });
 
+test("a count fits beside a chart", () => {
+  assert.deepEqual([0, 9999, 150_000, 123_000_000].map(words.shortCount), ["0", "9,999", "150K", "123M"]);
+});
+
 test("counts have their nouns", () => {
   assert.equal(words.count(1234567), "1,234,567");
   assert.equal(words.leads(1), "1 lead");
@@ -30,6 +34,8 @@ test("a time is said in the reader's zone, and no time is nothing", () => {
 test("a time without a zone is one of the reader's", () => {
   assert.equal(words.momentOf("2026-02-01T10:00").getTime(), new Date("2026-02-01T10:00").getTime());
   assert.equal(words.momentOf("soon"), null);
+  for (const year of ["0002", "0202", "2026", "9999"])
+    assert.ok(words.momentOf(`${year}-06-01T10:00`).toISOString().startsWith(`${year}-0`));
 });
 
 test("a wait is said in the largest whole unit", () => {

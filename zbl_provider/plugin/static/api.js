@@ -13,6 +13,12 @@ export class Refusal extends Error {
   }
 }
 
+// The log does not answer, or Airflow does not: that passes.
+const AWAY = [0, 502, 503, 504];
+
+/** Whether to ask again by itself. */
+export const passes = (problem) => AWAY.includes(problem.status);
+
 const own = (path, parameters) => {
   const url = new URL(path, OWN);
   for (const [name, value] of Object.entries(parameters ?? {}))
@@ -66,5 +72,6 @@ async function call(url, options) {
 function said(status, body) {
   if (status === 401) return t("Your session has ended. Sign in to Airflow again.");
   const detail = body?.detail;
-  return typeof detail === "string" ? detail : t("Airflow answered {status}.", { status });
+  if (typeof detail === "string") return detail;
+  return [t("Airflow answered {status}.", { status }), detail?.[0]?.msg].filter(Boolean).join(" ");
 }

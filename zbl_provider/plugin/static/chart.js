@@ -2,7 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { t } from "./language.js";
-import { count, milliseconds, shortTime, time } from "./words.js";
+import { count, milliseconds, shortCount, shortTime, time } from "./words.js";
 
 const HEIGHT = 132;
 const MARGIN = { top: 8, right: 6, bottom: 20, left: 44 };
@@ -122,7 +122,7 @@ export class Charts {
 }
 
 const attempts = {
-  say: count,
+  say: shortCount,
   most: (one) => one.delivered + one.failed,
   lines: (one) => [t("{count} delivered", { count: count(one.delivered) }), t("{count} failed", { count: count(one.failed) })],
   marks: bars,

@@ -11,6 +11,8 @@ const fields = /** @type {Record<string, any> & Iterable<any>} */ (/** @type {un
 const TYPING_MS = 400;
 let runShown = ofRun();
 let typing;
+let searches = 0; // what was typed last counts, however late an answer comes
+let searching = false;
 let person = ""; // the email that was asked for; kept nowhere else
 
 /** Show the filters, and tell when they change, or what is wrong. */
@@ -29,7 +31,7 @@ export function startFilters(changed, failed) {
     typing = setTimeout(() => take(event.target, changed), typed ? TYPING_MS : 0);
   });
   byId("reset").addEventListener("click", () => {
-    unfilter();
+    resetFilters();
     changed();
   });
   byId("more").addEventListener("click", () => {
@@ -43,17 +45,37 @@ export function startFilters(changed, failed) {
 /** @returns {NodeListOf<HTMLElement>} */
 const elements = (selector) => form.querySelectorAll(selector);
 
+/** Show all again. */
+export function resetFilters() {
+  endSearch();
+  unfilter();
+}
+
+function endSearch() {
+  searches += 1;
+  searching = false;
+}
+
 function take(field, changed) {
+  if (field === fields.lead) endSearch();
   look({ [field.name]: field.value.trim(), ...(field.name === "lead" ? { email_hash: "" } : {}) });
   changed();
 }
 
 /** Look for a lead by its ID, or for a person by email: addresses get its hash alone. */
 async function takeLead(text) {
+  endSearch();
   if (!text.includes("@")) return look({ lead: text, email_hash: "" });
-  const { email_hash } = await change("email-hash", { email: text });
-  person = text;
-  look({ lead: "", email_hash });
+  const mine = searches;
+  searching = true;
+  try {
+    const { email_hash } = await change("email-hash", { email: text });
+    if (mine !== searches) return;
+    person = text;
+    look({ lead: "", email_hash });
+  } finally {
+    if (mine === searches) searching = false;
+  }
 }
 
 /** The email that was asked for on this page; unknown where an address brought its hash. */
@@ -62,6 +84,7 @@ export const emailAskedFor = () => (state.email_hash ? person : "");
 /** Show what is filtered by. */
 export function showFilters() {
   for (const field of fields) {
+    if (field === fields.lead && searching) continue; // what it finds is not known yet
     if (field.name && document.activeElement !== field) field.value = state[field.name];
   }
   if (state.email_hash && document.activeElement !== fields.lead) fields.lead.value = person || "•••@•••";

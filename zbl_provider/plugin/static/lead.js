@@ -1,6 +1,6 @@
 // One lead: where it stands, why, and all attempts at it.
 
-import { read, taskAddress } from "./api.js";
+import { passes, read, taskAddress } from "./api.js";
 import { look, state } from "./address.js";
 import { focusedElement, focusOn, h, showDialog } from "./dom.js";
 import { t } from "./language.js";
@@ -10,6 +10,7 @@ import { askToResend, askToSendNow } from "./resend.js";
 import { answer, fromNow, milliseconds, OPEN, time } from "./words.js";
 
 const OFTEN_MS = 3000;
+const AWAY_MS = 5000; // while the log, or Airflow, does not answer
 let dialog = /** @type {HTMLDialogElement | null} */ (null);
 
 /** Show the lead that the address names, if it names one. */
@@ -30,11 +31,14 @@ async function load(into, changed) {
   try {
     const lead = await read(`deliveries/${state.open}`);
     if (into.dataset.shown !== JSON.stringify(lead)) draw(into, lead, changed);
-    again = OPEN.includes(lead.status);
+    again = OPEN.includes(lead.status) && OFTEN_MS;
   } catch (problem) {
-    into.replaceChildren(head(t("Lead"), into), h("p", { class: "notice error", role: "alert" }, problem.message));
+    again = passes(problem) && AWAY_MS;
+    // What was shown stays: the page behind it says what is wrong.
+    if (!again || !into.dataset.shown)
+      into.replaceChildren(head(t("Lead"), into), h("p", { class: "notice error", role: "alert" }, problem.message));
   }
-  if (again && into.open) setTimeout(() => into.open && load(into, changed), OFTEN_MS);
+  if (again && into.open) setTimeout(() => into.open && load(into, changed), again);
 }
 
 function draw(into, lead, changed) {

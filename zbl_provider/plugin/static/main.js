@@ -1,10 +1,10 @@
 // Brings the parts of the page together: what is asked, when, and what is shown of it.
 
-import { fileAddress, read } from "./api.js";
-import { filter, isFiltered, keepLook, look, state, unfilter } from "./address.js";
+import { fileAddress, passes, read } from "./api.js";
+import { filter, isFiltered, keepLook, look, state } from "./address.js";
 import { Charts } from "./chart.js";
 import { announce, byId, h } from "./dom.js";
-import { emailAskedFor, showFilters, showIntegrations, startFilters } from "./filters.js";
+import { emailAskedFor, resetFilters, showFilters, showIntegrations, startFilters } from "./filters.js";
 import { releaseLinks } from "./frame.js";
 import { showFunnel } from "./funnel.js";
 import { showIntegrationsView, showKeptBack } from "./integrations.js";
@@ -17,7 +17,6 @@ import { count, leads, STATUSES, time, zoneName } from "./words.js";
 const OFTEN_MS = 3000; // while leads are being sent
 const SELDOM_MS = 15000; // while leads wait for their next attempt
 const AWAY_MS = 5000; // while the log, or Airflow, does not answer
-const AWAY = [0, 502, 503, 504];
 const BUCKETS = 56;
 const charts = new Charts(byId("charts"));
 const VIEWS = ["deliveries", "integrations"];
@@ -34,25 +33,28 @@ async function refresh({ quietly = false } = {}) {
   showFilters();
   showView();
   if (!quietly) document.body.setAttribute("aria-busy", "true");
-  let next = /** @type {number | null} */ (SELDOM_MS);
   try {
     const found = await ask();
     if (mine !== asking) return;
     show(found, quietly);
-    next = pace(found.funnel, Date.now() - started);
+    askAgain(pace(found.funnel, Date.now() - started));
   } catch (problem) {
-    if (mine !== asking) return;
-    showProblem(problem);
-    next = AWAY.includes(problem.status) ? AWAY_MS : SELDOM_MS;
+    if (mine === asking) showProblem(problem);
   } finally {
     if (mine === asking) document.body.removeAttribute("aria-busy");
   }
-  if (next) timer = setTimeout(() => (document.hidden ? arm() : refresh({ quietly: true })), next);
+}
+
+/** Ask anew after a while, once somebody looks; never where nothing will change by itself. */
+function askAgain(after) {
+  clearTimeout(timer);
+  if (after) timer = setTimeout(() => (document.hidden ? arm() : refresh({ quietly: true })), after);
 }
 
 /** Say what is wrong; what was shown before stays, and is out of date. */
 function showProblem(problem) {
-  const away = AWAY.includes(problem.status);
+  const away = passes(problem);
+  askAgain(away ? AWAY_MS : SELDOM_MS);
   document.body.classList.toggle("away", away);
   byId("problem").replaceChildren(
     h("span", null, problem.message),
@@ -137,7 +139,7 @@ function emptiness(integrations) {
       h("p", null, t("No lead has been sent yet.")),
       h("p", { class: "quiet" }, t("Run a Dag with a DispatchLeadsOperator: its leads appear here as soon as they are found.")));
   }
-  const reset = h("button", { type: "button", class: "button", onclick: () => { unfilter(); refresh(); } }, t("Reset filters"));
+  const reset = h("button", { type: "button", class: "button", onclick: () => { resetFilters(); refresh(); } }, t("Reset filters"));
   if (state.email_hash) return noPerson(reset);
   return h("div", { class: "empty" },
     h("p", null, state.lead ? t("No lead with the ID “{lead}” was found in this period.", { lead: state.lead }) : t("No lead was found with these filters.")),
@@ -173,19 +175,19 @@ function forChosen(chosen) {
 }
 
 function forAll() {
-  const resend = async () => {
-    // Counted anew: what is asked is what is meant.
+  // Counted anew: what is asked is what is meant.
+  const counted = async (route, askFor) => {
     const given = filter({ withStatus: false });
-    const { count: number } = await read("resendable", given);
-    await askToResend({ filter: given, number });
-    refresh();
+    try {
+      const { count: number } = await read(route, given);
+      await askFor({ filter: given, number });
+      refresh();
+    } catch (problem) {
+      showProblem(problem);
+    }
   };
-  const sendNow = async () => {
-    const given = filter({ withStatus: false });
-    const { count: number } = await read("waiting", given);
-    await askToSendNow({ filter: given, number });
-    refresh();
-  };
+  const resend = () => counted("resendable", askToResend);
+  const sendNow = () => counted("waiting", askToSendNow);
   return [
     seen.waiting && h("button", { type: "button", class: "button", onclick: sendNow }, t("Send what waits now ({count})…", { count: count(seen.waiting) })),
     seen.resendable && h("button", { type: "button", class: "button primary", onclick: resend }, t("Resend all in error ({count})…", { count: count(seen.resendable) })),

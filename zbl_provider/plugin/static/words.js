@@ -25,6 +25,7 @@ const KINDS = {
 };
 
 const whole = new Intl.NumberFormat(locale);
+const short = new Intl.NumberFormat(locale, { notation: "compact" });
 const zone = chosenZone();
 
 /** The time zone of all times on this page. */
@@ -45,6 +46,9 @@ function chosenZone() {
 
 export const count = (number) => whole.format(number);
 
+/** Where there is little room: such as "150K" for 150,000. */
+export const shortCount = (number) => (number < 10_000 ? whole : short).format(number);
+
 /** Such as "1 lead", "12 leads". */
 export const leads = (number) => (number === 1 ? t("1 lead") : t("{count} leads", { count: count(number) }));
 
@@ -60,7 +64,9 @@ export function momentOf(text) {
   const wall = (at) => Date.parse(`${time(at).replace(" ", "T")}Z`);
   // Once more, since the clocks may be changed in between.
   const near = asUtc - (wall(asUtc) - asUtc);
-  return new Date(near - (wall(near) - asUtc));
+  const moment = near - (wall(near) - asUtc);
+  // The wall clock of a year that is still being typed, such as 202, is not one that can be read.
+  return new Date(Number.isNaN(moment) ? asUtc : moment);
 }
 
 /** A time without its day, or a day alone. */
