@@ -357,6 +357,50 @@ except ShortageError as problem:
     assert run.stdout.startswith("True this process may not open more files")
 
 
+WITHOUT_PORTS = """
+import asyncio, ctypes, fcntl, os, pathlib, socket, struct, sys
+from zbl_provider.delivery.destination import Destination
+from zbl_provider.delivery.exchange import Request
+from zbl_provider.delivery.guard import Guard
+from zbl_provider.delivery.transport import Transport
+
+NEW_USER, NEW_NETWORK, SET_FLAGS, UP = 0x10000000, 0x40000000, 0x8914, 0x41
+user = os.getuid()
+if ctypes.CDLL(None).unshare(NEW_USER | NEW_NETWORK):
+    sys.exit("not permitted")
+pathlib.Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh", b"lo", UP))
+pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
+
+async def main():
+    listener = socket.create_server(("127.0.0.1", 39000))
+    held = [socket.create_connection(listener.getsockname()) for _ in range(2)]
+    async def resolve(host, port):
+        return sys.argv[1:]
+    destination = Destination.parse(integration="t", host="https://hooks.test:39000/")
+    guard = Guard.parse("127.0.0.0/8, 2001:db8::/32")
+    async with Transport(destination, guard, resolver=resolve) as transport:
+        print(await transport.send(Request("msg_1", b"{}")))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["2001:db8::1", "127.0.0.1"]])
+def test_too_few_ports_are_no_attempt(addresses):
+    """Nor where the destination has IPv6 addresses, and this machine has no IPv6 (2.6)."""
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PORTS, *addresses],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    if "not permitted" in run.stderr or "PermissionError" in run.stderr:
+        pytest.skip("this machine gives a test no network of its own")
+    assert run.returncode == 0, run.stderr
+    assert "SHORTAGE" in run.stdout
+    assert "ip_local_port_range" in run.stdout
+
+
 async def test_a_refused_connection_is_no_shortage(send):
     """What a destination does is its own doing (Contract 2.6 and 3)."""
     with closed_port() as port:

@@ -163,6 +163,11 @@ class Connector:
                 socket_factory=make,
             )
         except OSError as problem:
+            ipv4 = [address for address in addresses if ":" not in address]
+            if problem.errno is None and 0 < len(ipv4) < len(addresses):
+                # They failed in different ways, and aiohappyeyeballs names none of them. Where this
+                # machine has no IPv6, the reason of IPv4 counts: it may be out of ports.
+                return await self._connect(ipv4)
             raise _with_errno(problem, addresses) from None
         return sock, made[sock]
 
