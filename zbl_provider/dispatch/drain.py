@@ -158,11 +158,15 @@ class Drain:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(feeder.run())
                     tasks.create_task(self._outcome_writer.run(self._settled))
-                    watch = tasks.create_task(self._watch())
+                    watches = [
+                        tasks.create_task(self._watch()),
+                        tasks.create_task(self._tell_people()),
+                    ]
                     await tasks.create_task(self._claim_and_send(transport))
                     if self._follow:
                         await asyncio.wait([enrolment])  # it looks on while nothing may be sent
-                    watch.cancel()
+                    for watch in watches:
+                        watch.cancel()
             finally:
                 self._give_back()
         self._progress.close()
@@ -182,7 +186,6 @@ class Drain:
         while not self._over or (self._follow and not self._begins_anew):
             await asyncio.sleep(_WATCH_SECONDS)
             await self._breaker.watch()
-            await asyncio.to_thread(self._tell, self._breaker.changes())
             if self._follow:
                 self._breaker.probe_again()
                 changed = await asyncio.to_thread(self._follow.changed, self._destination)
@@ -190,6 +193,12 @@ class Drain:
                 if self._over:
                     self._supply.wake()
         self._supply.wake()
+
+    async def _tell_people(self) -> None:
+        """Tell of changes, beside the watch: a notifier may take half a minute for its attempts."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.to_thread(self._tell, self._breaker.changes())
 
     async def _claim_and_send(self, transport: Transport) -> None:
         async with asyncio.TaskGroup() as senders:

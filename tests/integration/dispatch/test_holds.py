@@ -1,6 +1,7 @@
 """An integration that a person holds, in the log (Contract 1.2 and 8.4)."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,28 @@ def test_a_hold_stops_a_task_that_is_sending(setup, max_rate):
     setup.log.resume("zapier")
     assert setup.dispatch("run 1", list(range(1000))).counts == {Status.DELIVERED: 1000}
     assert len(setup.sent) == 1000
+
+
+def test_a_slow_notifier_keeps_no_hold_from_being_seen(setup):
+    """People are told beside the watch: what is in hand is given back all the same (8.4, 8.7)."""
+    setup.log.pause("zapier", 401, setup.clock())
+    setup.log.resume("zapier")
+    setup.extra = {"max_concurrency": 4}
+    setup.answer(lambda _: Reply(after=0.05))
+    sent = []
+
+    def notify(change):
+        assert change.kind == "back"
+        setup.log.hold("zapier", "ana", setup.clock())
+        time.sleep(2)
+        sent.append(len(setup.sent))
+        time.sleep(1)
+        sent.append(len(setup.sent))
+
+    setup.told = SimpleNamespace(append=notify)
+    report = setup.dispatch("run 1", list(range(1000)))
+    assert "ana" in report.held
+    assert sent[0] == sent[1] < 1000
 
 
 def test_what_is_given_back_does_not_wait_for_the_end_of_the_query(setup):
