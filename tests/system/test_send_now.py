@@ -37,7 +37,7 @@ def test_a_clear_sends_what_waits(case):
     case.clear(only_failed=False)
     wait_for("the second attempts", lambda: case.arrivals() == LEADS, seconds=120)
     ends_well(case)
-    assert "2 that waited for their next attempt are due now" in case.task_log()
+    assert "leads that waited for their next attempt and are due now: 2." in case.task_log()
 
 
 @hurried("shell")

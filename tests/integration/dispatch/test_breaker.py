@@ -113,6 +113,22 @@ async def test_a_look_does_not_take_an_old_pause_for_a_new_one(setup, held, reco
     assert setup.log.integration("zapier").paused_status is None
 
 
+async def test_a_task_that_stays_does_not_take_its_own_pause_for_the_end_of_one(setup):
+    """It begins anew when somebody has ended the pause, and not before it is in the log (4.12)."""
+    breaker = Breaker(setup.log, setup.dispatcher().destination, setup.clock)
+    for _ in range(IN_A_ROW):
+        breaker.attempted(REFUSED, None)
+    assert breaker.open
+    assert not breaker.may_close
+    await breaker.record()
+    assert not breaker.may_close
+    await breaker.watch()
+    assert not breaker.may_close
+    setup.log.resume("zapier")
+    await breaker.watch()
+    assert breaker.may_close
+
+
 async def test_a_look_that_was_overtaken_still_sees_a_hold(setup, held):
     """A person's hold counts, whatever the task decided meanwhile (8.4)."""
     setup.log.pause("zapier", REFUSED.status, setup.clock())

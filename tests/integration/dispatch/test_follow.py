@@ -63,9 +63,13 @@ class Following:
             def over(self):
                 return test.over.is_set()
 
-        follow = UntilTold(
-            table, timedelta(hours=1), seconds, lambda: setup.dispatcher().destination
-        )
+        self.rereads = 0
+
+        def reread():
+            self.rereads += 1
+            return setup.dispatcher().destination
+
+        follow = UntilTold(table, timedelta(hours=1), seconds, reread)
         self.report = self.problem = None
         self._thread = threading.Thread(target=self._run, args=(key(run), follow))
         self._thread.start()
@@ -262,6 +266,8 @@ def test_a_hold_at_its_end_is_said(setup, following):
     setup.log.hold("zapier", "ana", setup.clock())
     with following(Table(1)) as task:
         task.until(lambda: statuses(setup) == {"pending": 1})
+        task.until_looked(50)
+        assert task.rereads == 0, "it does not begin anew while it is held"
         report = task.end()
     assert "ana" in report.held
     assert (report.failure("zapier"), report.due_at, setup.sent) == (None, None, [])
