@@ -61,6 +61,14 @@ def test_an_answer_of_http_1_0_ends_with_its_connection():
     assert seen(reply) == (200, b"until the end", True, True, False)
 
 
+def test_chunks_in_an_answer_of_http_1_0_end_its_connection():
+    """They are read, and nothing else on that connection is (RFC 9112, section 6.1; 2.6)."""
+    head = b" 200 OK\r\nConnection: keep-alive\r\n" + CHUNKED
+    for version, reusable in ((b"HTTP/1.0", False), (b"HTTP/1.1", True)):
+        reply = fed(version + head + b"\r\n2\r\nok\r\n0\r\n\r\n")
+        assert seen(reply) == (200, b"ok", True, True, reusable)
+
+
 @pytest.mark.parametrize("head", [b"Content-Length: 9\r\n\r\n", CHUNKED + b"\r\n9\r\n"])
 def test_a_body_that_breaks_off_is_not_whole(head):
     """What was announced and did not come is missing (Contract 2.4)."""

@@ -278,6 +278,8 @@ class Reply:
         self.whole = self._body_bytes <= EXCERPT_BYTES
         # Some servers send a 204 with a body: of such an answer more may follow.
         announces_body = _CODING in self._fields or self._fields.get(_LENGTH, b"0").strip(b"0")
+        # HTTP/1.0 knows no chunks: where such an answer ends is not certain (RFC 9112, 6.1).
+        is_faulty = _CODING in self._fields and self._parser.get_http_version() == "1.0"
         self.reusable = self._parser.should_keep_alive() and not (
-            self.status in _WITHOUT_BODY and announces_body
+            is_faulty or (self.status in _WITHOUT_BODY and announces_body)
         )
