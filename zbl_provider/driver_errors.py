@@ -4,7 +4,8 @@ What a log may say of a database's error.
 Drivers quote what they complain about: a bound parameter, a field of a row, a whole row in DETAIL.
 That is a lead's data, and belongs in no log (Contract 4.3). So only an error's class and code are
 kept, and its first line without values: quoted text that is not in the statement is replaced, and
-so are e-mail addresses, long numbers and what follows "value:". If a function of the database
+so are e-mail addresses, long numbers and what follows "value:". A value may hold quotation marks
+itself, and no database escapes them: it ends with the last one. If a function of the database
 raises an error in its own words, they cannot be told from a value, and none is kept. Before the
 database is connected no row has been read, so that error is told whole, except for passwords.
 """
@@ -31,14 +32,24 @@ _LONG_NUMBER = re.compile(r"\d[\d ().-]{3,}\d")
 _UNQUOTED_VALUE = re.compile(
     r"(?i)(\b(?:value|text|string|key|json|date|time|timestamp)\b\s*[:=]\s*)(?![\s'\"`…]).*"
 )
+# Of RE2, DuckDB's: a pattern that is not one stands behind what is wrong with it.
+_BAD_PATTERN = re.compile(
+    r"((?:missing|unexpected) [][()]|repetition operator|escape sequence|character class range"
+    r"|character range|capture group|trailing \\|UTF-8): .*"
+)
+_RAISES = re.compile(r"(?i)\berror\s*\(")  # DuckDB's function, which says what it is given
+_OF_STATEMENT = re.compile(r"\n+LINE \d+: ")
 _IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 _PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|secret|token)(\s*[=:]\s*)[^\s;,&]+")
 # Quoted words that are a database's own.
 _OWN = frozenset(
     {"field list", "where clause", "on clause", "order clause", "group statement", "having clause"}
 )
-# Errors about a table or column that does not exist: all that they quote is names.
-_OF_NAMES = frozenset({"42P01", "42703", "42S02", "42S22", 1146, 1054})
+# Errors about a table or column that does not exist, or may not be read: they quote names alone.
+_OF_NAMES = frozenset(
+    {"42P01", "42703", "42S02", "42S22", 1146, 1054, 1142, 1143}
+    | {"BinderException", "CatalogException", "ParserException"}  # DuckDB's, without codes
+)
 
 
 def told(problem: BaseException, statement: str) -> str:
@@ -49,9 +60,11 @@ def told(problem: BaseException, statement: str) -> str:
     :param statement: the SQL it was about; its words may be shown
     :return: its class, its code, and its first line, in which all that may be data is hidden
     """
-    if sqlstate(problem) in _RAISED or _errno(problem) == _SIGNALLED:
+    raises = sqlstate(problem) in _RAISED or _errno(problem) == _SIGNALLED
+    if raises or (not has_code(problem) and _RAISES.search(statement)):
         return f"{_class(problem)}: raised by a function of the database, in words of its own"
-    quotes_names = sqlstate(problem) in _OF_NAMES or _errno(problem) in _OF_NAMES
+    kinds = {sqlstate(problem), _errno(problem), type(problem).__name__}
+    quotes_names = not kinds.isdisjoint(_OF_NAMES)
 
     def shown(quoted: re.Match[str]) -> str:
         text, mark = quoted[0][1:-1], quoted[0][0]
@@ -62,14 +75,21 @@ def told(problem: BaseException, statement: str) -> str:
         # What stands before the last part may be a value.
         return f"{mark}{last if _is_in(statement, last) else _HIDDEN}{mark}"
 
-    line = _message(problem).partition("\n")[0]
+    line, _, more = _primary(problem).partition("\n")
     text = _QUOTED.sub(shown, line)
-    rest = _QUOTED.sub("", line)
-    if _LOOSE_QUOTE.search(rest) and (first := _LOOSE_QUOTE.search(line)):
+    marks = list(_LOOSE_QUOTE.finditer(line))
+    quotations = list(_QUOTED.finditer(line))
+    if _LOOSE_QUOTE.search(_QUOTED.sub("", line)):
         # A quotation mark without its partner: nobody knows which text is quoted.
-        text = line[: first.start()] + _HIDDEN
+        text = line[: marks[0].start()] + _HIDDEN
+    elif quotations and not quotes_names and (len(quotations) > 1 or text != line or more):
+        # A value that may hold marks of its own, and go on in another line.
+        mark = quotations[0][0][0]
+        end = line[marks[-1].end() :] if not more else ""
+        text = f"{line[: quotations[0].start()]}{mark}{_HIDDEN}{mark}{end}"
     text = _EMAIL.sub(_HIDDEN, text)
     text = _UNQUOTED_VALUE.sub(rf"\g<1>{_HIDDEN}", text)
+    text = _BAD_PATTERN.sub(rf"\g<1>: {_HIDDEN}", text)
     text = _LONG_NUMBER.sub(lambda digits: digits[0] if digits[0] in statement else _HIDDEN, text)
     return f"{_class(problem)}: {text[:_LONGEST].rstrip('. ')}"
 
@@ -119,6 +139,16 @@ def _class(problem: BaseException) -> str:
     errno, state = _errno(problem), sqlstate(problem)
     codes = [*([str(errno)] if errno > 0 else []), *([f"SQLSTATE {state}"] if state else [])]
     return type(problem).__name__ + (f" ({', '.join(codes)})" if codes else "")
+
+
+def _primary(problem: BaseException) -> str:
+    """Return the message without what PostgreSQL and DuckDB say of the statement behind it."""
+    primary = getattr(getattr(problem, "diag", None), "message_primary", None)
+    if isinstance(primary, str) and primary:
+        return primary.strip()
+    text = _message(problem)
+    ends = [section.start() for section in _OF_STATEMENT.finditer(text)]
+    return text[: ends[-1]] if ends else text
 
 
 def _message(problem: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,33 @@ def test_no_value_comes_through(value, before):
     value = value.replace('"', "").replace("\n", "")
     for text in (f'{before} "{mark}" {value}', f"{value} value: {mark}", f"bad\n{mark}"):
         assert mark not in told(ValueError(text), SQL)
+
+
+@given(
+    st.sampled_from("'\"`"),
+    st.text("'\"` \nids,.:") | st.sampled_from(["town", 'idd" ', "x'", "\n\nLINE 1: "]),
+    st.text("'\"` \nids,.:"),
+)
+def test_a_value_with_marks_of_its_own_does_not_come_through(mark, before, behind):
+    """A name like João "Jota" Lima, and one of several lines, are hidden whole (Contract 4.3)."""
+    text = f"invalid input syntax for type integer: {mark}{before} mqz7x {behind}{mark}"
+    for problem in (ValueError(text), ValueError(f"{text} of id\n\nLINE 1: SELECT id")):
+        assert "mqz7x" not in told(problem, SQL)
+
+
+def test_names_are_told_where_an_error_quotes_names_alone():
+    """A statement's own names help, one or several (Contract 4.3)."""
+    text = 'Values list "town" does not have a column named "idd"'
+    assert told(duckdb.BinderException(text), SQL) == f"BinderException: {text}"
+    assert "idd" not in told(ValueError(text), SQL)
+
+
+def test_what_duckdb_raises_and_patterns_are_not_told():
+    """They stand unquoted in its message (Contract 4.3)."""
+    assert "Ana" not in told(ValueError("Invalid Input Error: Ana"), "SELECT ERROR (name)")
+    for problem in ("missing )", "unexpected )", "invalid escape sequence", "trailing \\"):
+        said = told(ValueError(f"Invalid Input Error: {problem}: (Ana"), SQL)
+        assert said == f"ValueError: Invalid Input Error: {problem}: …"
 
 
 @pytest.mark.parametrize("quoted", ["mqz7x.id", "mqz7x .", "mqz7x.score", "a.mqz7x.email"])
