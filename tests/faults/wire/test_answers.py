@@ -203,7 +203,7 @@ async def test_garbage_instead_of_http_is_tried_again(receive, send, data):
 def answers_first(receive):
     """Answer a request of a mebibyte by its headers, and only later read the rest of it."""
 
-    def start(answered):
+    def start(answered, *, reads_after=0.4):
         receiver, finished = receive(answer()), threading.Event()
         arrived = bytearray()
         # As on a real network, little of the request fits on the way.
@@ -215,7 +215,7 @@ def answers_first(receive):
                 while b"\r\n\r\n" not in arrived:
                     arrived.extend(secured.recv(1024))
                 secured.sendall(answered)
-                receiver._stopped.wait(0.4)
+                receiver._stopped.wait(reads_after)
                 with contextlib.suppress(OSError):
                     while not arrived.endswith(b"the end") and (data := secured.recv(65536)):
                         arrived.extend(data)
@@ -241,19 +241,18 @@ async def test_a_lead_that_is_accepted_early_arrives_whole(answers_first, send, 
 
 @pytest.mark.parametrize("status", [413, 503])
 async def test_a_lead_that_is_refused_early_is_sent_no_further(answers_first, send, status):
-    """Nobody waits for a server to read what it does not want (RFC 9112, 9.5; Contract 3)."""
+    """A server that does not want it need not read it (RFC 9112, section 9.5; Contract 3)."""
     url, finished, arrived = answers_first(response(status))
-    result = await send(url, body=LARGE)
-    assert (result.status, result.seconds < 0.4) == (status, True)
+    assert (await send(url, body=LARGE)).status == status
     assert finished.wait(10)
     assert not arrived.endswith(LARGE)
 
 
 async def test_a_lead_that_is_accepted_and_never_read_is_delivered_in_time(answers_first, send):
     """The outcome stands with the headers, and the deadline with it (Contract 2.4)."""
-    url, _, arrived = answers_first(response())
-    result = await send(url, body=LARGE, deadline=0.3)
-    assert (result.status, result.seconds < 0.8) == (200, True)
+    url, _, arrived = answers_first(response(), reads_after=60)
+    result = await send(url, body=LARGE, deadline=1.5)
+    assert (result.status, result.seconds < 5) == (200, True)
     assert not arrived.endswith(LARGE)
 
 
