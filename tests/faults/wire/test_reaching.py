@@ -263,7 +263,7 @@ async def test_a_server_that_speaks_http_2_alone_is_recognised(authority, receiv
     """By its first frame, or by its refusal of HTTP/1.1 in the handshake (Contract 3)."""
     settings = b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)
     result = await send(receive(raw_then_close(settings)).url())
-    assert (result.kind, "HTTP/2 alone" in result.detail) == (FailureKind.PROTOCOL, True)
+    assert (result.kind, "only HTTP/2" in result.detail) == (FailureKind.PROTOCOL, True)
 
 
 # This machine's own limits
