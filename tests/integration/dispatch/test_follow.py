@@ -347,8 +347,11 @@ def test_a_destination_that_is_down_is_tried_now_and_then(setup, following):
         task.until(lambda: statuses(setup) == {"error": 11, "pending": 19})
         task.until_looked()
         assert len(setup.sent) == 11
+        setup.clock.now += 2 * MINUTE
+        task.until_looked(50)  # for longer than the breaker takes to look
+        assert len(setup.sent) == 11
         setup.answer(lambda _: Reply())
-        setup.clock.now += 5 * MINUTE
+        setup.clock.now += 3 * MINUTE
         task.until(lambda: statuses(setup) == {"error": 11, "delivered": 19})
         task.end()
     assert [change.kind for change in setup.told] == ["down", "back"]

@@ -57,6 +57,20 @@ def test_ten_leads_in_a_row_open_the_breaker(dark):
     assert "503" in str(report.down)
 
 
+def test_it_is_down_since_the_first_lead_of_the_row_failed(dark):
+    """However long the others of the row took (8.7)."""
+    dark.extra = {"max_concurrency": 1}
+
+    def answer(_):
+        dark.clock.now += timedelta(seconds=10)
+        return Reply(503)
+
+    dark.answer(answer)
+    began = dark.clock.now
+    dark.dispatch("run 1", MANY)
+    assert dark.log.outage("zapier", dark.clock.now).since == began + timedelta(seconds=10)
+
+
 def test_a_destination_that_refuses_connections_is_down(setup):
     """No answer and 5xx are alike (8.7)."""
     setup.extra = {"max_concurrency": 1}

@@ -221,6 +221,15 @@ def test_a_single_lead_is_its_own_probe(setup):
     assert (report.counts, report.paused, paused(setup)) == ({Status.DELIVERED: 1}, None, None)
 
 
+def test_what_is_held_fails_no_task_for_its_pause(setup):
+    """A person minds it already, and nothing is tried (8.4, 8.6)."""
+    setup.log.pause("zapier", 401, setup.clock())
+    setup.log.hold("zapier", "ana", setup.clock())
+    report = setup.dispatch("run 1", [1, 2])
+    assert "ana" in report.held
+    assert (report.paused, report.failure("zapier"), setup.sent) == (None, None, [])
+
+
 def test_a_resume_sends_all_at_once(setup):
     """Who resumes a paused integration vouches for it: no probe goes first (8.4 and 8.6)."""
     setup.answer(lambda _: Reply(401))
