@@ -9,7 +9,7 @@ PACKAGES := --group dev --editable '.[postgres,sqlite]' --constraint constraints
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format lint types unit test search soak test-system newcomer matrix demo docs dist release constraints bench clean
+.PHONY: help install check format lint types unit test test-airflow search soak test-system newcomer matrix demo docs dist release constraints bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +43,13 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
-# A test that hangs where its own timeout can't end it ends its process, with all stacks and its name.
+# Many tests wait, so there are more workers than cores. A test that hangs where its own timeout can't end it ends its process, with all stacks and its name.
 HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 
-test: lint types ## All tests that need Python packages alone: within ten minutes
-	$(BIN)/pytest -n 2 $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
+test: lint types ## Every rule, from Python packages alone: within ten minutes
+	$(BIN)/pytest -n 3 --dist worksteal $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
+
+test-airflow: $(STAMP) ## Scheduler, triggerer and API server of a real Airflow at work, from Python packages alone
 	$(BIN)/pytest -m system tests/system
 
 search: $(STAMP) ## Fifty times as many examples for every property, other ones each time
@@ -64,7 +66,7 @@ MYSQL_CLIENTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group my
 PEERS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group peers --constraint constraints.txt \
   || $(BIN)/python -m pip install --quiet --group peers --constraint constraints.txt
 
-test-system: $(STAMP) ## Real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), MariaDB, Celery; installs Debian packages
+test-system: test-airflow ## That, a real browser (PICTURES=docs/images draws), servers (TABLE=docs/faults.md draws), MariaDB, Celery; installs Debian packages
 	tests/browser/install_chromium
 	tests/machines/install_redis
 	tests/servers/install_servers

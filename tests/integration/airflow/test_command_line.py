@@ -167,7 +167,7 @@ def test_tasks_may_be_left_alone(zbl, setup, cleared):
 @pytest.mark.parametrize("words", ["", "1 --all", "1 --integration zapier", "--all --yes 1"])
 def test_a_resend_must_say_which(zbl, words):
     """Neither nothing, nor two things at once: exit code 2, and nothing is changed (8.4)."""
-    assert "by their numbers" in zbl(f"deliveries resend {words}", code=2).err
+    assert "by number" in zbl(f"deliveries resend {words}", code=2).err
 
 
 def test_nothing_to_resend_is_said(zbl, setup, cleared):
