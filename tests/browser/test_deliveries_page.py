@@ -25,6 +25,7 @@ HOSTILE = (
     b"<img src=x onerror=alert(1)>\x1b[31m\x00\xff"
 )
 PLAIN = b'{"error": "city is required"}'
+BEYOND = "element => element.scrollWidth - element.clientWidth"
 WIDE, NARROW = {"width": 1280, "height": 850}, {"width": 375, "height": 812}
 
 
@@ -420,6 +421,34 @@ def test_nothing_is_cut_off_on_a_telephone(site, page, view, tab):
         site.picture(page, "deliveries-page-narrow")
         page.locator("table.leads .link").first.click()
         expect(page.get_by_role("dialog")).to_contain_text("Attempts")
+        assert _overflow(page) == 0
+
+
+def test_long_names_are_broken(site, page, view):
+    """However long ids and names are, nothing runs out of the page or a dialog (Contract 8.4)."""
+
+    def lengthen(route):
+        answer = route.fetch()
+        text = answer.text()
+        for name in ('"crm', '"lead-', '"zbl_scheduled_pull', '"to_', '"manual__'):
+            text = text.replace(name, f"{name}{'x' * 200}")
+        route.fulfill(response=answer, body=text)
+
+    page.route(re.compile("/zbl/api/(deliveries|integrations)[?/]"), lengthen)
+    for size in (NARROW, {"width": 1200, "height": 900}):
+        page.set_viewport_size(size)
+        page.goto(f"{site.airflow.url}/zbl/?status=error")
+        page.locator("table.leads .link").first.click()
+        lead = page.get_by_role("dialog")
+        expect(lead).to_contain_text("Attempts")
+        assert (_overflow(page), lead.evaluate(BEYOND)) == (0, 0)
+        lead.get_by_role("button", name="Resend").click()
+        question = page.get_by_role("dialog", name="Resend 1 lead?")
+        assert question.evaluate(BEYOND) == 0
+        question.get_by_role("button", name="Cancel").click()
+        lead.get_by_role("button", name="Close").click()
+        page.get_by_role("tab", name="Integrations").click()
+        page.get_by_role("article").first.wait_for()
         assert _overflow(page) == 0
 
 
