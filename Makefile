@@ -43,9 +43,10 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -q -n 2 tests/unit
 
-# Many tests wait, so there are more workers than cores. A test that hangs where its own timeout can't end it ends its process, with all stacks and its name.
+# A test that hangs where its own timeout can't end it ends its process, with all stacks and its name.
 HANGING := -o faulthandler_timeout=330 -o faulthandler_exit_on_timeout=true
 
+# Much of the time is spent waiting, so there are more workers than two cores would need.
 test: lint types ## Every rule, from Python packages alone: within ten minutes
 	$(BIN)/pytest -n 3 --dist worksteal $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
 
