@@ -45,9 +45,11 @@ _PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|secret|token)(\s*[=:]\s*)[^\
 _OWN = frozenset(
     {"field list", "where clause", "on clause", "order clause", "group statement", "having clause"}
 )
-# Errors about a table or column that does not exist, or may not be read: they quote names alone.
+# Errors about a table or column that does not exist, or may not be read, and about a constraint:
+# they quote names alone.
 _OF_NAMES = frozenset(
     {"42P01", "42703", "42S02", "42S22", 1146, 1054, 1142, 1143}
+    | {"23502", "23503", "23505", "23514"}
     | {"BinderException", "CatalogException", "ParserException"}  # DuckDB's, without codes
 )
 

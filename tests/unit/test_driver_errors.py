@@ -89,6 +89,15 @@ def test_a_value_that_ends_like_a_name_of_the_statement_is_no_name(quoted):
     assert "mqz7x" not in told(ValueError(f'bad value "{quoted}"'), SQL)
 
 
+@pytest.mark.parametrize("state", ["23502", "23503", "23505", "23514"])
+def test_which_column_breaks_a_rule_of_its_table_is_told(state):
+    """PostgreSQL quotes two names there, and values in its detail alone (4.3)."""
+    problem = ValueError(state, 'column "town" of relation "leads" violates a rule\nmqz7')
+    said = told(problem, SQL)
+    assert 'column "town" of relation "leads" violates' in said
+    assert "mqz7" not in said
+
+
 def test_codes_are_known_from_any_driver():
     """SQLSTATE is read where psycopg, psycopg2 and ODBC have it; SQLite has none."""
     of_psycopg2 = ValueError("x")
