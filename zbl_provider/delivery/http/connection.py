@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from zbl_provider.delivery.http.quiet import Quiet
-from zbl_provider.delivery.http.reply import MAX_BYTES, NotHttpError, Reply
+from zbl_provider.delivery.http.reply import MAX_BYTES, SUCCESS, NotHttpError, Reply
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +33,6 @@ _BUFFER_BYTES: Final = 16 * 1024  # the largest TLS record
 # What the system takes at once, whatever its buffers: nothing of such a request is held back.
 _AT_ONCE_BYTES: Final = 8 * 1024
 _LOOK_SECONDS: Final = 0.01  # whether a request has left
-_SUCCESS: Final = range(200, 300)
 # How a server refuses a request that it could not read, before it closes the connection.
 _MISREAD: Final = frozenset({400, 414, 501, 505})
 _TOO_LATE: Final = 408
@@ -120,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.kept and not reply.reusable and (may_be_misread or reply.status == _TOO_LATE):
             raise StaleConnectionError
         # Here it has found this request behind the one before, and so has read that one's body.
-        self._reads_bodies = self.kept and reply.status in _SUCCESS
+        self._reads_bodies = self.kept and reply.status in SUCCESS
         return reply
 
     def is_quiet(self) -> bool:
@@ -209,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
                 await asyncio.sleep(0)  # what is held back would be handed over meanwhile
                 if not self._unsent and not self.closed and self._quiet.all_sent():
                     return True
-            if reply.status not in _SUCCESS or loop.time() >= self._deadline:
+            if reply.status not in SUCCESS or loop.time() >= self._deadline:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
         return False

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from aiohappyeyeballs import start_connection
 
 from zbl_provider.delivery.http.connection import Connection
-from zbl_provider.delivery.http.reply import MAX_BYTES, NotHttpError, Reply
+from zbl_provider.delivery.http.reply import MAX_BYTES, SUCCESS, NotHttpError, Reply
 from zbl_provider.delivery.http.tls import server_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.http.connection import Owner
 
-_SUCCESS: Final = range(200, 300)
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305, section 5
 _GOODBYE_SECONDS: Final = 0.2
 
@@ -80,7 +79,7 @@ class Tunnel:
                     break
             except NotHttpError:
                 break
-        if reply.status not in _SUCCESS:
+        if reply.status not in SUCCESS:
             raise TunnelRefusedError(reply.status)
 
 

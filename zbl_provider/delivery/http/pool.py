@@ -15,6 +15,7 @@ from zbl_provider.delivery.http.limits import (
     ShortageError,
     Shortages,
 )
+from zbl_provider.delivery.http.reply import SUCCESS
 
 if TYPE_CHECKING:
     from zbl_provider.delivery.http.connection import Connection
@@ -32,7 +33,6 @@ _REST_SECONDS: Final = 0.05
 _STALE_IN_A_ROW: Final = 3
 _FORGET_SECONDS: Final = 60.0  # after which a server that ended kept connections gets a new chance
 _CLOSING_SECONDS: Final = 1.0
-_SUCCESS: Final = range(200, 300)
 
 
 class Pool:
@@ -151,7 +151,7 @@ class Pool:
             return
         connection.kept = True
         connection.keep_until = time.monotonic() + seconds
-        if self._is_trusted and reply.status in _SUCCESS:
+        if self._is_trusted and reply.status in SUCCESS:
             self.offer(connection)
         else:
             loop = asyncio.get_running_loop()

@@ -7,6 +7,9 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+SUCCESS: Final = range(200, 300)
+"""Statuses of answers that accept a request (RFC 9110, 15.3)."""
+
 MAX_BYTES: Final = 256 * 1024
 """What may come in all: 1xx answers, headers, and how chunks are framed, too (Contract 7.3)."""
 
