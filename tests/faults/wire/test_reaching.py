@@ -121,34 +121,8 @@ async def test_a_failed_attempt_costs_one_connection(receive, transport, at_once
 # Certificates
 
 
-async def test_a_client_certificate_is_shown_after_the_handshake(
-    authority, receive, send, tmp_path
-):
-    """A server may ask for it when it has seen the path, as Apache and IIS do (1.1 and 2.5)."""
-    clients = Authority()
-    pem = tmp_path / "client.pem"
-    clients.issue("sender.test").private_key_and_cert_chain_pem.write_to_path(pem)
-    shown = []
-
-    def ask(peer, _):
-        peer.connection.verify_client_post_handshake()
-        peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")  # writing makes TLS ask
-        peer.connection.settimeout(0.5)
-        with suppress(TimeoutError):
-            peer.connection.recv(1)
-        shown.append(bool(peer.connection.getpeercert()))
-        peer.send(response())
-
-    receiver = receive(ask)
-    receiver._context.minimum_version = ssl.TLSVersion.TLSv1_3
-    receiver._context.post_handshake_auth = True
-    clients.trust(receiver._context)
-    assert (await send(receiver.url(), cert=str(pem))).status == 200
-    assert shown == [True]
-
-
-async def test_a_server_that_asks_for_a_certificate_in_vain_may_go_on(receive, send):
-    """Where a certificate is optional, a sender without one is served (2.5, as requests is)."""
+def asks_for_a_certificate(receive):
+    """Return a receiver that asks when it has seen the path, and what it is shown."""
     shown = []
 
     def ask(peer, _):
@@ -163,6 +137,25 @@ async def test_a_server_that_asks_for_a_certificate_in_vain_may_go_on(receive, s
     receiver = receive(ask)
     receiver._context.minimum_version = ssl.TLSVersion.TLSv1_3
     receiver._context.post_handshake_auth = True
+    return receiver, shown
+
+
+async def test_a_client_certificate_is_shown_after_the_handshake(
+    authority, receive, send, tmp_path
+):
+    """A server may ask for it when it has seen the path, as Apache and IIS do (1.1 and 2.5)."""
+    clients = Authority()
+    pem = tmp_path / "client.pem"
+    clients.issue("sender.test").private_key_and_cert_chain_pem.write_to_path(pem)
+    receiver, shown = asks_for_a_certificate(receive)
+    clients.trust(receiver._context)
+    assert (await send(receiver.url(), cert=str(pem))).status == 200
+    assert [bool(certificate) for certificate in shown] == [True]
+
+
+async def test_a_server_that_asks_for_a_certificate_in_vain_may_go_on(receive, send):
+    """Where a certificate is optional, a sender without one is served (2.5, as requests is)."""
+    receiver, shown = asks_for_a_certificate(receive)
     Authority().trust(receiver._context)
     receiver._context.verify_mode = ssl.CERT_OPTIONAL
     assert (await send(receiver.url())).status == 200

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.databases import log_url, postgres
 from tests.support.seeding import INTEGRATIONS, seed
+from zbl_provider.log.browse.model import Query
+from zbl_provider.log.model import Status
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -54,6 +56,28 @@ class Site:
         if name is not None:
             client.cookies.set("_token", get_auth_manager().generate_jwt(self.user(name)))
         return client
+
+    def lead_in_error(self, integration: str) -> int:
+        """Return the number of a lead in error of an integration."""
+        query = Query(status=Status.ERROR, integration=integration)
+        return self.log.reader.deliveries(query, limit=1).rows[0].delivery_id
+
+    def grants_as_airflow(self, user: TestClient, rows: list[dict[str, Any]]) -> None:
+        """
+        Compare the page with Airflow's own routes, for the same session and each Dag (8.10).
+
+        :param user: with a session
+        :param rows: the leads that the page shows this user
+        """
+        for integration, dag in DAGS.items():
+            of_dag = [row for row in rows if row["run"]["dag_id"] == dag]
+            tasks = user.get(f"/api/v2/dags/{dag}/dagRuns/~/taskInstances")
+            assert bool(of_dag) == (tasks.status_code != 403)
+            cleared = user.post(f"/api/v2/dags/{dag}/clearTaskInstances", json={"dry_run": True})
+            assert any(row["may_resend"] for row in of_dag) == (cleared.status_code != 403)
+            ids = [self.lead_in_error(integration)]
+            resent = user.post("/zbl/api/resend", json={"ids": ids})
+            assert (resent.status_code != 403) == (cleared.status_code != 403)
 
 
 @contextmanager

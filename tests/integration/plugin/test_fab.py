@@ -14,7 +14,6 @@ from sqlalchemy import select
 from tests.integration.plugin.conftest import DAGS, HOST, Site, page_of
 from tests.support.fab import MANAGER, add_users
 from zbl_provider.cli.check import findings
-from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import Status
 from zbl_provider.plugin import address
 
@@ -91,12 +90,6 @@ def _user(manager, name: str):
         return manager.security_manager.find_user(username=name)
 
 
-def _lead(fab, name: str) -> int:
-    """Return the number of a lead in error of an integration."""
-    query = Query(status=Status.ERROR, integration=name)
-    return fab.log.reader.deliveries(query, limit=1).rows[0].delivery_id
-
-
 def _allowed(fab, path: str, body: object = None) -> set[str]:
     """Return to whom a route is not closed."""
     return {name for name in USERS if _status(fab, name, path, body) != 403}
@@ -149,12 +142,12 @@ def test_a_user_who_is_no_longer_active_gets_nothing(fab, under_fab):
 )
 def test_leads_are_shown_to_those_who_may_read_task_instances(fab, route):
     """No route shows a lead to a role that reads Dags alone (Contract 8.10)."""
-    assert _allowed(fab, f"/zbl/api/{route.format(lead=_lead(fab, 'crm'))}") == READERS
+    assert _allowed(fab, f"/zbl/api/{route.format(lead=fab.lead_in_error('crm'))}") == READERS
 
 
 def test_who_may_read_one_dag_sees_its_leads_alone(fab):
     """Leads of other Dags are neither shown nor counted (Contract 7.2, 8.10)."""
-    make = _lead(fab, "make")
+    make = fab.lead_in_error("make")
     assert _allowed(fab, f"/zbl/api/deliveries/{make}") - {"rita", "nora"} == READERS
     for name in ("otto", "emma", "petra"):
         user = fab.as_(name)
@@ -172,14 +165,14 @@ def test_who_may_read_one_dag_sees_its_leads_alone(fab):
 def test_leads_are_sent_and_their_payload_shown_by_those_who_may_clear_tasks(fab, route):
     """The right to edit Dags without their task instances changes nothing (Contract 8.10)."""
     body = {"runs": []} if route == "forget" else {"filter": {}}
-    path = f"/zbl/api/{route.format(lead=_lead(fab, 'crm'))}"
+    path = f"/zbl/api/{route.format(lead=fab.lead_in_error('crm'))}"
     assert _allowed(fab, path, body) == EDITORS
 
 
 def test_only_leads_of_dags_that_may_be_edited_are_resent(fab):
     """Who edits one Dag resends its leads, and is refused those of another (7.2, 8.10)."""
     emma = fab.as_("emma")
-    crm, make = _lead(fab, "crm"), _lead(fab, "make")
+    crm, make = fab.lead_in_error("crm"), fab.lead_in_error("make")
     assert emma.post("/zbl/api/resend", json={"ids": [crm, make]}).status_code == 403
     assert emma.post(f"/zbl/api/deliveries/{make}/payload", json={}).status_code == 404
     runs = emma.post("/zbl/api/resend", json={"filter": {}}).json()["runs"]
@@ -233,14 +226,7 @@ def test_the_page_grants_what_airflows_own_pages_grant(fab, name):
     """
     user = fab.as_(name)
     rows = user.get("/zbl/api/deliveries?limit=200").json().get("rows", [])
-    for integration, dag in DAGS.items():
-        of_dag = [row for row in rows if row["run"]["dag_id"] == dag]
-        tasks = user.get(f"/api/v2/dags/{dag}/dagRuns/~/taskInstances")
-        assert bool(of_dag) == (tasks.status_code != 403)
-        cleared = user.post(f"/api/v2/dags/{dag}/clearTaskInstances", json={"dry_run": True})
-        assert any(row["may_resend"] for row in of_dag) == (cleared.status_code != 403)
-        resent = user.post("/zbl/api/resend", json={"ids": [_lead(fab, integration)]})
-        assert (resent.status_code != 403) == (cleared.status_code != 403)
+    fab.grants_as_airflow(user, rows)
     tested = user.post("/api/v2/connections/test", json={"connection_id": "x", "conn_type": "no"})
     assert (tested.status_code != 403) == (name in TESTERS)
 
