@@ -1,4 +1,4 @@
-"""What machines run of this repository, here and where it is published."""
+"""What machines read and run of this repository, here and where it is published."""
 
 from __future__ import annotations
 
@@ -29,6 +29,40 @@ def test_each_step_is_an_action_or_a_command_that_there_is(workflow):
             assert name in targets()
         for path in re.findall(r"(?:^|python )([.\w]+/\S+)", command):
             assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("compose-spec", "docs/install/compose.yaml"),
+    ],
+)
+def test_who_reads_a_file_takes_it(schema, files):
+    """A form that GitHub cannot read is not offered, and nobody is told."""
+    paths = sorted(ROOT.glob(files))
+    assert paths
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    subprocess.run([*check, *paths], check=True)
+
+
+def test_no_workflow_lets_strangers_in():
+    """Permissions are the least, credentials are not kept, and no event writes a command."""
+    zizmor = Path(sys.executable).with_name("zizmor")
+    subprocess.run([zizmor, "--offline", "--quiet", ROOT / ".github"], check=True)
+
+
+def test_the_job_in_a_container_has_the_time_of_all_its_steps():
+    """What hangs is ended by its own step's time, which says what it was, and not by the job's."""
+    minutes = re.findall(
+        r"timeout --kill-after=1m (\d+)m make (\S+)", (ROOT / ".ci/run").read_text()
+    )
+    longest = {target: int(time) + 1 for time, target in minutes}
+    job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["all"]
+    assert sum(longest.values()) < job["timeout-minutes"]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
