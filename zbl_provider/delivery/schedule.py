@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -43,7 +45,9 @@ class Schedule:
         :raises ScheduleError: if a wait is no number, negative, or over the limits
         """
         name = "schedule"
-        if isinstance(waits, str | bytes) or not hasattr(waits, "__iter__"):
+        # A set has no order, and a mapping's keys are no waits.
+        unordered = isinstance(waits, str | bytes | AbstractSet | Mapping)
+        if unordered or not hasattr(waits, "__iter__"):
             raise ScheduleError(
                 name, "is not a list of waits", "Give seconds or timedeltas, as in (60, 300)"
             )

@@ -6,6 +6,7 @@ Light: a Dag file imports it while it is parsed, and what asks databases is impo
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from zbl_provider.watch.backlog import Backlog
 
 _AT_ONCE = timedelta(0)
+_LONGEST_INTERVAL = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +159,19 @@ def interval_seconds(interval: float | timedelta) -> float:
     """
     Read the time from one look at the query to the next.
 
-    :param interval: seconds, or a ``timedelta``
+    :param interval: seconds, or a ``timedelta``; a day at most
     :raises ConfigurationError: if it is none
     """
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
-    if seconds > 0:
+    try:
+        seconds = interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if 0 < seconds <= _LONGEST_INTERVAL.total_seconds() and not isinstance(interval, bool):
         return seconds
     raise ConfigurationError(
         field="poll_interval",
-        problem=f"{seconds:g} seconds is not an interval",
-        remedy="Give some seconds, such as 5",
+        problem=f"{interval!r} is not an interval of at most a day",
+        remedy="Give some seconds, such as 5, or a timedelta",
     )
 
 

@@ -17,7 +17,11 @@ from airflow.sdk.log import mask_secret
 from requests import PreparedRequest, RequestException, Response, Session
 
 from zbl_provider.delivery.destination import Destination
-from zbl_provider.delivery.destination.headers import read_credentials, without_duplicates
+from zbl_provider.delivery.destination.headers import (
+    read_credentials,
+    read_header,
+    without_duplicates,
+)
 from zbl_provider.delivery.destination.keys import read_extra
 from zbl_provider.delivery.exchange import DEADLINE_SECONDS
 from zbl_provider.delivery.guard import Guard
@@ -87,7 +91,7 @@ class WebhookHook(HttpHook):
         )
         if self._auth_type:
             credentials = (login, password) if read_credentials(login, password) else ()
-            destination = _with_auth(destination, self._auth_type(*credentials))
+            destination = _with_auth(destination, self._auth_type, credentials)
         _mask(destination, extra)
         return destination
 
@@ -228,14 +232,38 @@ class WebhookHook(HttpHook):
         return response
 
 
-def _with_auth(destination: Destination, auth: AuthBase) -> Destination:
-    """Add the headers that a `requests` authentication sets."""
+def _with_auth(
+    destination: Destination, auth_type: type[AuthBase], credentials: tuple[str | None, ...]
+) -> Destination:
+    """Add the headers that a `requests` authentication sets; it must set some (Contract 1.1)."""
+    field, name = "auth_type", getattr(auth_type, "__name__", "it")
+    try:
+        auth = auth_type(*credentials)
+    except TypeError:  # its words may quote the password
+        with_what = "a login and a password" if credentials else "no login and no password"
+        raise ConfigurationError(
+            field,
+            f"{name} cannot be made with {with_what}",
+            "Name a class that takes what the connection has in Login and Password",
+        ) from None
     prepared = PreparedRequest()
-    prepared.prepare(method="POST", url=destination.url, headers={}, auth=auth)
-    added = ((name, str(value)) for name, value in prepared.headers.items())
-    own = {"content-length"}
-    headers = tuple((name, value) for name, value in added if name.lower() not in own)
-    return replace(destination, headers=without_duplicates(destination.headers + headers))
+    prepared.prepare(method="POST", url=destination.url, headers={})
+    own = {header.lower() for header in prepared.headers}
+    if callable(auth):
+        prepared.prepare_auth(auth)
+    values: Mapping[str, str | bytes] = prepared.headers  # whatever its author has set
+    added = tuple(
+        read_header(header, value.decode("latin-1") if isinstance(value, bytes) else value)
+        for header, value in values.items()
+        if header.lower() not in own
+    )
+    if not added:
+        raise ConfigurationError(
+            field,
+            f"{name} sets no header before the request, and so would not be used",
+            "Name a class of requests' authentication that sets one, or use secret_headers",
+        )
+    return replace(destination, headers=without_duplicates(destination.headers + added))
 
 
 def _mask(destination: Destination, extra: str | None) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from airflow.sdk import BaseOperator
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 IfDelivered = Literal["skip", "send"]
 OnClear = Literal["resend_errors", "resend_all"]
 OutageCallback = Callable[["Context"], Any]
+_Choice = TypeVar("_Choice", str, bool)
 
 
 class DispatchOperator(BaseOperator):
@@ -78,7 +79,8 @@ class DispatchOperator(BaseOperator):
         self.schedule = Schedule.parse(schedule).waits
         self.if_delivered = _one_of("if_delivered", if_delivered, "skip", "send")
         self.on_clear = _one_of("on_clear", on_clear, "resend_errors", "resend_all")
-        self.wait_for_retries = wait_for_retries
+        # A text such as "False" would mean the opposite.
+        self.wait_for_retries = _one_of("wait_for_retries", wait_for_retries, True, False)
         self.log_conn_id = log_conn_id
         self.auth_type = auth_type
         if callable(on_outage_callback):
@@ -313,11 +315,11 @@ def _callables(callbacks: Iterable[OutageCallback]) -> list[OutageCallback]:
     )
 
 
-def _one_of(field: str, value: str, *allowed: str) -> str:
+def _one_of(field: str, value: _Choice, *allowed: _Choice) -> _Choice:
     if value in allowed:
         return value
     raise ConfigurationError(
         field=field,
         problem=f"{value!r} is not one of the choices",
-        remedy=f"Use one of {', '.join(allowed)}",
+        remedy=f"Use one of {', '.join(map(str, allowed))}",
     )

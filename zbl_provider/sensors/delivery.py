@@ -113,7 +113,8 @@ def as_lead_ids(given: object) -> list[str]:
     try:
         if isinstance(given, str) and given.lstrip().startswith("["):
             given = json.loads(given)
-        values = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        is_text = isinstance(given, str | bytes | bytearray)
+        values = given if isinstance(given, Iterable) and not is_text else [given]
         ids = [as_identifier(lead_id, "lead_ids") for lead_id in values]
     except (InvalidLead, RecursionError, ValueError):
         ids = [None]

@@ -12,6 +12,8 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from zbl_provider.dispatch.troubles import Troubles
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.leads_query import LeadsQuery, interval_seconds
+from zbl_provider.hooks.statement import check_statement
+from zbl_provider.leads.columns import FieldMap
 from zbl_provider.triggers.announcing import Announcements
 from zbl_provider.triggers.polling import Poll, in_thread, until
 
@@ -35,7 +37,8 @@ class _LeadsTrigger(BaseTrigger):
     :param log_conn_id: connection of the delivery log's database; `[zbl] delivery_log_conn_id` by
         default
     :param poll_interval: seconds from an answer to the next look
-    :raises ConfigurationError: for what cannot travel to the triggerer
+    :raises ConfigurationError: for what cannot travel to the triggerer, a statement that is no
+        query, and a ``field_map`` that names no field
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class _LeadsTrigger(BaseTrigger):
         poll_interval: float | timedelta = 5.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of Airflow
+        # Where the Dag is written: a watcher that asks in vain would only warn in its own log.
+        check_statement(sql)
+        FieldMap.parse(field_map)
         self.sql = sql
         self.leads_conn_id = leads_conn_id
         self.webhook_conn_id = webhook_conn_id
@@ -104,7 +110,8 @@ class QualifiedLeadTrigger(_LeadsTrigger, BaseEventTrigger):
     :param poll_interval: seconds, or a ``timedelta``, from the end of a look to the next; a look
         that takes long is followed by four times as long a pause, so that it costs the triggerer a
         fifth of a processor at most
-    :raises ConfigurationError: for what cannot travel to the triggerer
+    :raises ConfigurationError: for what cannot travel to the triggerer, a statement that is no
+        query, and a ``field_map`` that names no field
     """
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -151,7 +158,7 @@ def _event(payload: dict[str, Any]) -> TriggerEvent:
 def _plain(field: str, value: object) -> Any:  # noqa: ANN401  any JSON
     """Return what will come out at the other end; a tuple becomes a list."""
     try:
-        return json.loads(json.dumps(value))
+        return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
         raise ConfigurationError(
             field=field,

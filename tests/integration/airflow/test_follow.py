@@ -1,5 +1,6 @@
 """The operator that follows its query, as Airflow runs it (Contract 4.12)."""
 
+import math
 import sqlite3
 import threading
 import time
@@ -164,7 +165,10 @@ def test_a_time_that_is_none_is_refused(follow):
         _operator(follow)
 
 
-@pytest.mark.parametrize("poll_interval", [0, -1, timedelta(0)])
+@pytest.mark.parametrize(
+    "poll_interval",
+    [0, -1, timedelta(0), "5 minutes", None, [1], True, math.nan, math.inf, timedelta.max],
+)
 def test_an_interval_that_is_none_is_refused(poll_interval):
     """As of the triggers (Contract 4.12)."""
     with pytest.raises(ConfigurationError, match="poll_interval"):

@@ -191,6 +191,30 @@ def test_one_lead_minds_its_own_and_is_sent_again_when_cleared(receiver):
     assert len(receiver.received) == 3
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"), [({"score": 250}, "invalid"), ({"status": "new"}, "filtered")]
+)
+def test_one_lead_that_another_run_kept_back_is_this_tasks_own(receiver, fields, status):
+    """Asked for by itself, it ends each of its tasks as it ended the first (Contract 4.7, 5.5)."""
+    lead = _row(1, **fields)
+    for run in ("first", "second"):
+        if status == "filtered":
+            assert _one(lead).execute(_context(run))["status"] == status
+        else:
+            with pytest.raises(AirflowFailException, match=r"invalid: lead\.score"):
+                _one(lead).execute(_context(run))
+    assert receiver.received == []
+
+
+def test_one_lead_in_error_that_is_invalid_now_fails_its_task(receiver):
+    """It was not delivered, and cannot be sent again as it is (Contract 4.7)."""
+    receiver.answer = lambda _: Reply(400)
+    for run, score in (("first", 50), ("second", 250)):
+        with pytest.raises(AirflowFailException, match="lead 1"):
+            _one(_row(1, score=score)).execute(_context(run))
+    assert len(receiver.received) == 1
+
+
 def test_delivered_leads_of_a_query_stay_delivered_when_cleared(leads, receiver):
     """A clear sends them again only with `on_clear="resend_all"` (Contract 4.5)."""
     leads(_row(1))
@@ -278,9 +302,17 @@ def test_what_is_no_lead_is_refused_for_good(receiver, lead):
 
 def test_choices_and_waits_are_checked_where_the_dag_is_written():
     """A wrong word or wait is an error of the Dag file, naming the parameter (3.1, 4.4, 4.5)."""
-    for options in ({"on_clear": "all"}, {"if_delivered": "yes"}, {"schedule": (60, -1)}):
-        with pytest.raises(ConfigurationError, match=next(iter(options))):
-            _many(**options)
+    for field, value in [
+        ("on_clear", "all"),
+        ("if_delivered", "yes"),
+        ("schedule", (60, -1)),
+        ("schedule", {60, 300}),
+        ("schedule", {60: 300}),
+        ("wait_for_retries", "False"),
+        ("wait_for_retries", None),
+    ]:
+        with pytest.raises(ConfigurationError, match=field):
+            _many(**{field: value})
 
 
 def test_a_lead_is_rendered_and_hidden(receiver):

@@ -280,6 +280,7 @@ def test_what_only_a_person_can_change_fails_for_good(leads, receiver, deferrabl
         ('["1", 2]', ["1", "2"]),
         ("[]", []),
         ({"1"}, ["1"]),
+        (b"x-1", ["x-1"]),
     ],
 )
 def test_ids_come_in_many_forms(given, ids):

@@ -260,6 +260,53 @@ def test_an_auth_type_makes_the_headers(connect, receiver):
         _ = WebhookHook(auth_type=Token).destination
 
 
+def _sets(name, value):
+    class Setting(AuthBase):
+        def __call__(self, request):
+            request.headers[name] = value
+            return request
+
+    return Setting
+
+
+class _InTheUrl(AuthBase):
+    def __call__(self, request):
+        request.url += "?key=key-is-secret"
+        return request
+
+
+@pytest.mark.parametrize(
+    ("auth_type", "says"),
+    [
+        ("basic", "auth_type: it cannot be made"),
+        (int, "auth_type: int sets no header"),
+        (requests.auth.HTTPBasicAuth, "auth_type: HTTPBasicAuth cannot be made with no login"),
+        (_InTheUrl, "auth_type: _InTheUrl sets no header"),
+        (_sets("X-Token", "header-is-secret\r\nX-More: 1"), "header X-Token"),
+        (_sets("X-Token", "header-is-secret\u2019"), "header X-Token"),
+        (_sets("webhook-id", "msg_1"), "header webhook-id"),
+        (_sets("X Token", "header-is-secret"), "header X"),
+    ],
+)
+def test_an_auth_type_that_would_not_be_used_as_it_is_is_refused(
+    connect, receiver, auth_type, says
+):
+    """What it sets is a header like any other, and it must set one (Contract 1.1, 1.4, 1.5)."""
+    connect()
+    done, message = WebhookHook(auth_type=auth_type).test_connection()
+    assert not done
+    assert message.startswith(says)
+    assert not any(secret in message for secret in (*SECRETS, "key-is-secret"))
+    assert receiver.received == []
+
+
+def test_an_auth_type_may_set_bytes(connect, receiver):
+    """Some of requests' own do (Contract 1.1)."""
+    connect()
+    assert WebhookHook(auth_type=_sets("X-Token", b"caf\xe9")).test_connection()[0]
+    assert receiver.received[0].headers["x-token"] == "caf\xe9"
+
+
 def test_airflow_gives_the_hook_for_the_connection(connect):
     """`Connection.get_hook` knows the connection type (Contract 1.1)."""
     from airflow.sdk import BaseHook

@@ -1,5 +1,6 @@
 """What travels to the triggerer, and how often a watcher speaks."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -82,14 +83,20 @@ def test_a_leads_trigger_has_the_defaults_of_the_operator():
     [
         ({"parameters": [timedelta(1)]}, "parameters"),
         ({"field_map": {"a": object()}}, "field_map"),
+        ({"parameters": [math.nan]}, "parameters"),
+        ({"field_map": ["a"]}, "field_map"),
+        ({"field_map": {"mobile": "telephone"}}, "field_map"),
+        ({"sql": None}, "sql"),
+        ({"sql": "UPDATE leads SET taken = 1"}, "sql"),
         ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": "soon"}, "poll_interval"),
         ({"poll_interval": timedelta(seconds=-1)}, "poll_interval"),
     ],
 )
 def test_what_cannot_travel_is_refused_by_name(options, field):
     """A Dag file with it does not parse, and says what to change."""
     with pytest.raises(ConfigurationError) as refusal:
-        QualifiedLeadTrigger(**QUERY, **options)
+        QualifiedLeadTrigger(**QUERY | options)
     assert refusal.value.field == field
 
 

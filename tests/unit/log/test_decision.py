@@ -34,6 +34,7 @@ def candidate(status=Status.PENDING, *, reason=None, fingerprint="f1"):
 
 CHANGED = candidate(fingerprint="f2")
 FILTERED = candidate(Status.FILTERED, reason="score is under min_score 70")
+INVALID = candidate(Status.INVALID, reason="r1")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,18 @@ FILTERED = candidate(Status.FILTERED, reason="score is under min_score 70")
             Rule(),
             Decision(Change.KEEP_BACK, join=True),
         ),
+        # asked for by itself, it is the task's, whoever found it first: Contract 4.7
+        (
+            known(Status.FILTERED, reason=FILTERED.reason),
+            FILTERED,
+            Rule(resend_errors=True),
+            JOIN,
+        ),
+        (known(Status.INVALID, reason="r1"), INVALID, Rule(resend_errors=True), JOIN),
+        (known(Status.INVALID, reason="r1", own=True), INVALID, Rule(resend_errors=True), LEAVE),
+        (known(Status.INVALID, reason="r1"), INVALID, Rule(), LEAVE),
+        (known(Status.ERROR, attempts=5), INVALID, Rule(resend_errors=True), JOIN),
+        (known(Status.ERROR, attempts=5), INVALID, Rule(), SKIP),
         # pending, untried: the present row counts
         (known(Status.PENDING), candidate(), Rule(), JOIN),
         (known(Status.PENDING, own=True), candidate(), Rule(), LEAVE),

@@ -40,7 +40,7 @@ def parse_headers(secret_headers: object, login: object = None, password: object
     :raises HeaderError: if a header is illegal, twice there, or the sender's; no value is shown
     :raises ConfigurationError: if login and password cannot be used
     """
-    headers = [_header(name, value) for name, value in _pairs(secret_headers)]
+    headers = [read_header(name, value) for name, value in _pairs(secret_headers)]
     if credentials := read_credentials(login, password):
         if ":" in credentials[0]:
             raise ConfigurationError(
@@ -118,7 +118,12 @@ class _Pairs(list[tuple[object, object]]):
     """A JSON object, member by member."""
 
 
-def _header(name: object, value: object) -> tuple[str, str]:
+def read_header(name: object, value: object) -> tuple[str, str]:
+    """
+    Read one header (Contract 1.4).
+
+    :raises HeaderError: if it is illegal, or the sender's own; no value is shown
+    """
     text = name if isinstance(name, str) else ""
     token = _TOKEN.match(text)
     # No more is shown than could be a name: whole header lines are pasted there, too.

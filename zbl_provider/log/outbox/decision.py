@@ -73,7 +73,8 @@ class Rule:
     What the operator wants with leads that are settled already.
 
     :param resend_delivered: send again what other runs delivered, once a run (Contract 4.4)
-    :param resend_errors: send again what failed in other runs, once a run (Contract 4.6)
+    :param resend_errors: each lead is asked for by itself: send again what failed in other runs,
+        once a run (Contract 4.6), and answer for what they kept back (Contract 4.7)
     :param refresh_delivered: give the run's own the present payload, for a clear (Contract 4.5)
     """
 
@@ -96,7 +97,7 @@ class Rule:
             case Status.ERROR:
                 return self._failed(known, candidate)
             case Status.FILTERED | Status.INVALID:
-                return _kept_back(known, candidate)
+                return self._kept_back(known, candidate)
             case Status.PENDING if known.attempts == 0:
                 to_send = candidate.status is Status.PENDING
                 change = _refresh(known, candidate) if to_send else Change.KEEP_BACK
@@ -118,7 +119,18 @@ class Rule:
             return Decision(_refresh(known, candidate))
         if self.resend_errors and candidate.status is Status.PENDING:
             return Decision(Change.RESEND, join=True)
+        if self.resend_errors and candidate.status is Status.INVALID:
+            return Decision(join=True)  # it cannot be sent again as it is: the task fails for it
         return Decision(_refresh(known, candidate), skipped=True, failed_at=known.updated_at)
+
+    def _kept_back(self, known: Known, candidate: Candidate) -> Decision:
+        if candidate.status is Status.PENDING:
+            return Decision(Change.OPEN, join=not known.own)
+        before = (known.status, known.reason, known.fingerprint)
+        if before == (candidate.status, candidate.reason, candidate.fingerprint):
+            # Of a query, the run that found it first has told of it.
+            return Decision(join=self.resend_errors and not known.own)
+        return Decision(Change.KEEP_BACK, join=not known.own)
 
 
 def _refresh(known: Known, candidate: Candidate) -> Change:
@@ -127,12 +139,3 @@ def _refresh(known: Known, candidate: Candidate) -> Change:
     if known.has_payload and known.fingerprint == candidate.fingerprint:
         return Change.NOTHING
     return Change.REFRESH
-
-
-def _kept_back(known: Known, candidate: Candidate) -> Decision:
-    if candidate.status is Status.PENDING:
-        return Decision(Change.OPEN, join=not known.own)
-    before = (known.status, known.reason, known.fingerprint)
-    if before == (candidate.status, candidate.reason, candidate.fingerprint):
-        return Decision()
-    return Decision(Change.KEEP_BACK, join=not known.own)
