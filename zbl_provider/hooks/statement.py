@@ -93,6 +93,9 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
             f"it is not text, but a {type(sql).__name__}",
             "Give one query as text, or the path of a .sql file",
         )
+    if "\0" in sql:
+        # psycopg would end the statement there, without what follows: its WHERE, perhaps.
+        raise _refusal("it holds a NUL character", "Save the file as UTF-8, or write it again")
     refusals = [_refused(list(_statements(sql, reading)), streamed) for reading in _READINGS]
     if all(refusals):
         raise next(refusal for refusal in refusals if refusal)

@@ -102,6 +102,12 @@ def test_two_queries_are_refused(sql):
         check_statement(sql)
 
 
+def test_a_statement_ends_nowhere_in_between():
+    """A driver may take the character for its end, and drop the condition behind it (4.9)."""
+    with pytest.raises(ConfigurationError, match="sql: it holds a NUL"):
+        check_statement("SELECT * FROM leads\0 WHERE region = 'north'")
+
+
 @given(st.text("ab();'\"`$-#/*\\ \n"), st.booleans())
 def test_any_text_is_judged(text, streamed):
     """Whatever is pasted, nothing else is raised (4.9)."""

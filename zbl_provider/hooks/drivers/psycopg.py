@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from zbl_provider.hooks.drivers.postgresql import NARROW, PostgreSql
 from zbl_provider.leads.values import PaddedText, Undecodable
@@ -10,6 +11,8 @@ from zbl_provider.leads.values import PaddedText, Undecodable
 _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
 # text, varchar, name, "char", xml, unknown; 0 for types of the database's own, such as enums.
 _TEXT_OIDS = (25, 1043, 19, 18, 142, 705, 0)
+# An infinite interval is no time at all to psycopg, and of so many years it loses count.
+_BEYOND: Final = re.compile(rb"infinity|(?:[3-9]\d{6}|\d{8,}) years?")
 
 
 class Psycopg(PostgreSql):
@@ -66,6 +69,8 @@ def _lenient_loader(strict: Any, kind: str) -> Any:
             self._load = strict(oid, context).load
 
         def load(self, data: Any) -> object:  # bytes of several kinds
+            if kind == "interval" and _BEYOND.search(bytes(data)):
+                return Undecodable(kind, bytes(data))
             try:
                 value: object = self._load(data)
             except Exception:  # noqa: BLE001  whatever it is, only this row shall suffer
