@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.hooks.failing import failing_for_good
 from zbl_provider.hooks.leads_query import LeadsQuery, interval_seconds
 from zbl_provider.operators.base import DispatchOperator
 from zbl_provider.operators.hidden import Hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import jinja2
     from airflow.sdk import Context
@@ -123,7 +124,8 @@ class DispatchLeadOperator(DispatchOperator):
     Returns ``status``, ``attempts`` and ``last_status_code``.
 
     :param lead: the payload's ``lead`` fields and optionally ``list``; a dict, or JSON text such as
-        ``{{ dag_run.conf.lead | tojson }}`` (templated, hidden in the rendered view, mappable)
+        ``{{ dag_run.conf.lead | tojson }}`` (templated, hidden in the rendered view, mappable), or
+        a function that gives one, called with ``context`` and ``jinja_env``
     """
 
     template_fields: Sequence[str] = ("lead", *DispatchOperator.template_fields)
@@ -132,7 +134,7 @@ class DispatchLeadOperator(DispatchOperator):
     def __init__(
         self,
         *,
-        lead: Mapping[str, Any] | str | Hidden,
+        lead: Mapping[str, Any] | str | Hidden | Callable[..., Any],
         on_clear: OnClear = "resend_all",
         **kwargs: Any,
     ) -> None:
@@ -151,8 +153,24 @@ class DispatchLeadOperator(DispatchOperator):
         others = [name for name in template_fields if name != "lead"]
         super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
         if not isinstance(self.lead, Hidden):
-            lead = self.render_template(self.lead, context, jinja_env, seen_oids)
-            self.lead = Hidden(lead)
+            with failing_for_good():
+                self.lead = Hidden(self._rendered_lead(context, jinja_env, seen_oids))
+
+    def _rendered_lead(
+        self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+    ) -> Any:  # noqa: ANN401  whatever was rendered
+        try:
+            if callable(self.lead):  # as Airflow has it for every templated field
+                return self.lead(context=context, jinja_env=jinja_env)
+            return self.render_template(self.lead, context, jinja_env, seen_oids)
+        except TypeError as problem:
+            if "Undefined is not JSON serializable" not in str(problem):
+                raise
+        raise ConfigurationError(
+            "lead",
+            "its template names what is not there",
+            "Look at what the run was given: its conf or params, or the XCom of the task before",
+        )
 
     def _find(self) -> list[Lead | Unreadable]:
         from zbl_provider.dispatch.intake import read_one

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG, AsyncCallback
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from jinja2 import UndefinedError
+from jinja2 import StrictUndefined, UndefinedError
 from requests.auth import AuthBase
 
 from tests.support.receiver import Reply
@@ -325,6 +325,27 @@ def test_a_lead_is_rendered_and_hidden(receiver):
     assert operator.webhook_conn_id == "zbl_webhook_default"
     operator.execute(_context())
     assert json.loads(receiver.received[0].body)["lead"]["name"] == MARKER
+
+
+def test_a_lead_may_come_of_a_function(receiver):
+    """Airflow calls a templated field that is one; what it gives is hidden, too (4.1, 4.3)."""
+    operator = _one(lambda context, jinja_env: {"id": context["number"], "name": "{{ number }}"})
+    operator.render_template_fields({"number": 7})
+    assert str(operator.lead) == "***"
+    operator.execute(_context())
+    lead = json.loads(receiver.received[0].body)["lead"]
+    assert (lead["id"], lead["name"]) == ("7", "{{ number }}")
+
+
+def test_a_lead_that_a_run_was_not_given_is_named(receiver):
+    """A run's conf without it says so, rather than what Jinja makes of it (Contract 4.1)."""
+    operator = _one("{{ conf.lead | tojson }}")
+    with DAG("dag", schedule=None, template_undefined=StrictUndefined) as dag:
+        dag.add_task(operator)
+    with pytest.raises(AirflowFailException, match="lead: its template names"):
+        operator.render_template_fields({"conf": {}})
+    with pytest.raises(TypeError, match="set"):
+        _one("{{ conf | tojson }}").render_template_fields({"conf": {1}})
 
 
 def test_a_template_that_fails_shows_no_lead(caplog, capsys):
