@@ -33,7 +33,9 @@ def _routes(site) -> list[tuple[str, str]]:
         if isinstance(route, Route)
         for method in route.methods - {"HEAD"}
     ]
-    return [(method, path.format(delivery_id=1, name="crm")) for method, path in sorted(routes)]
+    paths = {"{delivery_id}": "1", "{name:path}": "crm", "{name}": "crm"}
+    filled = re.compile("|".join(map(re.escape, paths)))
+    return [(method, filled.sub(lambda at: paths[at[0]], path)) for method, path in sorted(routes)]
 
 
 def _in_error(site) -> dict[str, list[int]]:

@@ -5,6 +5,7 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -186,6 +187,19 @@ def test_an_integration_is_held_by_name_and_resumed(site):
     )
     assert uwe.post("/zbl/api/integrations/crm/resume", json={}).status_code == 200
     assert uwe.get("/zbl/api/integrations").json()[0]["held_at"] is None
+
+
+@pytest.mark.parametrize("name", ["team/crm", "team\\crm", "a:b#(c)!", "hold/hold"])
+def test_an_integration_is_held_by_whatever_name_airflow_allows(site, name):
+    """Airflow's rule for ids of connections lets them hold a slash (Contract 8.4)."""
+    with site.log._engine.begin() as connection:
+        for table in (tables.integration, tables.run, tables.delivery):
+            renamed = update(table).where(table.c.integration == "crm")
+            connection.execute(renamed.values(integration=name))
+    ada = site.as_("ada")
+    assert ada.post(f"/zbl/api/integrations/{quote(name, safe='')}/hold", json={}).is_success
+    held = {one["name"] for one in ada.get("/zbl/api/integrations").json() if one["held_at"]}
+    assert held == {name}
 
 
 def test_an_unknown_integration_cannot_be_held(site):

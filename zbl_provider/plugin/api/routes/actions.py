@@ -100,7 +100,7 @@ def forget(cleared: NotCleared, dags: Editor, log: Log, now: Now) -> dict[str, i
     return {"count": len(cleared.runs)}
 
 
-@routes.post("/integrations/{name}/hold")
+@routes.post("/integrations/{name:path}/hold")
 def hold(name: Keeper, user: GetUserDep, log: Log, now: Now) -> dict[str, str]:
     """Have the integration's leads recorded and not sent."""
     record(user, "hold", integration=name)
@@ -108,7 +108,7 @@ def hold(name: Keeper, user: GetUserDep, log: Log, now: Now) -> dict[str, str]:
     return {"message": f"{name} is held."}
 
 
-@routes.post("/integrations/{name}/resume")
+@routes.post("/integrations/{name:path}/resume")
 def resume(name: Keeper, user: GetUserDep, log: Log) -> dict[str, str]:
     """Have the integration's leads sent again."""
     record(user, "resume", integration=name)
@@ -116,7 +116,7 @@ def resume(name: Keeper, user: GetUserDep, log: Log) -> dict[str, str]:
     return {"message": f"{name} is resumed."}
 
 
-@routes.post("/integrations/{name}/test")
+@routes.post("/integrations/{name:path}/test")
 async def test(name: Tester, user: GetUserDep) -> dict[str, Any]:
     """Send one test lead, as the Test button of the connection does (Contract 1.6)."""
 
