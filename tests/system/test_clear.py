@@ -55,7 +55,7 @@ def lower_retries_and_clear(case):
     """Lower `retries` in the Dag's file after the failure, and clear what has failed."""
     assert case.rest.wait_for_run(case.name, case.run_id) == "failed"
     assert case.task()["max_tries"] == 1
-    (case.stage.airflow.home / "retries").write_text("0")
+    (case.stage.airflow.home / f"{case.name}.retries").touch()
     token = case.rest.call("GET", f"/api/v2/dags/{case.name}")["file_token"]
     case.rest.call("PUT", f"/api/v2/parseDagFile/{token}")
     task = f"/api/v2/dags/{case.name}/tasks/send"
@@ -73,6 +73,34 @@ def test_a_clear_counts_although_retries_was_lowered_before_it(case):
     assert case.end(seconds=200) == "failed"
     assert case.task()["max_tries"] == 1
     assert [attempt["resend"] for attempt in case.attempts("low")] == [0, 1]
+
+
+def mark_and_lower_and_clear(case):
+    """Mark the task as failed while it waits: it cannot note its end."""
+    case.wait_for_task("deferred", seconds=120)
+    path = f"/api/v2/dags/{case.name}/dagRuns/{case.run_id}/taskInstances/send"
+    case.rest.call("PATCH", path, {"new_state": "failed"})
+    lower_retries_and_clear(case)
+
+
+@pytest.mark.scenario(
+    Scenario(
+        name="lowered_in_wait",
+        rows=[lead("bad"), lead("late")],
+        answer=lambda request: Reply(
+            200 if request.before else 404 if request.lead_id == "bad" else 503
+        ),
+        during=mark_and_lower_and_clear,
+    )
+)
+def test_a_clear_counts_although_the_run_could_not_tell_of_its_end(case):
+    """What is in error is sent again, and what waits for an hour is due at once (4.10, 3.5)."""
+    case.thread.join(200)
+    assert case.end(seconds=200) == "success"
+    assert case.task()["max_tries"] == 1
+    assert case.arrivals() == ["bad", "late"]
+    assert [attempt["resend"] for attempt in case.attempts("bad")] == [0, 1]
+    assert [attempt["number"] for attempt in case.attempts("late")] == [1, 2]
 
 
 def delete_and_trigger_again(case):

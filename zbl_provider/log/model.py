@@ -96,11 +96,16 @@ class TaskTry:
     :param id: Airflow's id of the try; the same again when a deferred task resumes
     :param number: of the try, from 1; a run that is deleted and made anew begins again
     :param retries: that the task is allowed now
+    :param run_started_at: when Airflow set its Dag run going, aware: anew after a clear of a run
+        that was over, and of a run that was made anew; None where Airflow does not say
+    :param run_clears: how often tasks of its Dag run were cleared, this one or others
     """
 
     id: str
     number: int
     retries: int
+    run_started_at: datetime | None = None
+    run_clears: int = 0
 
 
 @dataclass(frozen=True, slots=True)

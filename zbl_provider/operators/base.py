@@ -162,8 +162,14 @@ class DispatchOperator(BaseOperator):
 
         with failing_for_good():
             self._active = dispatcher = self._dispatcher(context)
-        task_instance = context["ti"]
-        task_try = TaskTry(str(task_instance.id), task_instance.try_number, self.retries or 0)
+        task_instance, dag_run = context["ti"], context.get("dag_run")
+        task_try = TaskTry(
+            str(task_instance.id),
+            task_instance.try_number,
+            self.retries or 0,
+            dag_run.start_date if dag_run else None,
+            (dag_run.clear_number or 0) if dag_run else 0,
+        )
         with closing(dispatcher.log) as log:
             with self._ending(dispatcher), failing_for_good():
                 follow = None if before_the_wait is not None else self._follow()

@@ -156,6 +156,27 @@ def test_a_clear_counts_although_retries_was_lowered_before_it(leads, receiver):
     _fails(2, receiver, _context(max_tries=2, try_number=3), retries=1)
 
 
+def test_a_clear_counts_although_the_run_could_not_tell_of_its_end(leads, receiver):
+    """Marked as failed while it waited; Airflow's Dag run shows what `max_tries` hides (4.10)."""
+    leads(_row(1), _row(2))
+    receiver.answer = lambda request: Reply(401 if request.lead_id == "1" else 503)
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    context = _context(max_tries=1, try_number=1)
+    context["dag_run"] = SimpleNamespace(start_date=noon, clear_number=None)
+    with pytest.raises(TaskDeferred):
+        _many(retries=1).execute(context)
+    context = _context(max_tries=1, try_number=2)
+    context["dag_run"] = SimpleNamespace(start_date=noon, clear_number=0)
+    with pytest.raises(TaskDeferred):
+        _many(retries=0).execute(context)
+    assert len(receiver.received) == 2, "a retry, and `retries` was lowered meanwhile"
+    context = _context(max_tries=1, try_number=3)
+    context["dag_run"] = SimpleNamespace(start_date=noon + timedelta(hours=1), clear_number=1)
+    with pytest.raises(TaskDeferred):
+        _many(retries=0).execute(context)
+    assert {request.lead_id for request in receiver.received[2:]} == {"1", "2"}
+
+
 def test_a_run_made_anew_under_the_same_id_is_a_clear(leads, receiver):
     """A run that was deleted and triggered again sends what had failed in it (4.10)."""
     leads(_row(1))

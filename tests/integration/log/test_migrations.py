@@ -6,7 +6,7 @@ import multiprocessing
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -197,6 +197,31 @@ def test_a_log_without_hashes_of_emails_is_upgraded_once(engine, empty_url):
             assert connection.scalars(select(delivery.c.email_hash)).all() == [None]
     assert salts[0] == salts[1]
     assert (salts[0].purpose, len(salts[0].value)) == ("email", 32)
+
+
+def test_a_run_that_is_under_way_outlives_the_upgrade(engine, empty_url):
+    """When its Dag run began is noted at its next try, and tells a clear from then on (4.10)."""
+    with engine.begin() as connection:
+        command.upgrade(scripts(connection=connection), "0005")
+        connection.execute(
+            text(
+                "INSERT INTO zbl_run (dag_id, task_id, run_id, map_index, integration, epoch, "
+                "created_at, try_id, try_number) VALUES "
+                "('d', 't', 'r', -1, 'i', 2, '2026-03-01T12:00:00+00:00', 'first', 1)"
+            )
+        )
+    log = DeliveryLog(empty_url)
+    log.upgrade()
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def begin(name, number, hours=0):
+        task_try = TaskTry(name, number, 2, noon + timedelta(hours=hours))
+        return log.begin(RunKey("d", "t", "r"), "i", 2, noon, task_try)
+
+    assert not begin("first", 1).cleared
+    assert not begin("second", 2).cleared
+    assert begin("third", 3, hours=1).cleared
+    log.close()
 
 
 def test_a_failed_migration_leaves_nothing_behind(engine, empty_url):

@@ -201,9 +201,9 @@ def test_next_due_is_the_first_of_the_runs_own(setup, joined):
     assert setup.log.next_due(second) is None
 
 
-def begin(setup, try_number, *, epoch=2, retries=2, name=None):
+def begin(setup, try_number, *, epoch=2, retries=2, name=None, started_at=None, clears=0):
     """Begin the run in a try of its task."""
-    task_try = TaskTry(name or f"try {try_number}", try_number, retries)
+    task_try = TaskTry(name or f"try {try_number}", try_number, retries, started_at, clears)
     return setup.log.begin(RunKey("dag", "task", "run"), "zapier", epoch, setup.now, task_try)
 
 
@@ -238,6 +238,32 @@ def test_a_run_deleted_and_made_anew_is_cleared(setup):
     assert anew.cleared
     setup.log.reopen(anew, 2, setup.now)
     assert not begin(setup, 1, name="another").cleared
+
+
+def test_a_lost_worker_leaves_a_run_made_anew_to_the_next_try(setup):
+    """Whichever try of it comes to the log, and acts on it, it counts as cleared (4.10, 6.2)."""
+    setup.fail(begin(setup, 1, started_at=NOON), lead("a"))
+    anew = {"started_at": NOON + timedelta(minutes=1)}
+    assert begin(setup, 2, **anew).cleared, "its first try did not come as far"
+    assert begin(setup, 3, **anew).cleared, "and its second one was lost"
+    assert setup.log.reopen(begin(setup, 3, **anew), 2, setup.now).reopened == 1
+    assert not begin(setup, 3, **anew).cleared
+
+
+def test_a_clear_counts_where_the_run_could_not_tell_of_its_end(setup):
+    """Marked while it waited, `retries` lowered, cleared: `max_tries` is the same (4.10)."""
+    begin(setup, 1, started_at=NOON)
+    later = NOON + timedelta(minutes=1)
+    assert begin(setup, 2, retries=1, started_at=later, clears=1).cleared, "the Dag run was over"
+    assert begin(setup, 2, retries=1, started_at=NOON, clears=1).cleared, "other tasks still ran"
+    assert not begin(setup, 2, retries=1, started_at=NOON).cleared, "no task was cleared"
+    assert not begin(setup, 3, retries=2, started_at=NOON, clears=1).cleared, "another one was"
+
+
+def test_a_clear_counts_that_came_after_a_lost_try(setup):
+    """The try that it followed need not have come as far as the log (4.10)."""
+    setup.log.end(begin(setup, 1), setup.now)
+    assert begin(setup, 3, retries=0).cleared
 
 
 def test_a_worker_that_was_replaced_cannot_end_the_run(setup):

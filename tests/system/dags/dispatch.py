@@ -63,8 +63,11 @@ dark = dispatching("dark")
 anew = dispatching("anew", retries=0)
 honest = dispatching("honest", retries=0)
 hurried = [dispatching(f"hurried_{by}", schedule=(3600,)) for by in ("clear", "shell", "page")]
-RETRIES = Path(os.environ["AIRFLOW_HOME"], "retries")
-lowered = dispatching("lowered", retries=int(RETRIES.read_text()) if RETRIES.exists() else 1)
+HOME = Path(os.environ["AIRFLOW_HOME"])
+lowered = [
+    dispatching(name, schedule=(3600,), retries=0 if (HOME / f"{name}.retries").exists() else 1)
+    for name in ("lowered", "lowered_in_wait")
+]
 overlapping = dispatching("overlapping", leads_conn_id="pg_leads", log_conn_id="pg_log")
 refused = [
     dispatching(f"refused_{what}")

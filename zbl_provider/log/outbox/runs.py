@@ -64,8 +64,11 @@ def _is_clear(known: Row[*tuple[Any, ...]], epoch: int, task_try: TaskTry | None
 
     On a clear Airflow sets ``max_tries``, the epoch, to the number of the last try plus the retries
     that the task has now. That is more than it was, unless ``retries`` was lowered; then it may be
-    the same, and only that the run had ended tells. What comes after the end with a ``max_tries``
-    that no clear would set is a retry: Airflow did not hear of the end, its API was away just then.
+    the same. A Dag run that was over, or is made anew, has another start, too. In one that goes on
+    all the same it is asked after which try a clear would have set this epoch: in a life without
+    one that is before the last try that is known here. As ``retries`` may have been lowered between
+    two tries as well, something else has to say so: the run had ended, or a task was cleared. (It
+    ends without being cleared when Airflow does not hear of it, since its API is away just then.)
     """
     if known.epoch != epoch:
         return True
@@ -75,11 +78,18 @@ def _is_clear(known: Row[*tuple[Any, ...]], epoch: int, task_try: TaskTry | None
         return False
     if task_try.number <= known.try_number:
         return True  # the run was deleted, and made anew
-    return known.ended_at is not None and epoch == known.try_number + task_try.retries
+    if known.dag_run_started_at and task_try.run_started_at not in (None, known.dag_run_started_at):
+        return True
+    may_be = known.try_number <= epoch - task_try.retries < task_try.number
+    return may_be and (known.ended_at is not None or task_try.run_clears > 0)
 
 
 def _tried(task_try: TaskTry) -> dict[str, Any]:
-    return {"try_id": task_try.id, "try_number": task_try.number}
+    return {
+        "try_id": task_try.id,
+        "try_number": task_try.number,
+        "dag_run_started_at": task_try.run_started_at,
+    }
 
 
 def end(connection: Connection, task: Run, now: datetime) -> None:

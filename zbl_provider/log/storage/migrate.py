@@ -18,7 +18,7 @@ from zbl_provider.log.storage.tables import VERSION_TABLE
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; known here so that a log that is up to date costs one look."""
 
 _VERSION = table(VERSION_TABLE, column("version_num"))

@@ -104,11 +104,12 @@ run = Table(
     Column("created_at", Instant, nullable=False),
     # Some of its leads were chosen to be resent: the clear that follows means those alone.
     Column("chosen", Boolean, nullable=False, server_default=false()),
-    # Airflow's last try of the task instance, and when the task was told how its run ended: so a
-    # clear is told from a retry (Contract 4.10).
+    # Airflow's last try of the task instance, when the task was told how its run ended, and when
+    # Airflow had set the Dag run going: so a clear is told from a retry (Contract 4.10).
     Column("try_id", String),
     Column("try_number", Integer),
     Column("ended_at", Instant),
+    Column("dag_run_started_at", Instant),
     UniqueConstraint("dag_id", "task_id", "run_id", "map_index", "integration", name="zbl_run_key"),
 )
 RUN_KEY = (run.c.dag_id, run.c.task_id, run.c.run_id, run.c.map_index)
