@@ -27,7 +27,7 @@ author = _PROJECT["authors"][0]["name"]
 project_copyright = author
 release = version = zbl_provider.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "*.md"]
 # Only spares Sphinx the walk through them.
@@ -48,11 +48,16 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 60
 add_module_names = False
 
+# What is copied can be pasted: commands without their prompt, and without what they print.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+
 html_theme = "furo"
+html_favicon = "site/favicon.svg"
 html_title = f"{project} {release}"
 html_extra_path = ["site/index.html"]  # leads from the root to docs/index.html
 html_static_path = ["site/_static"]
-html_css_files = ["narrow.css"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
