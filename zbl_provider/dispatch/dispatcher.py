@@ -116,6 +116,15 @@ class Dispatcher:
         if self._draining:
             self._draining.stop()
 
+    def is_cleared(self, key: RunKey, epoch: int, task_try: TaskTry | None = None) -> bool:
+        """
+        Tell whether the task was cleared, before `dispatch` acts on it: the parameters are its own.
+
+        Who goes on after a wait has to know: what a clear sends again is found anew first.
+        """
+        name = self.destination.integration
+        return self.log.begin(key, name, epoch, self.clock(), task_try).cleared
+
     def dispatch(
         self,
         key: RunKey,

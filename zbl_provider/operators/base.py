@@ -97,7 +97,7 @@ class DispatchOperator(BaseOperator):
         :raises AirflowFailException: when a lead ended in error or is invalid, or a setting can't
             work: only a person can help, so Airflow's own retries are not used (Contract 3.2)
         """
-        return self._dispatch(context, self._find)
+        return self._dispatch(context)
 
     def resume(
         self,
@@ -122,7 +122,7 @@ class DispatchOperator(BaseOperator):
         :raises AirflowFailException: as `execute`
         """
         before = {"skipped": skipped, "repeated": repeated, "skipped_in_error": skipped_in_error}
-        return self._dispatch(context, tuple, before, may_probe=may_probe)
+        return self._dispatch(context, before, may_probe=may_probe)
 
     def on_kill(self) -> None:
         """Stop in good order when Airflow ends the task, so that little is sent twice (6.2)."""
@@ -153,7 +153,6 @@ class DispatchOperator(BaseOperator):
     def _dispatch(
         self,
         context: Context,
-        find: Callable[[], Iterable[Found]],
         before_the_wait: Mapping[str, int] | None = None,
         *,
         may_probe: bool = False,
@@ -172,13 +171,17 @@ class DispatchOperator(BaseOperator):
         )
         with closing(dispatcher.log) as log:
             with self._ending(dispatcher), failing_for_good():
-                follow = None if before_the_wait is not None else self._follow()
+                run = (_run_key(context), task_instance.max_tries)
+                if before_the_wait is not None and dispatcher.is_cleared(*run, task_try):
+                    # It was at work after its wait: Airflow ends it, and begins that part again.
+                    before_the_wait, may_probe = None, False
+                resumed = before_the_wait is not None
+                follow = None if resumed else self._follow()
                 report = dispatcher.dispatch(
-                    _run_key(context),
-                    task_instance.max_tries,
-                    () if follow else find(),
+                    *run,
+                    () if follow or resumed else self._find(),
                     task_try,
-                    resumed=before_the_wait is not None,
+                    resumed=resumed,
                     may_probe=may_probe,
                     follow=follow,
                 )

@@ -200,6 +200,33 @@ def test_mapped_tasks_are_tasks_of_their_own(receiver):
     }
 
 
+def test_a_clear_of_a_task_that_is_at_work_after_its_wait(leads, receiver):
+    """Airflow begins that part again, and the query is asked all the same (4.5, 4.10)."""
+    leads(_row(1), _row(2, email="no address"), _row(3))
+    receiver.answer = lambda request: Reply({"1": 404, "3": 503}[request.lead_id])
+    with pytest.raises(TaskDeferred) as deferral:
+        _many().execute(_context())
+    leads(_row(4))
+    receiver.answer = lambda _: Reply()
+    with pytest.raises(AirflowFailException, match=r"lead 2 \(invalid"):
+        _many().resume(_context(max_tries=1), event={}, **deferral.value.kwargs)
+    assert sorted(request.lead_id for request in receiver.received[2:]) == ["1", "3", "4"]
+
+
+def test_a_clear_of_one_lead_that_is_at_work_after_its_wait(receiver):
+    """It is as any clear: the lead is sent, whatever has become of it (4.5)."""
+    lead = {"id": "1", "email": "1@example.com"}
+    receiver.answer = lambda request: Reply(200 if request.before else 503)
+    with pytest.raises(TaskDeferred) as deferral:
+        _one(lead, schedule=(0.2,)).execute(_context())
+    while datetime.now(UTC) < deferral.value.trigger.moment:
+        pass
+    _one(lead).resume(_context(), event={})
+    summary = _one(lead).resume(_context(max_tries=1), event={})
+    assert summary == {"status": "delivered", "attempts": 1, "last_status_code": 200}
+    assert [request.status for request in receiver.received] == [503, 200, 200]
+
+
 def test_one_lead_minds_its_own_and_is_sent_again_when_cleared(receiver):
     """For one lead `resend_all` is the default, for a query it is not (Contract 4.5 and 4.6)."""
     lead = json.dumps({"id": 1, "list": {"id": "l", "name": "L"}})
