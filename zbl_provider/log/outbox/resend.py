@@ -18,7 +18,7 @@ from sqlalchemy import and_, exists, false, func, select, true, update
 from zbl_provider.log.browse.model import Hastened, Query, Resent
 from zbl_provider.log.browse.selection import conditions, runs_of
 from zbl_provider.log.model import OPEN, WAITING, RunKey, Status
-from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again
+from zbl_provider.log.outbox.runs import hasten, leave_to_any, open_again, put_first
 from zbl_provider.log.storage.bulk import among, given
 from zbl_provider.log.storage.tables import (
     RUN_KEY,
@@ -77,16 +77,22 @@ def send_now(
     after: int,
     dags: Collection[str] | None,
 ) -> Hastened:
-    """Have leads that wait be due now, and mark the runs whose clear is to send them (3.5)."""
+    """
+    Have leads that wait be due now, and mark the runs whose clear is to send them (3.5).
+
+    As many as one step takes go out before what was due earlier; more than that are most of it.
+    """
     meant = [*_waiting(connection, chosen), delivery.c.id > after]
     numbers = connection.scalars(
         select(delivery.c.id).where(*meant).order_by(delivery.c.id).limit(limit)
     ).all()
     owners = _owners(connection, numbers, dags)
     _lock(connection, set(owners.values()))
-    if numbers:
-        hasten(connection, [delivery.c.id.in_(among(connection, numbers))], now)
     more = numbers[-1] if len(numbers) == limit else None
+    if numbers and (more or after):
+        hasten(connection, [delivery.c.id.in_(among(connection, numbers))], now)
+    elif numbers:
+        put_first(connection, numbers, now)
     return Hastened(len(numbers), _mark(connection, set(owners.values())), more)
 
 

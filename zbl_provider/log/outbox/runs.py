@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # How long after the last of its leads was settled a run's choice still counts (see ``resending``).
 _CLEAR_FOLLOWS = timedelta(hours=1)
+_A_MOMENT = timedelta(microseconds=1)
 _NOT_FOUND = "it was invalid, and was not found again when its task was cleared"
 
 
@@ -234,6 +235,24 @@ def hasten(
         .returning(delivery.c.id)
     )
     return connection.scalars(due).all()
+
+
+def put_first(connection: Connection, numbers: Collection[int], now: datetime) -> None:
+    """
+    Have leads that wait be due now, and be claimed before all others of their integrations.
+
+    Those may be a hundred thousand, and due since an hour ago.
+    """
+    chosen = delivery.c.id.in_(among(connection, numbers))
+    of_them = select(delivery.c.integration).where(chosen).distinct()
+    for name in connection.scalars(of_them).all():
+        of_it = delivery.c.integration == name
+        due = select(func.min(delivery.c.due_at)).where(of_it, delivery.c.due_at.is_not(None))
+        if earliest := connection.scalar(due):
+            waiting = delivery.c.status.in_(sorted(WAITING))
+            locked = delivery.c.id.in_(_locked(chosen, of_it, waiting))
+            first = min(earliest, now) - _A_MOMENT
+            connection.execute(update(delivery).where(locked).values(due_at=first, updated_at=now))
 
 
 def leave_to_any(connection: Connection, run_ids: Collection[int], now: datetime) -> None:
