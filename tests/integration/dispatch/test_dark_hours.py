@@ -98,19 +98,25 @@ def test_nothing_is_in_error_when_it_is_back_in_time(setup, together, request, d
 
 
 @pytest.mark.timeout(600)
-def test_in_error_is_only_what_was_tried_when_it_stays_dark(setup, together, refusing):
+@pytest.mark.parametrize(
+    "darkness",
+    ["refusing", *(pytest.param(name, marks=pytest.mark.soak) for name in ("resetting", "silent"))],
+)
+def test_in_error_is_only_what_was_tried_when_it_stays_dark(setup, together, request, darkness):
     """The rest waits; the next run tries one lead, and all go out when it is back (8.7)."""
+    light = request.getfixturevalue(darkness)
     reports = in_two_tasks(setup, together)
     tried = attempts(setup)
     while due := [report.due_at for report in reports if report.due_at]:
         setup.clock.now = max(setup.clock.now, *due)
-        reports = [setup.dispatch(run, resumed=True) for run in ("run 1", "run 2")]
+        runs = (partial(setup.dispatch, run, resumed=True) for run in ("run 1", "run 2"))
+        reports = together(*runs)
     assert attempts(setup) == 5 * tried
     assert states(setup) == {"error": tried, "pending": LEADS - tried}
     assert all("has been down since" in report.failure("zapier") for report in reports)
     setup.dispatch_to_the_end("run 3")
     assert states(setup) == {"error": tried + 1, "pending": LEADS - tried - 1}
     assert attempts(setup) == 5 * (tried + 1), "one lead"
-    refusing()
+    light()
     setup.dispatch("run 4")
     assert states(setup) == {"error": tried + 1, "delivered": LEADS - tried - 1}
