@@ -115,6 +115,9 @@ def _embedded() -> str:
         name.rpartition(":")[2].rpartition(".")[2].strip()
         for name in conf.get("core", "executor").replace(";", ",").split(",")
     }
+    # The pod templates of Airflow's own and of its chart name LocalExecutor in each task's pod.
+    if os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD"):
+        executors = {"KubernetesExecutor"}
     if far := sorted(executors - {"LocalExecutor"}):
         raise DeliveryLogError(
             field="[zbl] delivery_log_conn_id",

@@ -53,6 +53,16 @@ def test_the_file_is_refused_where_tasks_run_on_many_machines(home, monkeypatch,
         delivery_log()
 
 
+def test_the_file_is_refused_in_a_pod_of_its_own(home, monkeypatch):
+    """A KubernetesExecutor's pod is told that it is LocalExecutor's, and its disk goes (6.1)."""
+    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+    with pytest.raises(
+        DeliveryLogError, match="with KubernetesExecutor tasks run on more than one"
+    ):
+        delivery_log()
+    assert not list(home.glob("*.db"))
+
+
 def test_the_option_names_a_connection(home, monkeypatch):
     """`[zbl] delivery_log_conn_id` is used, with whatever executor."""
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
