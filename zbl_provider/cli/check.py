@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(recorded=False)
 def check(args: Namespace) -> None:
-    """Look at log, keys, networks, page, permissions, clocks and integrations; change nothing."""
+    """Look at the whole set-up, from the log to the integrations; change nothing."""
     everything = list(findings())
     if args.output == "json":
         shell.show([asdict(finding) for finding in everything], "json")
@@ -35,6 +35,7 @@ def check(args: Namespace) -> None:
 def findings() -> Iterator[Finding]:
     """Look at everything; what fails is a finding, and ends nothing else."""
     yield set_up.networks()
+    yield set_up.kept()
     yield set_up.page()
     yield from set_up.permissions()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from zbl_provider.cli import shell
@@ -16,7 +15,7 @@ from zbl_provider.log.upkeep.stepwise import step_by_step
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Collection
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from zbl_provider.log.browse.model import Attempt, Page, Row
     from zbl_provider.log.store import DeliveryLog
@@ -114,18 +113,16 @@ def send_now(args: Namespace) -> None:
 @command(recorded=True)
 def purge(args: Namespace) -> None:
     """Clear and delete what the retention no longer keeps, to the end."""
-    from airflow.sdk.configuration import conf
+    from zbl_provider.hooks.retention import retention
 
-    payloads = conf.getint("zbl", "payload_retention_days")
-    rows = conf.getint("zbl", "log_retention_days")
-    question = f"Clear the personal data of leads delivered more than {payloads} days ago"
-    if rows:
-        question += f", and delete leads settled more than {rows} days ago"
+    kept = retention()
+    question = f"Clear the personal data of leads delivered more than {kept.payloads.days} days ago"
+    if kept.rows:
+        question += f", and delete leads settled more than {kept.rows.days} days ago"
     confirm(args, question + "?")
     log, now = shell.the_log(), utc_now()
-    cleared = _to_the_end(log.purge_payloads, now, payloads, "cleared")
-    # 0 keeps them all, as it does in a task.
-    deleted = _to_the_end(log.purge_rows, now, rows, "deleted") if rows else 0
+    cleared = _to_the_end(log.purge_payloads, now, kept.payloads, "cleared")
+    deleted = _to_the_end(log.purge_rows, now, kept.rows, "deleted") if kept.rows else 0
     say(
         f"Cleared the personal data of {plural(cleared, 'lead')}, "
         f"and deleted {plural(deleted, 'old lead')}."
@@ -160,11 +157,14 @@ def erase(args: Namespace) -> None:
 
 
 def _to_the_end(
-    purge_step: Callable[[datetime, timedelta, int], int], now: datetime, days: int, done: str
+    purge_step: Callable[[datetime, timedelta, int], int],
+    now: datetime,
+    kept: timedelta,
+    done: str,
 ) -> int:
     """Purge all, and say meanwhile how far it is."""
     count = 0
-    for count in step_by_step(lambda: purge_step(now, timedelta(days=days), _STEP)):
+    for count in step_by_step(lambda: purge_step(now, kept, _STEP)):
         note(f"{plural(count, 'lead')} {done} …")
     return count
 

@@ -71,6 +71,24 @@ def networks() -> Finding:
     )
 
 
+def kept() -> Finding:
+    """Look how long the log keeps what is settled (Contract 6.4)."""
+    from zbl_provider.hooks.retention import retention
+
+    part = "retention"
+    try:
+        kept = retention()
+    except ZblError as problem:
+        return Finding(ERROR, part, str(problem).rstrip("."))
+    rows = f"for {kept.rows.days} days" if kept.rows else "for ever"
+    return Finding(
+        OK,
+        part,
+        f"personal data is kept for {kept.payloads.days} days after its delivery, and a settled "
+        f"lead {rows}",
+    )
+
+
 def page() -> Finding:
     """Look whether Airflow has the page, and the address that it is opened by (8.4)."""
     plugins = entry_points(group="airflow.plugins")

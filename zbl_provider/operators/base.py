@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from airflow.sdk import BaseOperator
@@ -19,6 +18,7 @@ from zbl_provider.operators.outlets import announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.intake import Found
     from zbl_provider.dispatch.report import Report
+    from zbl_provider.hooks.retention import Retention
     from zbl_provider.log.store import DeliveryLog
 
 IfDelivered = Literal["skip", "send"]
@@ -159,7 +160,10 @@ class DispatchOperator(BaseOperator):
     ) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from zbl_provider.hooks.retention import retention
+
         with failing_for_good():
+            kept = retention()  # before anything is sent: it could not be kept afterwards
             self._active = dispatcher = self._dispatcher(context)
         task_instance, dag_run = context["ti"], context.get("dag_run")
         task_try = TaskTry(
@@ -195,7 +199,7 @@ class DispatchOperator(BaseOperator):
                 self._defer_until(report, tally)
             self._say(report)
             self._say_skipped(tally)
-            _purge(log)
+            _purge(log, kept)
             with self._ending(dispatcher):
                 if failure := report.failure(self.webhook_conn_id):
                     raise AirflowFailException(failure)
@@ -299,17 +303,14 @@ def _run_key(context: Context) -> RunKey:
     )
 
 
-def _purge(log: DeliveryLog) -> None:
+def _purge(log: DeliveryLog, kept: Retention) -> None:
     """Clear what has rested for as long as the settings say (Contract 6.4)."""
-    from airflow.sdk.configuration import conf
-
     from zbl_provider.dispatch.dispatcher import utc_now
     from zbl_provider.log.upkeep.stepwise import purge_after_task
 
     now = utc_now()
-    payloads = timedelta(days=conf.getint("zbl", "payload_retention_days"))
-    purge_after_task(lambda: log.purge_payloads(now, payloads))
-    if rows := timedelta(days=conf.getint("zbl", "log_retention_days")):
+    purge_after_task(lambda: log.purge_payloads(now, kept.payloads))
+    if rows := kept.rows:
         purge_after_task(lambda: log.purge_rows(now, rows))
 
 

@@ -45,7 +45,7 @@ def test_a_set_up_without_a_fault_has_no_finding(setup, capsys):
     assert {finding.level for finding in by_part().values()} == {"ok"}
     check(Namespace(output="text", verbose=False))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(by_part()) == 7
+    assert len(lines) == len(by_part()) == 8
     assert all(line.startswith("ok: ") for line in lines)
     assert "secret" not in str(lines)
 
@@ -62,6 +62,7 @@ def test_findings_are_a_json_document(setup, capsys):
     [
         ("AIRFLOW__ZBL__ALLOWED_NETWORKS", "10.0.0.0/33", "networks", "error", "allowed_networks"),
         ("AIRFLOW__ZBL__ALLOWED_NETWORKS", "0.0.0.0/0", "networks", "warning", "0.0.0.0/0"),
+        ("AIRFLOW__ZBL__LOG_RETENTION_DAYS", "-1", "retention", "error", "log_retention_days"),
         ("AIRFLOW__API__BASE_URL", "", "page", "warning", "base_url"),
         ("AIRFLOW__CORE__TEST_CONNECTION", "Hidden", "permissions", "warning", "test_connection"),
         (f"AIRFLOW_CONN_{ZAPIER.upper()}", '{"conn_type": "zbl_webhook", "host": "http://x"}',

@@ -233,6 +233,13 @@ def test_a_purge_keeps_rows_where_the_option_is_0(zbl, setup, monkeypatch):
     assert len(setup.rows()) == 3
 
 
+def test_a_purge_by_a_wrong_setting_deletes_nothing(zbl, setup, monkeypatch):
+    """-1 is no number of days: taken for one, it would delete what it is to keep (6.4)."""
+    monkeypatch.setenv("AIRFLOW__ZBL__LOG_RETENTION_DAYS", "-1")
+    assert "log_retention_days" in zbl("deliveries purge --yes", code=1).err
+    assert len(setup.rows()) == 3
+
+
 def test_an_erased_lead_is_gone(zbl, setup):
     """A person's lead is forgotten, and the command says what went (6.4)."""
     said = zbl("deliveries erase done --yes").out

@@ -339,6 +339,19 @@ def test_old_rows_are_deleted_at_the_end_of_a_task(leads, receiver, monkeypatch)
     assert asked == [timedelta(days=365), timedelta(days=7)]
 
 
+@pytest.mark.parametrize("option", ["payload_retention_days", "log_retention_days"])
+@pytest.mark.parametrize("days", ["-1", "1000000", "99999999999", "for ever", "1.5", ""])
+def test_a_retention_that_is_no_number_of_days_is_refused(
+    leads, receiver, monkeypatch, option, days
+):
+    """Before anything is sent, and rather than that -1 deletes all that there is (6.4)."""
+    leads(_row(1))
+    monkeypatch.setenv(f"AIRFLOW__ZBL__{option.upper()}", days)
+    with pytest.raises(AirflowFailException, match=option):
+        _many().execute(_context())
+    assert receiver.received == []
+
+
 @pytest.mark.parametrize("lead", ["no JSON", "[1]", None, 5, "[" * 100_000])
 def test_what_is_no_lead_is_refused_for_good(receiver, lead):
     """A lead that is no object fails the task, says what to pass, and shows nothing (4.1)."""
