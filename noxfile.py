@@ -22,6 +22,7 @@ _OF_THE_REPOSITORY = (
     "tests/unit/docs",
     "tests/unit/javascript",
     "tests/unit/test_contract.py",
+    "tests/unit/test_install.py",
     "tests/unit/test_record_demo.py",
     "tests/unit/test_release.py",
     "tests/unit/test_wheel.py",
