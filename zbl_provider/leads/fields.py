@@ -23,7 +23,8 @@ _ROOTS = tuple(SHAPE)
 _ALIASES: Mapping[str, str] = {"list_id": "list.id", "list_name": "list.name"}
 _NUMBER = re.compile(r"[+-]?\d{1,100}(\.\d{0,100})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 # MySQL, SQLite and Oracle have no booleans of their own.
-_TRUTHS: Mapping[str, bool] = {"false": False, "true": True}
+_TRUTHS: dict[str, bool] = {"false": False, "true": True}
+_BOOLEANS: Mapping[str, bool] = _TRUTHS | {"0": False, "1": True}
 
 
 def field_value(document: object, field: str) -> object:
@@ -91,7 +92,8 @@ def equals(value: object, text: str) -> bool:
     :param text: as the filter has it
     """
     if isinstance(value, bool):
-        return text.lower() == _text(value)
+        # A verification that the database keeps as 0 and 1 is a boolean of the lead (4.2).
+        return _BOOLEANS.get(text.lower()) is value
     if isinstance(value, int | float):
         # A double is compared as one, because no decimal text but its own equals it exactly.
         number_of = Decimal if isinstance(value, int) else float
