@@ -70,11 +70,12 @@ def resend(args: Namespace) -> None:
         say("There is nothing to send again.")
         return
     confirm(args, f"Send {plural(count, 'lead')} again?")
-    count, runs, now = 0, set[RunKey](), utc_now()
+    count, runs, names, now = 0, set[RunKey](), set[str](), utc_now()
     while True:  # in steps, so that none keeps the log's writers waiting for long
         done = log.resend(chosen, now, limit=_STEP)
         count += done.count
         runs.update(done.runs)
+        names.update(done.integrations)
         if done.count < _STEP:
             break
     if unsendable := done.unsendable:
@@ -84,8 +85,9 @@ def resend(args: Namespace) -> None:
         )
     if not count:
         raise Stop(f"No lead is sent again: {_where_they_stand(log, chosen)}.")
-    say(f"{plural(count, 'lead')} will be sent again.")
-    _clear(log, runs, wanted=not args.no_clear)
+    in_the_way = _in_the_way(log, names)
+    say("\n".join([f"{plural(count, 'lead')} will be sent again.", *in_the_way]))
+    _clear(log, runs, wanted=not args.no_clear, at_once=not in_the_way)
 
 
 @command(recorded=True)
@@ -98,16 +100,20 @@ def send_now(args: Namespace) -> None:
         say("No lead waits to be sent.")
         return
     confirm(args, f"Send {plural(count, 'lead')} now?")
-    count, runs, now = 0, set[RunKey](), utc_now()
+    count, runs, names, now = 0, set[RunKey](), set[str](), utc_now()
     after: int | None = 0
     while after is not None:
         done = log.send_now(chosen, now, limit=_STEP, after=after)
         count, after = count + done.count, done.after
         runs.update(done.runs)
+        names.update(done.integrations)
     if not count:
         raise Stop(f"No lead is sent now: {_where_they_stand(log, chosen)}.")
-    say(f"{plural(count, 'lead')} will be sent now; the attempts that were made count.")
-    _clear(log, runs, wanted=not args.no_clear)
+    in_the_way = _in_the_way(log, names)
+    become = f"{'is' if count == 1 else 'are'} due" if in_the_way else "will be sent"
+    said = f"{plural(count, 'lead')} {become} now; the attempts that were made count."
+    say("\n".join([said, *in_the_way]))
+    _clear(log, runs, wanted=not args.no_clear, at_once=not in_the_way)
 
 
 @command(recorded=True)
@@ -198,7 +204,32 @@ def _where_they_stand(log: DeliveryLog, chosen: Query | list[int]) -> str:
     return said
 
 
-def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool) -> None:
+def _in_the_way(log: DeliveryLog, names: Collection[str]) -> list[str]:
+    """Say of each integration that is held, paused, down or not active, and what lets leads go."""
+    from zbl_provider.cli.integrations import state_of
+    from zbl_provider.hooks.webhook import is_active
+
+    said = []
+    for name in sorted(names):
+        state, resume = log.integration(name), f"`airflow zbl integrations resume {name}`"
+        if not is_active(name):
+            said.append(f"{name} is not active: nothing goes out before its connection says so.")
+        elif state.held:
+            said.append(f"{name} is {state_of(state)}: nothing goes out before {resume}.")
+        elif state.down:
+            said.append(
+                f"{name} is {state_of(state)}. Leads that were tried go out; of the others one is "
+                f"tried first, and they follow when one is delivered, or after {resume}."
+            )
+        elif state.paused:
+            said.append(
+                f"{name} is {state_of(state)}. One lead is tried first; the others follow when it "
+                f"is delivered, or after {resume}."
+            )
+    return said
+
+
+def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool, at_once: bool) -> None:
     from zbl_provider.cli.clearing import clear
 
     cleared = clear(runs) if wanted else frozenset()
@@ -206,7 +237,8 @@ def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool) -> None:
     # Whoever clears those tasks later means all of their leads in error.
     log.forget_choice(left, utc_now())
     if cleared:
-        say(f"{plural(len(cleared), 'task')} cleared, to send them at once.")
+        so_that = ", to send them at once" if at_once else ""
+        say(f"{plural(len(cleared), 'task')} cleared{so_that}.")
     if left:
         say(
             f"{plural(len(left), 'task')} not cleared: what those owned goes out with the next "

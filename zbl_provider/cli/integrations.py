@@ -116,14 +116,19 @@ def _line(name: str, state: Integration | None, totals: Totals | None) -> dict[s
     counts = totals.counts if totals else {}
     return {
         "integration": name,
-        "state": _state(state or Integration(name)),
+        "state": state_of(state or Integration(name)),
         **{status.value: counts.get(status, 0) for status in Status},
         "p50_ms": totals and totals.p50_ms,
         "p95_ms": totals and totals.p95_ms,
     }
 
 
-def _state(of: Integration) -> str:
+def state_of(of: Integration) -> str:
+    """
+    Say whether leads go out to an integration, and if not, since when and why.
+
+    :param of: what the log knows of it
+    """
     if of.held:
         return f"held by {of.held_by} since {instant(of.held_at)}"
     if of.down:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.log import mask_secret
 from requests import PreparedRequest, RequestException, Response, Session
 
@@ -230,6 +231,18 @@ class WebhookHook(HttpHook):
         if (extra_options or {}).get("check_response", True) and not response.ok:
             raise ZblError(f"{self.destination.origin} answered {response.status_code}")
         return response
+
+
+def is_active(webhook_conn_id: str) -> bool:
+    """
+    Tell whether a connection lets its leads go out; one that cannot be read says so itself.
+
+    :param webhook_conn_id: connection of the integration
+    """
+    try:
+        return WebhookHook(webhook_conn_id).destination.active
+    except (ZblError, AirflowException):
+        return True
 
 
 def _with_auth(

@@ -310,6 +310,11 @@ class Integration:
         return self.paused_at is not None
 
     @property
+    def is_kept_back(self) -> bool:
+        """Whether leads do not go out to it freely."""
+        return self.held or self.paused or self.down
+
+    @property
     def probe_at(self) -> datetime | None:
         """When the next lead may be taken to try it with, aware; None when that is at once."""
         return self.probed_at and self.probed_at + PROBE_PAUSE

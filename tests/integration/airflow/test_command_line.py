@@ -197,6 +197,46 @@ def test_waiting_leads_are_sent_now(zbl, setup, cleared):
     assert setup.row("c").due_at < datetime.now(UTC)
 
 
+@pytest.mark.parametrize(
+    ("keep_back", "says"),
+    [
+        (("hold", "ana"), ["zapier is held by ana since", "nothing goes out before `airflow zbl"]),
+        (
+            ("pause", 401),
+            ["zapier is paused since", "One lead is tried first", "or after `airflow"],
+        ),
+        (("outage", "answered 503"), ["down since", "answered 503. Leads that were tried go out"]),
+    ],
+)
+def test_what_stands_in_the_way_is_said(zbl, setup, cleared, keep_back, says):
+    """Held, paused or down: since when, by what, and what lets the leads go (3.5, 8.4)."""
+    waits(setup)
+    setup.later(hours=1)
+    kind, what = keep_back
+    if kind == "outage":
+        setup.log.begin_outage("zapier", setup.now, what, setup.now)
+    else:
+        getattr(setup.log, kind)("zapier", what, setup.now)
+    now = zbl("deliveries send-now --all --yes").out
+    again = zbl("deliveries resend --all --yes").out
+    assert "1 lead is due now; the attempts that were made count." in now
+    assert "2 leads will be sent again." in again
+    for said in (now, again):
+        assert all(words in said for words in says), said
+        assert "`airflow zbl integrations resume zapier`." in said
+        assert "1 task cleared.\n" in said
+
+
+def test_a_connection_that_is_not_active_is_named(zbl, setup, cleared, monkeypatch):
+    """Nothing goes out before it is active again, so it is not said that it does (3.5, 1.2)."""
+    connection = {"conn_type": "zbl_webhook", "host": "https://x.org", "extra": {"active": False}}
+    monkeypatch.setenv("AIRFLOW_CONN_ZAPIER", json.dumps(connection))
+    waits(setup)
+    said = zbl("deliveries send-now --all --yes").out
+    assert "1 lead is due now" in said
+    assert "zapier is not active: nothing goes out before its connection says so." in said
+
+
 def test_what_does_not_wait_cannot_be_sent_now(zbl, setup, cleared):
     """The answer says where it stands, and which command sends it again (3.5)."""
     assert "No lead waits" in zbl("deliveries send-now --all --yes").out

@@ -234,3 +234,24 @@ def test_what_waits_is_sent_now_and_its_tasks_named(site):
     assert after.due_at < row.due_at
     everything = ada.post("/zbl/api/send-now", json={"filter": {}}).json()
     assert (everything["count"], everything["after"]) == (count, None)
+    assert (answer["kept_back"], answer["inactive"]) == ([], [])
+
+
+def test_what_is_due_and_kept_back_all_the_same_is_named(site, monkeypatch):
+    """Who sends now, or again, is told what stands in the way of which integration (3.5)."""
+    ada = site.as_("ada")
+    row = _retrying(site)
+    connection = {"conn_type": "zbl_webhook", "host": "https://x.org", "extra": {"active": False}}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{row.integration.upper()}", json.dumps(connection))
+    site.log.hold(row.integration, "ana", NOW)
+    failed = site.log.reader.deliveries(Query(status=Status.ERROR, integration=row.integration))
+    for route, delivery_id in (
+        ("send-now", row.delivery_id),
+        ("resend", failed.rows[0].delivery_id),
+    ):
+        answer = ada.post(f"/zbl/api/{route}", json={"ids": [delivery_id]}).json()
+        assert answer["inactive"] == [row.integration]
+        (kept_back,) = answer["kept_back"]
+        assert (kept_back["name"], kept_back["held_by"]) == (row.integration, "ana")
+        assert (kept_back["paused_at"], kept_back["down_since"]) == (None, None)
+    site.log.resume(row.integration)

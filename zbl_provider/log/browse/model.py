@@ -192,11 +192,13 @@ class Hastened:
     :param count: leads that are due now
     :param runs: the task instances that wait for them: clear these, and they are sent at once
     :param after: where the next step goes on; None when all is done
+    :param integrations: theirs, which something may keep back all the same
     """
 
     count: int
     runs: tuple[RunKey, ...]
     after: int | None
+    integrations: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +209,10 @@ class Resent:
     :param count: leads that have a new set of attempts, due now
     :param unsendable: leads meant that cannot be sent: the log no longer has their payload
     :param runs: the task instances to clear, so that they are sent at once
+    :param integrations: theirs, which something may keep back all the same
     """
 
     count: int
     unsendable: int
     runs: tuple[RunKey, ...]
+    integrations: frozenset[str] = field(default=frozenset(), compare=False)

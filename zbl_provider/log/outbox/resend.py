@@ -60,6 +60,7 @@ def resend(
         len(opened),
         unsendable or 0,
         _mark(connection, {owners[delivery_id] for delivery_id in opened}),
+        _integrations(connection, opened),
     )
 
 
@@ -93,7 +94,8 @@ def send_now(
         hasten(connection, [delivery.c.id.in_(among(connection, numbers))], now)
     elif numbers:
         put_first(connection, numbers, now)
-    return Hastened(len(numbers), _mark(connection, set(owners.values())), more)
+    runs = _mark(connection, set(owners.values()))
+    return Hastened(len(numbers), runs, more, _integrations(connection, numbers))
 
 
 def count_waiting(connection: Connection, query: Query) -> int:
@@ -167,6 +169,13 @@ def _owners(
         delivery.c.id.in_(among(connection, numbers))
     )
     return {row.id: row.owner for row in connection.execute(owners)}
+
+
+def _integrations(connection: Connection, numbers: Sequence[int]) -> frozenset[str]:
+    if not numbers:
+        return frozenset()
+    of_them = delivery.c.id.in_(among(connection, numbers))
+    return frozenset(connection.scalars(select(delivery.c.integration).where(of_them).distinct()))
 
 
 def _lock(connection: Connection, run_ids: set[int]) -> None:

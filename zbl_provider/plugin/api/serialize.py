@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from zbl_provider.log.browse.model import Attempt, Bucket, Detail, Page, Row
+    from zbl_provider.log.model import Integration
 
 Json = dict[str, Any]
 
@@ -59,6 +60,19 @@ def attempt(made: Attempt) -> Json:
         "kind": made.kind,
         "detail": made.detail,
         "excerpt": made.excerpt,
+    }
+
+
+def kept_back(state: Integration) -> Json:
+    """Return what keeps an integration's leads back; each is None where nothing does."""
+    return {
+        "name": state.name,
+        "held_at": moment(state.held_at),
+        "held_by": state.held_by,
+        "paused_at": moment(state.paused_at),
+        "paused_status": state.paused_status,
+        "down_since": moment(state.failing_since) if state.down else None,
+        "down_reason": state.down_reason if state.down else None,
     }
 
 

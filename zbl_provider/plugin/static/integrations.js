@@ -32,7 +32,7 @@ export function showIntegrationsView(all, activities, changed) {
 export function showKeptBack(all, changed) {
   const lines = all.filter(isKeptBack).map((one) =>
     h("div", { class: "notice warning" },
-      h("span", null, why(one)),
+      h("span", null, sayWhy(one)),
       one.may_change ? h("button", { type: "button", class: "button", onclick: () => resume(one, changed) }, t("Resume")) : null));
   byId("kept-back").replaceChildren(...lines);
 }
@@ -61,7 +61,7 @@ function card(one, changed) {
   ];
   return h("article", { class: "card", "data-name": one.name, "aria-label": one.name },
     h("header", null, h("h3", null, one.name), h("span", { class: `badge ${mood(one)[0]}` }, mood(one)[1])),
-    isKeptBack(one) ? h("p", { class: "quiet" }, why(one)) : null,
+    isKeptBack(one) ? h("p", { class: "quiet" }, sayWhy(one)) : null,
     h("dl", { class: "figures" }, figures.map(([name, value, part]) =>
       h("div", null, h("dt", null, name), h("dd", null, value, part ? h("small", null, ` ${part}`) : null)))),
     chartsOf(one).box,
@@ -70,7 +70,7 @@ function card(one, changed) {
       ...(one.may_change ? controls(one, changed) : [])));
 }
 
-const isKeptBack = (one) => Boolean(one.held_at || one.paused_at || one.down_since);
+export const isKeptBack = (one) => Boolean(one.held_at || one.paused_at || one.down_since);
 
 function mood(one) {
   if (one.held_at) return ["retrying", t("Held")];
@@ -78,7 +78,8 @@ function mood(one) {
   return one.paused_at ? ["error", t("Paused")] : ["delivered", t("Active")];
 }
 
-function why(one) {
+/** Say what keeps an integration's leads back. */
+export function sayWhy(one) {
   if (one.held_at) {
     return t("{name} has been held by {who} since {time} ({when}): its leads are recorded and go out when it is resumed.",
       { name: one.name, who: one.held_by, time: time(one.held_at), when: fromNow(one.held_at) });

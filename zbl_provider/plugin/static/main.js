@@ -11,7 +11,7 @@ import { showIntegrationsView, showKeptBack } from "./integrations.js";
 import { t, translatePage } from "./language.js";
 import { showLead } from "./lead.js";
 import { selected, showList, showPages, startList, unselect } from "./list.js";
-import { askToResend, askToSendNow, noteHeld } from "./resend.js";
+import { askToResend, askToSendNow, noteIntegrations } from "./resend.js";
 import { count, leads, STATUSES, time, zoneName } from "./words.js";
 
 const OFTEN_MS = 3000; // while leads are being sent
@@ -110,7 +110,7 @@ function show(found, quietly) {
   const { integrations } = found;
   byId("problem").hidden = true;
   document.body.classList.remove("away");
-  noteHeld(integrations.filter((one) => one.held_at).map((one) => one.name));
+  noteIntegrations(integrations);
   showIntegrations(integrations.map((one) => one.name));
   showKeptBack(integrations, refresh);
   byId("updated").textContent = t("Updated {time}, times in {zone}", { time: time(new Date()).slice(11), zone: zoneName });

@@ -5,16 +5,17 @@
 
 import { change, clear, Refusal } from "./api.js";
 import { announce, h, showDialog } from "./dom.js";
+import { isKeptBack, sayWhy } from "./integrations.js";
 import { t } from "./language.js";
 import { count, leads, tasks } from "./words.js";
 
 const AT_ONCE = 4;
-const held = new Set();
+const keptBack = new Map();
 
-/** Note which integrations are held: what is resent to them waits. */
-export function noteHeld(names) {
-  held.clear();
-  for (const name of names) held.add(name);
+/** Note which integrations are held, paused or down: what is resent to them waits. */
+export function noteIntegrations(all) {
+  keptBack.clear();
+  for (const one of all.filter(isKeptBack)) keptBack.set(one.name, one);
 }
 
 /**
@@ -43,7 +44,7 @@ export const askToSendNow = ({ rows, filter, number = rows?.length }) =>
   ask({
     title: number === 1 ? t("Send 1 lead now?") : t("Send {count} leads now?", { count: count(number) }),
     go: t("Send now"),
-    words: [t("The next attempt is made at once; attempts that were made count."), ...heldOf(rows)],
+    words: [t("The next attempt is made at once; attempts that were made count."), ...inTheWayOf(rows)],
     act: (progress) => act(hasten, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
   });
 
@@ -84,14 +85,12 @@ function explain(rows, number) {
     one ? t("Its task is cleared, which sends it at once.") : t("Their tasks are cleared, which sends them at once."),
     delivered === 1 && t("One was delivered before: the receiver gets it again."),
     delivered > 1 && t("{count} of them were delivered before: the receiver gets them again.", { count: count(delivered) }),
-    ...heldOf(rows),
+    ...inTheWayOf(rows),
   ].filter(Boolean);
 }
 
-function heldOf(rows) {
-  const waiting = [...new Set(rows?.map((row) => row.integration))].filter((name) => held.has(name));
-  return waiting.length ? [t("Held: {names}. Nothing goes out before it is resumed.", { names: waiting.join(", ") })] : [];
-}
+const inTheWayOf = (rows) =>
+  [...new Set(rows?.map((row) => row.integration))].filter((name) => keptBack.has(name)).map((name) => sayWhy(keptBack.get(name)));
 
 async function act(marking, what, progress) {
   try {
@@ -107,31 +106,46 @@ async function act(marking, what, progress) {
 /** Mark the leads, some thousands at a time. */
 async function mark(what, progress) {
   const all = { count: 0, unsendable: 0, runs: /** @type {any[]} */ ([]) };
+  const kept = new Set();
   let left;
   do {
     const marked = await change("resend", what);
     all.count += marked.count;
     all.unsendable = marked.unsendable;
     all.runs.push(...marked.runs);
+    inTheWay(marked).forEach((line) => kept.add(line));
     left = marked.count ? marked.left : 0;
     progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (left);
-  return { ...all, lines: told(all) };
+  return { ...all, lines: [...told(all), ...kept] };
 }
 
 /** Have leads that wait be due now, some thousands at a time. */
 async function hasten(what, progress) {
   const all = { count: 0, runs: /** @type {any[]} */ ([]) };
+  const kept = new Set();
   let after = 0;
   do {
     const marked = await change("send-now", { ...what, after });
     all.count += marked.count;
     all.runs.push(...marked.runs);
+    inTheWay(marked).forEach((line) => kept.add(line));
     ({ after } = marked);
     progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (after);
-  return { ...all, lines: [all.count ? t("Sent now: {leads}.", { leads: leads(all.count) }) : t("No lead is waiting any more.")] };
+  return { ...all, lines: [hastened(all.count, kept.size > 0), ...kept] };
 }
+
+function hastened(number, areKept) {
+  if (!number) return t("No lead is waiting any more.");
+  return areKept ? t("Due now: {leads}.", { leads: leads(number) }) : t("Sent now: {leads}.", { leads: leads(number) });
+}
+
+/** Say what keeps leads back that were marked: an integration that is held, paused or down, or a connection. */
+const inTheWay = ({ kept_back, inactive }) => [
+  ...kept_back.map(sayWhy),
+  ...inactive.map((name) => t("The connection {name} is not active: nothing goes out to it before that is changed.", { name })),
+];
 
 function told({ count: number, unsendable }) {
   return [

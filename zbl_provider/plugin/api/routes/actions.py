@@ -26,6 +26,7 @@ from zbl_provider.plugin.api.access import (
 from zbl_provider.plugin.api.audit import record
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Chosen, Hastening, NotCleared, Now, Number, in_error
+from zbl_provider.plugin.api.serialize import kept_back
 from zbl_provider.plugin.api.threads import Threads
 
 routes = APIRouter(dependencies=[Depends(from_this_page)], route_class=GuardedRoute)
@@ -51,6 +52,7 @@ def resend(chosen: Chosen, dags: Editor, user: GetUserDep, log: Log, now: Now) -
         "left": 0 if query is None else log.resendable(query),
         "unsendable": resent.unsendable,
         "runs": [key.as_dict() for key in resent.runs],
+        **_in_the_way(log, resent.integrations),
     }
 
 
@@ -66,6 +68,7 @@ def send_now(
         "count": hastened.count,
         "after": hastened.after,
         "runs": [key.as_dict() for key in hastened.runs],
+        **_in_the_way(log, hastened.integrations),
     }
 
 
@@ -145,6 +148,17 @@ def _request(row: Row, body: bytes) -> dict[str, Any]:
     return {
         "headers": [name for name, _ in destination.headers],
         "curl": curl.command(destination, row.webhook_id, text),
+    }
+
+
+def _in_the_way(log: DeliveryLog, names: Collection[str]) -> dict[str, Any]:
+    """Name the integrations that leads do not go out to freely, though they are due (3.5)."""
+    from zbl_provider.hooks.webhook import is_active
+
+    states = [log.integration(name) for name in sorted(names)]
+    return {
+        "kept_back": [kept_back(state) for state in states if state.is_kept_back],
+        "inactive": [state.name for state in states if not is_active(state.name)],
     }
 
 

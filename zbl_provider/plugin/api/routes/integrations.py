@@ -12,7 +12,7 @@ from zbl_provider.log.store import DeliveryLog
 from zbl_provider.plugin.api.access import Dags, Readable, permitted, testable
 from zbl_provider.plugin.api.deps import Log
 from zbl_provider.plugin.api.query import Asked
-from zbl_provider.plugin.api.serialize import moment
+from zbl_provider.plugin.api.serialize import kept_back
 from zbl_provider.plugin.api.threads import OwnThreadRoute
 
 routes = APIRouter(route_class=OwnThreadRoute)
@@ -61,13 +61,7 @@ def _totals(log: DeliveryLog, since: datetime, dags: Dags | None) -> list[Totals
 
 def _shown(state: Integration, totals: Totals) -> dict[str, Any]:
     return {
-        "name": state.name,
-        "held_at": moment(state.held_at),
-        "held_by": state.held_by,
-        "paused_at": moment(state.paused_at),
-        "paused_status": state.paused_status,
-        "down_since": moment(state.failing_since) if state.down else None,
-        "down_reason": state.down_reason if state.down else None,
+        **kept_back(state),
         "counts": {status.value: totals.counts.get(status, 0) for status in Status},
         "p50_ms": totals.p50_ms,
         "p95_ms": totals.p95_ms,
