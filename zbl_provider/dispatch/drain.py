@@ -22,6 +22,7 @@ from zbl_provider.dispatch.outcome_writer import OutcomeWriter
 from zbl_provider.dispatch.progress import PROGRESS_SECONDS, Progress
 from zbl_provider.dispatch.supply import Supply
 from zbl_provider.exceptions import DeliveryLogUnavailable
+from zbl_provider.log.awaited import AwaitedLog
 from zbl_provider.log.model import OPEN, Settlement
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ class Drain:
         self._clock = clock
         self._observe = observe
         self._follow = follow
+        self._awaited_log = AwaitedLog(log)
         self._supply = Supply(
-            log=log,
+            log=self._awaited_log,
             run=run,
             destination=destination,
             only_own=only_own,
@@ -100,7 +102,7 @@ class Drain:
             **({"idle_seconds": _WATCH_SECONDS} if follow else {}),
         )
         self._outcome_writer = OutcomeWriter(
-            log, run, breaker, lambda: self._supply.in_flight, observe
+            self._awaited_log, run, breaker, lambda: self._supply.in_flight, observe
         )
         self._task: asyncio.Task[None] | None = None
         self._interruption: BaseException | None = None
@@ -118,6 +120,7 @@ class Drain:
         ended = False
         feeder = Feeder(
             feed,
+            self._awaited_log,
             self._supply,
             lambda: self._stopping,
             self._follow,
@@ -153,7 +156,7 @@ class Drain:
         self._task = asyncio.current_task()
         if self._interruption:
             raise asyncio.CancelledError  # it came before there was anything to cancel
-        async with Transport(self._destination, self._guard) as transport:
+        async with self._awaited_log, Transport(self._destination, self._guard) as transport:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     enrolment = tasks.create_task(feeder.run())
@@ -251,7 +254,7 @@ class Drain:
     async def _settled(self, count: int) -> None:
         self._supply.settled(count)
         if self._progress.due:
-            counts = await asyncio.to_thread(self._log.counts, self._run)
+            counts = await self._awaited_log.call(lambda log: log.counts(self._run))
             self._progress.show(sum(counts.get(status, 0) for status in OPEN))
 
     def _give_back(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zbl_provider.log.store import DeliveryLog
 
 _FIRST_BATCH = 50  # leads of the first write of the log, so that sending begins soon;
-_LARGEST_BATCH = 500  # each further one may have twice as many, up to this,
+_LARGEST_BATCH = 1000  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
@@ -53,9 +53,9 @@ class Feed:
     """
     The leads that one run has found, on their way into the log.
 
-    To read and to write is to wait for a database, and is called in a thread; to judge is Python's
-    work alone, and is called where the senders are. Threads that take turns with Python's lock
-    cost each lead an eighth of its time.
+    To read is to wait for a database of any kind, and is called in a thread; to judge is Python's
+    work alone, and is called where the senders are. So is writing, where the log can be awaited:
+    threads that take turns with Python's lock cost each lead a part of its time.
 
     :param log: the delivery log
     :param run: the run that found them
@@ -229,16 +229,19 @@ class Feed:
             [lead_id for lead_id in delivered if keys[lead_id] in own],
         )
 
-    def write(self, batch: list[Candidate], lease: timedelta | None) -> tuple[Claimed, ...]:
+    def write(
+        self, batch: list[Candidate], lease: timedelta | None, log: DeliveryLog
+    ) -> tuple[Claimed, ...]:
         """
         Write a batch down.
 
         :param batch: as `read` gave it
         :param lease: claims what is new in the same write: what goes out at once needs no second
             one for its claim; None leaves it to be claimed
+        :param log: the delivery log, for calls from where this is called
         :return: what was claimed
         """
-        enrolment = self._log.enrol(
+        enrolment = log.enrol(
             self._run,
             self._destination.integration,
             batch,
@@ -272,7 +275,7 @@ class Feed:
         """Read and write all that is left; of a query that is followed, what it has now."""
         self.look_again()
         for batch in self.batches():
-            self.write(batch, None)
+            self.write(batch, None, self._log)
         if self._follow:
             self.close()  # other threads look on
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from zbl_provider.dispatch.follow import SlowQuery
-from zbl_provider.dispatch.loop import in_thread
 from zbl_provider.exceptions import DispatchStopped, LeadsDatabaseError
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from zbl_provider.dispatch.feed import Feed
     from zbl_provider.dispatch.follow import Follow
     from zbl_provider.dispatch.supply import Supply
+    from zbl_provider.log.awaited import AwaitedLog
     from zbl_provider.log.model import Candidate
 
 _Item = TypeVar("_Item")
@@ -30,6 +30,7 @@ class Feeder:
     Enrols while the senders send.
 
     :param feed: reads what was found and writes it to the log
+    :param log: makes the calls
     :param supply: takes what is claimed in the same write
     :param is_stopping: tells whether Airflow ends the task
     :param follow: of a task that stays: it looks again until its time is over (Contract 4.12)
@@ -39,12 +40,14 @@ class Feeder:
     def __init__(
         self,
         feed: Feed,
+        log: AwaitedLog,
         supply: Supply,
         is_stopping: Callable[[], bool],
         follow: Follow | None = None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._feed = feed
+        self._log = log
         self._supply = supply
         self._is_stopping = is_stopping
         self._follow = follow
@@ -79,7 +82,7 @@ class Feeder:
                 ahead = asyncio.ensure_future(anext(batches, None))
                 lease = await self._supply.spare_lease()
                 write = partial(self._feed.write, batch, lease)
-                claimed = await in_thread(write, self._supply.take)
+                claimed = await self._log.call(write, self._supply.take)
                 await self._supply.take_or_release(claimed)
         finally:
             ahead.cancel()

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from zbl_provider.dispatch.breaker import Breaker
+    from zbl_provider.log.awaited import AwaitedLog
     from zbl_provider.log.model import Run, Settlement
     from zbl_provider.log.store import DeliveryLog
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LARGEST_GROUP = 500  # outcomes settled in one write
-_GROUP_SECONDS = 0.05  # how long an outcome waits for others to be settled with,
+_GROUP_SECONDS = 0.015  # how long an outcome waits for others to be settled with,
 _LONELY_SECONDS = 0.005  # and how long where they come one by one
 _LONELY_GROUP = 20
 _SLOW_SECONDS = 0.2
@@ -39,7 +41,7 @@ class OutcomeWriter:
 
     def __init__(
         self,
-        log: DeliveryLog,
+        log: AwaitedLog,
         run: Run,
         breaker: Breaker,
         in_flight: Callable[[], int],
@@ -80,7 +82,7 @@ class OutcomeWriter:
         """
         while group := await self._gather():
             self._since = time.monotonic()
-            fenced = await asyncio.to_thread(self._log.settle, group, self._run)
+            fenced = await self._log.call(partial(self._settle, group))
             self._since, self._hand = None, []
             if self._observe:
                 self._observe(group)
@@ -88,6 +90,9 @@ class OutcomeWriter:
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
             await settled(len(group))
+
+    def _settle(self, group: Sequence[Settlement], log: DeliveryLog) -> list[Settlement]:
+        return log.settle(group, self._run)
 
     def rest(self) -> list[Settlement]:
         """Give up what is not known to be settled, when `run` was ended before its time."""

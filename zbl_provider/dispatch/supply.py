@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zbl_provider.dispatch.loop import in_thread, moment
+from zbl_provider.dispatch.loop import moment
 from zbl_provider.dispatch.rate import Rate
 
 if TYPE_CHECKING:
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.dispatch.breaker import Breaker
+    from zbl_provider.log.awaited import AwaitedLog
     from zbl_provider.log.model import Claimed, Run
     from zbl_provider.log.store import DeliveryLog
 
 _LARGEST_CLAIM = 500
+# While the senders have so much, nothing more is claimed as it is enrolled.
+_ENOUGH_LEADS, _ENOUGH_BYTES = 1000, 16 * 2**20
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
 _POLL_SECONDS = 0.25
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -45,7 +48,7 @@ class Supply:
     def __init__(
         self,
         *,
-        log: DeliveryLog,
+        log: AwaitedLog,
         run: Run,
         destination: Destination,
         only_own: bool,
@@ -65,6 +68,7 @@ class Supply:
         self._rate = Rate(destination.max_rate)
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._ready_bytes = 0
         self._refused: list[Claimed] = []
         self.in_flight = 0  # claimed, and neither settled nor released
         self.fed = True  # more may still be enrolled
@@ -82,17 +86,9 @@ class Supply:
             # What becomes of the lead that is tried decides whether there is another.
             probe = self._breaker.half_open and self.in_flight == 0
             claim = partial(
-                self._log.claim,
-                self._destination.integration,
-                limit,
-                self._clock(),
-                self._rate.lease,
-                run=self._run,
-                only_own=self._only_own,
-                probe=probe,
-                retries_only=self._breaker.down and not probe,
+                self._claim, limit, probe=probe, retries_only=self._breaker.down and not probe
             )
-            if claimed := await in_thread(claim, self.take):
+            if claimed := await self._log.call(claim, self.take):
                 self.take(claimed)
                 took = await self._until_low(limit)
                 # More at once where the senders are fast, and less where they are slow.
@@ -109,13 +105,32 @@ class Supply:
                     await moment()
                 await self._until_low(limit, _SHORT_SUPPLY_SECONDS)
 
+    def _claim(
+        self, limit: int, log: DeliveryLog, *, probe: bool, retries_only: bool
+    ) -> list[Claimed]:
+        return log.claim(
+            self._destination.integration,
+            limit,
+            self._clock(),
+            self._rate.lease,
+            run=self._run,
+            only_own=self._only_own,
+            probe=probe,
+            retries_only=retries_only,
+        )
+
     async def next(self) -> Claimed | None:
         """Take a lead when it may leave; None when there are no more."""
-        return await self._rate.paced(self._ready.get, self.put_back, self._is_over)
+        return await self._rate.paced(self._take, self.put_back, self._is_over)
+
+    async def _take(self) -> Claimed | None:
+        if (claimed := await self._ready.get()) is not None:
+            self._ready_bytes -= len(claimed.body)
+        return claimed
 
     def put_back(self, claimed: Claimed) -> None:
         """Let a lead be given back with the rest."""
-        self._ready.put_nowait(claimed)
+        self._put(claimed)
 
     def refuse(self, claimed: Claimed) -> None:
         """Give a lead back that may not be tried now: its destination is down (8.7)."""
@@ -153,7 +168,7 @@ class Supply:
         for _ in range(_LOOKS):
             if self._is_over():
                 return None
-            if self._ready.qsize() < _LARGEST_CLAIM:
+            if self._ready.qsize() < _ENOUGH_LEADS and self._ready_bytes < _ENOUGH_BYTES:
                 return self._rate.lease
             await asyncio.sleep(_PAUSE_SECONDS)
         return None
@@ -174,12 +189,16 @@ class Supply:
         """Hand claimed leads to the senders; what no sender takes is given back."""
         self.in_flight += len(claimed)
         for lead in claimed:
-            self._ready.put_nowait(lead)
+            self._put(lead)
         self._changed.set()
+
+    def _put(self, claimed: Claimed) -> None:
+        self._ready.put_nowait(claimed)
+        self._ready_bytes += len(claimed.body)
 
     async def release(self, claimed: Sequence[Claimed]) -> None:
         """Give claimed leads back unsent; it is no attempt."""
-        await asyncio.to_thread(self._log.release, claimed, self._clock())
+        await self._log.call(lambda log: log.release(claimed, self._clock()))
         self.settled(len(claimed))
 
     async def release_unsent(self) -> None:
@@ -189,7 +208,7 @@ class Supply:
 
     def unsent(self) -> list[Claimed]:
         """Take all that no sender took."""
-        unsent, self._refused = self._refused, []
+        unsent, self._refused, self._ready_bytes = self._refused, [], 0
         while not self._ready.empty():
             if (claimed := self._ready.get_nowait()) is not None:
                 unsent.append(claimed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,14 +18,21 @@ from zbl_provider.log.outbox.enrol import Enroller
 from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.cipher import Seal
 from zbl_provider.log.storage.email_hash import EmailHasher
-from zbl_provider.log.storage.engine import name_of, open_engine, reading, wipe_journal
+from zbl_provider.log.storage.engine import (
+    name_of,
+    open_async_engine,
+    open_engine,
+    reading,
+    wipe_journal,
+)
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.upkeep import erasure, retention, rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from sqlalchemy import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from zbl_provider.log.browse.model import Hastened, Query, Resent
     from zbl_provider.log.model import (
@@ -84,6 +93,7 @@ class DeliveryLog:
         self._seal = Seal(cipher)
         self._hasher = EmailHasher(keys if keys or cipher is None else None)
         self._at_once = Retry(name_of(self._engine.url), _NONE)
+        self._async_engines: list[AsyncEngine] = []  # that no event loop uses
         self.reader = Reader(self._engine, self._seal, self._hasher)
 
     def upgrade(self) -> None:
@@ -140,6 +150,28 @@ class DeliveryLog:
     def close(self) -> None:
         """Close all connections; the log opens new ones when it is used again."""
         self._engine.dispose()
+
+    @asynccontextmanager
+    async def in_event_loop(self) -> AsyncIterator[DeliveryLog | None]:
+        """
+        Give this log for calls that SQLAlchemy's greenlets make in one event loop, each tried once.
+
+        :return: None for an SQLite file, for which nobody can wait that way
+        """
+        # Used again, for the statements that it has compiled.
+        spare = self._async_engines
+        engine = spare.pop() if spare else open_async_engine(self._engine)
+        if engine is None:
+            yield None
+            return
+        here = copy(self)
+        here._engine = engine.sync_engine  # noqa: SLF001  of the same class
+        here._retry = self._at_once  # noqa: SLF001
+        try:
+            yield here
+        finally:
+            await engine.dispose()
+            spare.append(engine)
 
     @retried
     def begin(

@@ -53,6 +53,7 @@ def test_leads_that_are_claimed_as_the_task_breaks_are_free_at_once(setup, end_i
     assert claimed(setup) == set()
 
 
+@pytest.mark.parametrize("log_url", ["sqlite"], indirect=True)  # the others start no thread for it
 @pytest.mark.parametrize("call", ["claim", "enrol"])
 def test_a_signal_between_the_start_of_a_claim_and_the_wait_for_it(
     setup, end_it, call, monkeypatch

@@ -95,14 +95,14 @@ class Row(list):
     __hash__ = object.__hash__
 
 
-@pytest.mark.parametrize(("reading", "held"), [(read, 2), (find, 501)])
+@pytest.mark.parametrize(("reading", "held"), [(read, 2), (find, 1001)])
 def test_the_rows_of_a_source_are_never_held_all_at_once(setup, reading, held):
     """Rows live for a batch at most, and leads wait for the log a batch or two (4.2)."""
     alive, most, ahead = weakref.WeakSet(), 0, 0
 
     def source():
         nonlocal most, ahead
-        for n in range(6000):
+        for n in range(12_000):
             row = Row([n, f"{n}@example.com"])
             alive.add(row)
             most = max(most, len(alive))
@@ -112,9 +112,9 @@ def test_the_rows_of_a_source_are_never_held_all_at_once(setup, reading, held):
             yield ["id", "email"], row
 
     report = setup.dispatcher().dispatch(key("run 1"), 0, reading(source(), None))
-    assert report.counts == {Status.DELIVERED: 6000}
+    assert report.counts == {Status.DELIVERED: 12_000}
     assert most <= held
-    assert ahead <= 3 * 500, "one batch is read, one is written, and one waits"
+    assert ahead <= 3 * 1000, "one batch is read, one is written, and one waits"
 
 
 def test_a_task_that_runs_long_says_what_is_left(setup, caplog, monkeypatch):

@@ -69,7 +69,7 @@ def enrol(log, run, rows, sizes, *, lease=None, stop_after=None):
         clock=lambda: NOW,
     )
     for batch in islice(feed.batches(), stop_after):
-        feed.write(batch, lease)
+        feed.write(batch, lease, log)
     feed.close()
     return feed.repeated
 
@@ -169,7 +169,7 @@ def test_rows_that_are_passed_over_decide_nothing(log, batch_sizes, data, tables
     for _ in [*tables, tables[-1]]:  # of an id with several rows some may count a look later
         feed.look_again()
         for batch in feed.batches():
-            feed.write(batch, None)
+            feed.write(batch, None, log)
     feed.close()
     expected = verdicts(tables[-1])
     statuses = recorded(log)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from zbl_provider.exceptions import DeliveryLogError, without_context
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Dialect, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
 FIELD = "[zbl] delivery_log_conn_id"
@@ -66,8 +68,7 @@ def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
     """
     url = _supported(url)
     is_sqlite = url.drivername == "sqlite"
-    # When to give a connection up, as far as the URL itself does not say.
-    timeouts = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    timeouts = _timeouts(url)
     pool: dict[str, int] = {}
     if limits:
         timeouts["connect_timeout"] = limits.connect_seconds
@@ -94,6 +95,22 @@ def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
     listen = _listen_to_sqlite if is_sqlite else _listen_to_postgresql
     listen(engine, limits)
     return engine
+
+
+def open_async_engine(engine: Engine) -> AsyncEngine | None:
+    """
+    Return an engine for the same database whose waiting is awaited; None for an SQLite file.
+
+    :param engine: as of `open_engine`, for a task
+    """
+    if engine.dialect.name == "sqlite":
+        return None
+    # Without a ping before each transaction: a call that fails is made again, in a thread.
+    awaited = create_async_engine(
+        engine.url, hide_parameters=True, connect_args=_timeouts(engine.url)
+    )
+    _listen_to_postgresql(awaited.sync_engine, None)
+    return awaited
 
 
 def name_of(url: URL) -> str:
@@ -130,6 +147,11 @@ def wipe_journal(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         with closing(engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _timeouts(url: URL) -> dict[str, int]:
+    """Return when to give a connection up, as far as the URL itself does not say."""
+    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
 
 
 @without_context
