@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-_ROW = re.compile(r"^\| `+(.+?) ?`+ [|(]", re.MULTILINE)
+_ROW = re.compile(r"^\| `+(.+?) ?`+[ ,][|(`]?", re.MULTILINE)
 _FORMATTED = re.compile(r"%(?:\.\d)?[sdf]")
 
 
@@ -31,17 +31,41 @@ def test_a_message_that_nothing_says_is_found():
     assert not is_said("the moon is not … in the right place")
 
 
+def test_each_warning_of_a_log_is_there():
+    """Who sees one for the first time finds out whether there is something to do."""
+    warnings = {text for tree in trees() for node in ast.walk(tree) if (text := warned(node))}
+    assert len(warnings) > 15
+    assert not [text for text in warnings if not any(holds(text, row) for row in quoted())]
+
+
 def is_said(message: str) -> bool:
     """Tell whether one text of the package holds the message's words in their order."""
+    return any(holds(text, message) for text in said())
+
+
+def holds(text: str, message: str) -> bool:
     words = ".*".join(re.escape(part.strip()) for part in message.split("…") if part.strip())
-    return any(re.search(words, text, re.DOTALL) for text in said())
+    return re.search(words, text, re.DOTALL) is not None
+
+
+def warned(node: ast.AST) -> str | None:
+    """Return what a call writes into a log as a warning, if the call has words of its own."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "warning":
+        text = _text(node.args[0])
+        return text if text and re.search(r"\w", text) else None
+    return None
+
+
+@cache
+def trees() -> tuple[ast.Module, ...]:
+    paths = sorted((ROOT / "zbl_provider").rglob("*.py"))
+    return tuple(ast.parse(path.read_text()) for path in paths)
 
 
 @cache
 def said() -> tuple[str, ...]:
     """Return all texts of the package but docstrings, with "…" for what is put into them."""
-    paths = sorted((ROOT / "zbl_provider").rglob("*.py"))
-    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for tree in trees() for node in ast.walk(tree)]
     docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
     return tuple(text for node in nodes if node not in docstrings and (text := _text(node)))
 
