@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from zbl_provider.exceptions import DeliveryLogError
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from sqlalchemy import URL
 
     from zbl_provider.log.storage.cipher import Cipher
@@ -63,6 +65,7 @@ def _url(conn_id: str) -> URL | str:
     connection = BaseHook.get_connection(conn_id)
     if connection.conn_type == "sqlite":
         return _file(conn_id, connection.host, connection.schema)
+    extra = _extra(conn_id, connection)
     try:
         url: URL = BaseHook.get_hook(conn_id).sqlalchemy_url
     except (AirflowException, ImportError):
@@ -79,10 +82,25 @@ def _url(conn_id: str) -> URL | str:
     # that is to be verified would be made unverified.
     given = {
         name: str(value)
-        for name, value in connection.extra_dejson.items()
+        for name, value in extra.items()
         if name.startswith(_OF_POSTGRES) and name not in url.query
     }
     return url.update_query_dict(given)
+
+
+def _extra(conn_id: str, connection: Connection) -> dict[str, object]:
+    """Read Extra; where it is broken, Airflow reads it as empty, without its TLS settings."""
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        extra = None
+    if isinstance(extra, dict):
+        return extra
+    raise DeliveryLogError(
+        field=conn_id,
+        problem="Extra of this connection is not a JSON object",
+        remedy="Correct it, or leave it empty",
+    )
 
 
 def _no_log(conn_id: str, conn_type: str | None) -> DeliveryLogError:

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
+from zbl_provider.driver_errors import sqlstate, told
+from zbl_provider.exceptions import DeliveryLogError, DeliveryLogFault
 from zbl_provider.log.browse.reader import Reader
 from zbl_provider.log.model import Enrolment
 from zbl_provider.log.outbox import claim, holds, outage, resend, runs, settle, standing
@@ -19,6 +22,7 @@ from zbl_provider.log.storage import migrate
 from zbl_provider.log.storage.cipher import Seal
 from zbl_provider.log.storage.email_hash import EmailHasher
 from zbl_provider.log.storage.engine import (
+    FIELD,
     name_of,
     open_async_engine,
     open_engine,
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
 
 _FIRST_COME = Rule()
 _NONE = timedelta(0)
+# Of PostgreSQL: a right that is missing, and a schema that is not there or may not be used.
+_WITHOUT_RIGHTS = frozenset({"42501", "3F000"})
 
 
 class DeliveryLog:
@@ -105,7 +111,21 @@ class DeliveryLog:
         :raises DeliveryLogError: this database cannot hold the log (Contract 6.1)
         :raises DeliveryLogUnavailable: it is away, locked or full
         """
-        self._at_once.call(lambda: migrate.upgrade(self._engine))
+        try:
+            self._at_once.call(lambda: migrate.upgrade(self._engine))
+        except DBAPIError as problem:
+            # Its own text may show a row, so it must not be the context of what is shown either.
+            refusal = told(problem.orig or problem, problem.statement or "")
+            needs_a_person = sqlstate(problem.orig or problem) in _WITHOUT_RIGHTS
+        else:
+            return
+        if needs_a_person:
+            raise DeliveryLogError(
+                FIELD,
+                f"its database does not let this connection keep the log: {refusal}",
+                "Let its user create and use tables in the first schema of its search_path",
+            )
+        raise DeliveryLogFault(log=self.name, problem=refusal)
 
     def ping(self) -> None:
         """

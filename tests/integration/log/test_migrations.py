@@ -15,11 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, inspect, select, text
+from sqlalchemy import CheckConstraint, inspect, make_url, select, text
 
 import zbl_provider.log.storage
 from tests.support.databases import empty_database
-from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
+from zbl_provider.exceptions import DeliveryLogError, DeliveryLogFault, DeliveryLogUnavailable
 from zbl_provider.log.model import RunKey, TaskTry
 from zbl_provider.log.storage import engine as log_engine
 from zbl_provider.log.storage import migrate
@@ -310,6 +310,37 @@ def test_an_sqlite_file_in_use_is_upgraded_once_it_is_free(tmp_path, monkeypatch
     looking = sqlite3.connect(tmp_path / "log.db")
     assert looking.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     looking.close()
+
+
+def _as_role(url, role, options=""):
+    """Give the URL for a role of the tests' server, made if need be."""
+    with open_engine(url).begin() as connection:
+        connection.execute(text(f"DROP ROLE IF EXISTS {role}"))
+        connection.execute(text(f"CREATE ROLE {role} LOGIN"))
+    return (
+        make_url(url).set(username=role).update_query_dict({"options": options} if options else {})
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("", "permission denied"), ("-c search_path=nowhere", "no schema has been selected")],
+)
+def test_a_user_without_rights_is_told_what_is_missing(postgres, options, said):
+    """It takes a person, and no retry, to grant them; no statement is shown (3.2, 6.1)."""
+    with empty_database(postgres) as url:
+        with pytest.raises(DeliveryLogError, match=said) as refusal:
+            upgrade(_as_role(url, "zbl_tester", options))
+        assert "search_path" in refusal.value.remedy
+        assert "CREATE" not in str(refusal.value)
+        assert refusal.value.__context__ is None
+
+
+def test_a_setting_that_the_driver_refuses_is_an_error_of_the_log(postgres):
+    """Whatever it is, it has a type of its own, and tells no statement (6.1, 6.2)."""
+    wrong = make_url(postgres).update_query_dict({"connect_timeout": "soon"})
+    with pytest.raises(DeliveryLogFault, match="connect_timeout"):
+        upgrade(wrong)
 
 
 def test_an_sqlite_file_that_cannot_be_written_is_told_at_once(tmp_path):

@@ -141,6 +141,15 @@ def test_the_logs_connection_is_as_safe_as_its_settings_say(home, monkeypatch):
     assert dict(_url("safe").query) == wanted | {"sslmode": "require"}
 
 
+@pytest.mark.parametrize("extra", ["{", "[1]", '"x"', "null", "sslmode=verify-full"])
+def test_settings_of_the_logs_connection_that_cannot_be_read_are_not_none(home, monkeypatch, extra):
+    """Broken JSON never reads as an empty Extra, which asks for no TLS (6.1)."""
+    connection = {"conn_type": "postgres", "host": "db", "schema": "log", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps(connection))
+    with pytest.raises(DeliveryLogError, match="broken: Extra of this connection is not a JSON"):
+        _url("broken")
+
+
 @pytest.mark.parametrize("unset", ["", "{FERNET_KEY}"])
 def test_without_a_key_payloads_are_kept_as_they_are(home, monkeypatch, unset):
     """Where Airflow has no Fernet key, or only its template of one, nothing is encrypted."""
