@@ -45,6 +45,13 @@ def test_links_in_tables_and_of_pictures_are_read_and_code_is_not():
     assert list(links(text)) == ["one.md", "two.png"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_row_is_in_a_table(page):
+    """An empty line before a row would show it as text, with its bars."""
+    texts = [token.content for token in _MARKDOWN.parse(page.read_text()) if token.type == "inline"]
+    assert not [text for text in texts if text.startswith("| ")]
+
+
 def test_each_page_is_reached_from_the_front_page():
     """No guide is left out of the site's navigation."""
     listed = set(toctree())
