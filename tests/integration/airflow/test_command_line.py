@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from tests.integration.log.setup import NOON, ZAPIER, Setup, delivered, failed, lead
 from tests.support.command_line import call
+from tests.support.commands import ROOT
 from tests.support.databases import log_url, postgres
 from zbl_provider.cli import deliveries, integrations, shell, upkeep
 from zbl_provider.cli.definition import get_zbl_cli_commands
@@ -129,6 +132,17 @@ def test_one_lead_is_shown_with_its_attempts(zbl):
     assert "no answer in 10 s" in table
     assert "timeout" in table
     assert "no lead with the number 9" in zbl("deliveries show 9", code=1).err
+
+
+def test_the_guides_tables_have_the_columns_that_are_printed(zbl):
+    """Who reads docs/command-line.md knows what a command will show (8.4)."""
+    guide = (ROOT / "docs/command-line.md").read_text().splitlines()
+    shown = {tuple(re.findall(r"\w+", line)) for line in guide}
+    for command in "deliveries list", "deliveries show 2", "integrations list":
+        printed = pairwise(zbl(command).out.splitlines())
+        headers = [line for line, below in printed if re.fullmatch(r"[=+]+", below)]
+        assert headers
+        assert [line for line in headers if tuple(re.findall(r"\w+", line)) not in shown] == []
 
 
 def test_a_resend_asks_first(zbl, setup, cleared):
