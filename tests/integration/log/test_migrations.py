@@ -336,6 +336,23 @@ def test_a_user_without_rights_is_told_what_is_missing(postgres, options, said):
         assert refusal.value.__context__ is None
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_text_is_refused(postgres, encoding):
+    """Where it is set up, rather than by the first lead whose id it cannot hold (6.1)."""
+    name = f"zbl_{encoding.lower()}"
+    administering = open_engine(postgres).execution_options(isolation_level="AUTOCOMMIT")
+    with administering.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
+        connection.execute(
+            text(
+                f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
+                "TEMPLATE template0"
+            )
+        )
+    with pytest.raises(DeliveryLogError, match=f"in {encoding}.*ENCODING 'UTF8'"):
+        upgrade(make_url(postgres).set(database=name))
+
+
 def test_a_setting_that_the_driver_refuses_is_an_error_of_the_log(postgres):
     """Whatever it is, it has a type of its own, and tells no statement (6.1, 6.2)."""
     wrong = make_url(postgres).update_query_dict({"connect_timeout": "soon"})

@@ -68,10 +68,10 @@ def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
     """
     url = _supported(url)
     is_sqlite = url.drivername == "sqlite"
-    timeouts = _timeouts(url)
+    connecting = _connecting(url)
     pool: dict[str, int] = {}
     if limits:
-        timeouts["connect_timeout"] = limits.connect_seconds
+        connecting["connect_timeout"] = limits.connect_seconds
         pool = {
             "pool_size": limits.connections,
             "max_overflow": 0,
@@ -83,7 +83,7 @@ def open_engine(url: str | URL, limits: Limits | None = None) -> Engine:
             url,
             hide_parameters=True,
             pool_pre_ping=not is_sqlite,
-            connect_args={} if is_sqlite else timeouts,
+            connect_args={} if is_sqlite else connecting,
             **pool,
         )
     except ModuleNotFoundError as missing:
@@ -107,7 +107,7 @@ def open_async_engine(engine: Engine) -> AsyncEngine | None:
         return None
     # Without a ping before each transaction: a call that fails is made again, in a thread.
     awaited = create_async_engine(
-        engine.url, hide_parameters=True, connect_args=_timeouts(engine.url)
+        engine.url, hide_parameters=True, connect_args=_connecting(engine.url)
     )
     _listen_to_postgresql(awaited.sync_engine, None)
     return awaited
@@ -149,9 +149,13 @@ def wipe_journal(engine: Engine) -> None:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _timeouts(url: URL) -> dict[str, int]:
-    """Return when to give a connection up, as far as the URL itself does not say."""
-    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+def _connecting(url: URL) -> dict[str, int | str]:
+    """Return how to connect: when to give up, as far as the URL does not say, and in UTF-8."""
+    timeouts: dict[str, int | str] = {
+        name: value for name, value in _TIMEOUTS.items() if name not in url.query
+    }
+    # Of a database in SQL_ASCII, psycopg would give SQLAlchemy bytes by default.
+    return timeouts | {"client_encoding": "utf8"}
 
 
 @without_context

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import column, inspect, select, table, text
 from sqlalchemy.exc import OperationalError
 
 from zbl_provider.exceptions import DeliveryLogError
@@ -53,7 +53,20 @@ def upgrade(engine: Engine) -> None:
         _prepare_file(engine)
     with engine.begin() as connection:
         take_turns(connection, VERSION_TABLE)
+        if engine.dialect.name == "postgresql":
+            _check_encoding(connection)
         _migrate(connection)
+
+
+def _check_encoding(connection: Connection) -> None:
+    """Refuse a database that cannot hold every id: one such lead would hold up all others."""
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise DeliveryLogError(
+            FIELD,
+            f"its database is in {encoding}, which does not hold every text",
+            "Name a database that was created with ENCODING 'UTF8'",
+        )
 
 
 def _version(connection: Connection) -> str | None:
