@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from zbl_provider.cli import set_up, shell
-from zbl_provider.cli.set_up import ERROR, OK, Finding
+from zbl_provider.cli.set_up import ERROR, Finding
 from zbl_provider.cli.shell import Stop, command, plural, say
 from zbl_provider.exceptions import ZblError
 
@@ -45,7 +45,7 @@ def findings() -> Iterator[Finding]:
         yield Finding(ERROR, "delivery log", str(problem).rstrip("."), remedy)
         return
     try:
-        yield Finding(OK, "delivery log", f"{log.name} answers, with the tables of this version")
+        yield set_up.place(log)
         yield set_up.keys(log)
         yield set_up.clocks(log)
         for integration in log.integrations():

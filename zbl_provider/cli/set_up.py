@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,21 @@ def networks() -> Finding:
         )
     return Finding(
         OK, part, f"[zbl] allowed_networks opens {', '.join(map(str, networks)) or 'nothing'}"
+    )
+
+
+def place(log: DeliveryLog) -> Finding:
+    """Look whether the log outlives the machine that it is on (Contract 6.1)."""
+    finding = f"{log.name} answers, with the tables of this version"
+    if "KUBERNETES_SERVICE_HOST" not in os.environ or conf.get(
+        "zbl", "delivery_log_conn_id", fallback=""
+    ):
+        return Finding(OK, "delivery log", finding)
+    return Finding(
+        WARNING,
+        "delivery log",
+        f"{finding}, and is on the disk of a pod, with which it may go",
+        "Name a connection to a PostgreSQL database in [zbl] delivery_log_conn_id",
     )
 
 

@@ -30,6 +30,7 @@ def setup(log_url, monkeypatch):
     setup.enrol(setup.run(), lead("a"))
     monkeypatch.setattr(shell, "the_log", lambda: log)
     monkeypatch.setenv(f"AIRFLOW_CONN_{ZAPIER.upper()}", json.dumps(CONNECTION))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com")
     yield setup
@@ -57,12 +58,20 @@ def test_findings_are_a_json_document(setup, capsys):
     assert parts[f"integration {ZAPIER}"] == "ok"
 
 
+def test_a_log_of_its_own_is_well_in_a_pod_too(setup, monkeypatch):
+    """A database is not on the disk of whoever asks (Contract 6.1)."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log")
+    assert by_part()["delivery log"].level == "ok"
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "part", "level", "said"),
     [
         ("AIRFLOW__ZBL__ALLOWED_NETWORKS", "10.0.0.0/33", "networks", "error", "allowed_networks"),
         ("AIRFLOW__ZBL__ALLOWED_NETWORKS", "0.0.0.0/0", "networks", "warning", "0.0.0.0/0"),
         ("AIRFLOW__ZBL__LOG_RETENTION_DAYS", "-1", "retention", "error", "log_retention_days"),
+        ("KUBERNETES_SERVICE_HOST", "10.0.0.1", "delivery log", "warning", "delivery_log_conn_id"),
         ("AIRFLOW__API__BASE_URL", "", "page", "warning", "base_url"),
         ("AIRFLOW__CORE__TEST_CONNECTION", "Hidden", "permissions", "warning", "test_connection"),
         (f"AIRFLOW_CONN_{ZAPIER.upper()}", '{"conn_type": "zbl_webhook", "host": "http://x"}',
