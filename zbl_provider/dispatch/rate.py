@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 
 _LEASE_SECONDS = 60.0
+_NAP_SECONDS = 0.25
 _CLAIM_SECONDS = 5  # how much of what the rate allows is claimed at once
 
 
@@ -70,7 +71,9 @@ class Rate:
                 slot = max(time.monotonic(), self._next_slot)
                 self._next_slot = slot + 1 / self._per_second
                 try:
-                    await asyncio.sleep(slot - time.monotonic())
+                    # In short naps: Airflow kills a task that does not end soon when it is told to.
+                    while (left := slot - time.monotonic()) > 0 and not is_over():  # noqa: ASYNC110
+                        await asyncio.sleep(min(left, _NAP_SECONDS))
                 except asyncio.CancelledError:
                     put_back(taken)
                     raise

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
 from zbl_provider.dispatch import rate, supply
 from zbl_provider.log.model import Status
@@ -81,3 +82,21 @@ def test_a_slow_rate_sends_every_lead(setup, monkeypatch):
     assert setup.dispatch("run 1", list(range(24))).counts == {Status.DELIVERED: 24}
     # A sender gives back a lead whose lease is nearly over when its slot comes.
     assert given_back == []
+
+
+@pytest.mark.parametrize("what", ["stop", "hold"])
+def test_the_end_of_a_task_does_not_wait_for_a_slow_rate(setup, what):
+    """Airflow kills what does not end in five seconds; a slot may be minutes away (1.2, 6.2)."""
+    setup.extra = {"max_rate": 0.05}
+    dispatcher = setup.dispatcher()
+    ends = {"stop": dispatcher.stop, "hold": lambda: setup.log.hold("zapier", "ana", setup.clock())}
+
+    def answer(_):
+        threading.Timer(0.5, ends[what]).start()
+        return Reply()
+
+    setup.answer(answer)
+    began = time.monotonic()
+    report = dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(5)])
+    assert time.monotonic() - began < 10, "and not the twenty seconds of a slot"
+    assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 4}
