@@ -1,6 +1,6 @@
 """Attempts, retries and their end (Contract 3)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -119,3 +119,18 @@ def test_a_retry_that_is_due_while_the_task_is_sending_goes_out_with_it(setup):
     report = setup.dispatch("run 1", [1, 2], schedule=(0, 0))
     assert (report.counts, report.due_at) == ({Status.DELIVERED: 2}, None)
     assert len(setup.sent) == 6
+
+
+def test_an_attempt_takes_from_its_request_to_its_answer(setup):
+    """Its start is noted before it is sent, and the wait begins when it has failed (3.1, 6.3)."""
+    began = setup.clock()
+
+    def answer(_):
+        setup.clock.now += timedelta(seconds=9)
+        return Reply(503)
+
+    setup.answer(answer)
+    report = setup.dispatch("run 1", [1])
+    [(started_at,)] = setup.rows("SELECT started_at FROM zbl_attempt")
+    assert datetime.fromisoformat(str(started_at)) == began
+    assert report.due_at == began + timedelta(seconds=9 + 60)

@@ -1,5 +1,6 @@
 """A task that breaks gives back what it has claimed and not sent (Contract 6.2)."""
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -108,3 +109,31 @@ def test_what_was_in_flight_stays_claimed_and_goes_out_once_more(setup, end_it):
     report = setup.dispatch_to_the_end("run 1", LEADS)
     assert sum(report.counts.values()) == len(LEADS)
     assert set(setup.sent[before:]) & set(setup.sent[:before]) == doubtful
+
+
+def test_leads_that_wait_for_a_slow_log_are_free_at_once(setup, end_it, monkeypatch):
+    """While outcomes are on their way to it nothing is sent; what a sender holds is free (6.2)."""
+    setup.extra = {"max_concurrency": AT_ONCE}
+    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._SLOW_SECONDS", 0.0)
+    settle, slowly = setup.log.settle, []
+
+    def settle_slowly(*args):
+        if not slowly:
+            slowly.append(True)
+            threading.Timer(1, end_it).start()
+            time.sleep(2)
+        return settle(*args)
+
+    setup.log.settle = settle_slowly
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", LEADS)
+    assert claimed(setup) <= set(setup.sent)
+
+
+def test_a_signal_after_the_last_lead_ends_the_task_all_the_same(setup, end_it, caplog):
+    """Airflow has ended it: it does not go on to say that all is well (6.2)."""
+    caplog.set_level(logging.INFO, "zbl_provider.dispatch.progress")
+    caplog.handler.addFilter(lambda record: end_it() or record)
+    with pytest.raises(TaskTimeout):
+        setup.dispatch("run 1", [1])
+    assert claimed(setup) == set()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.integration.dispatch.conftest import key, lead
+from tests.integration.dispatch.conftest import TaskTimeout, key, lead
 from tests.support.receiver import Reply
 from zbl_provider.dispatch.intake import candidate
 from zbl_provider.log.model import Status
@@ -237,6 +237,30 @@ def test_a_single_lead_waits_for_the_others(dark):
     dark.dispatch("run 0", only_own=True, resumed=True)
     done = dark.dispatch("single", only_own=True, resumed=True)
     assert done.counts == {Status.DELIVERED: 1}
+
+
+def test_a_single_lead_looks_once_a_minute_however_late_the_others_are(dark):
+    """A task that came at once, again and again, would keep a worker busy (8.7, 3.4)."""
+    for n in range(IN_A_ROW):
+        dark.dispatch(f"run {n}", [n], only_own=True)
+    dark.clock.now += timedelta(minutes=5)  # their tasks are late
+    report = dark.dispatch("single", [1000], only_own=True)
+    assert report.due_at == dark.clock.now + timedelta(minutes=1)
+
+
+def test_people_hear_of_it_from_a_task_that_is_ended_just_then(dark, end_it):
+    """What the log knows is told, whatever ends the task (8.7)."""
+    begin_outage = dark.log.begin_outage
+
+    def and_end(*args):
+        is_first = begin_outage(*args)
+        end_it()
+        return is_first
+
+    dark.log.begin_outage = and_end
+    with pytest.raises(TaskTimeout):
+        dark.dispatch("run 1", MANY)
+    assert kinds(dark) == ["down"]
 
 
 def test_who_does_not_wait_for_retries_leaves_them_to_the_next_run(dark):
