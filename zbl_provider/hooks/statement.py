@@ -65,6 +65,11 @@ class _Statement:
         self.main = "" if self.first == "with" else self.first
         self.change = self.first if self.first in _CHANGES else ""
 
+    @property
+    def gives_nothing(self) -> bool:
+        """Whether it surely gives no rows, such as SELECT … INTO OUTFILE, which writes them."""
+        return self.first in _GIVE_NOTHING or (self.keeps_result and not self.change)
+
     def names_queries(self, depth: int) -> bool:
         """Tell whether it is before its main word, where a WITH names its queries."""
         return self.first == "with" and not self.main and depth == self.depth
@@ -103,7 +108,7 @@ def check_statement(sql: object, *, streamed: bool = False) -> None:
 
 def _refused(statements: Sequence[_Statement], streamed: bool) -> ConfigurationError | None:
     """Tell what is wrong with statements; None for nothing."""
-    if all(statement.first in _GIVE_NOTHING for statement in statements):
+    if all(statement.gives_nothing for statement in statements):
         empty = _refusal("it is empty", "Write a query: SELECT id, … FROM …")
         return no_columns() if statements else empty
     if change := next((statement.change for statement in statements if statement.change), ""):

@@ -87,7 +87,15 @@ def test_nothing_is_no_query(sql):
 
 
 @pytest.mark.parametrize(
-    "sql", ["DROP TABLE t", "/* a */ create table t (a int); GRANT ALL ON t TO u", "COMMIT;"]
+    "sql",
+    [
+        "DROP TABLE t",
+        "/* a */ create table t (a int); GRANT ALL ON t TO u",
+        "COMMIT;",
+        "SELECT id FROM t INTO OUTFILE '/tmp/leads'",
+        "SELECT id INTO copy_of_leads FROM t",
+        "WITH a AS (SELECT 1 AS id) SELECT id INTO #copied FROM a",
+    ],
 )
 def test_what_surely_gives_no_rows_is_refused_before_it_is_run(sql):
     """A table is not dropped to find out that this gives no columns (4.9)."""
