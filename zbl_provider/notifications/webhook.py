@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from zbl_provider.exceptions import ConfigurationError, NotificationFailed, Sche
 from zbl_provider.notifications.occasion import occasion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from airflow.sdk import Context
@@ -49,6 +50,7 @@ class WebhookNotifier(BaseNotifier):
         most; by default 1 and 5 seconds
     :param auth_type: `requests` authentication class, as of `HttpOperator`
     :raises ScheduleError: for a schedule that cannot be
+    :raises ConfigurationError: if ``data`` is no object
     """
 
     template_fields: Sequence[str] = ("webhook_conn_id", "event", "message", "data")
@@ -75,6 +77,10 @@ class WebhookNotifier(BaseNotifier):
                 "schedule",
                 f"waits for more than {_LONGEST_SECONDS} seconds in all",
                 "A callback holds up what runs it: give shorter waits",
+            )
+        if not (data is None or isinstance(data, Mapping | str)):  # a text is a template of one
+            raise ConfigurationError(
+                "data", f"is not an object, but a {type(data).__name__}", "Pass a dictionary"
             )
         self.auth_type = auth_type
 

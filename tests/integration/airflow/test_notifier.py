@@ -240,6 +240,13 @@ def test_what_is_not_json_is_refused(receiver, wrong):
     assert receiver.received == []
 
 
+@pytest.mark.parametrize("data", [5, ["a"], True])
+def test_data_that_is_no_object_is_refused_where_the_dag_is_written(data):
+    """A callback that fails tells nobody: the receiver's document has an object there (8.3)."""
+    with pytest.raises(ConfigurationError, match="data: is not an object"):
+        WebhookNotifier(data=data)
+
+
 def test_a_schedule_that_would_hold_up_airflow_is_refused(receiver):
     """The waits are a minute in all at most, where the Dag is written (Contract 8.3)."""
     with pytest.raises(ConfigurationError, match="schedule"):
