@@ -339,10 +339,12 @@ class Dispatcher:
         )
 
     def _due_at(self, run: Run, counts: Mapping[Status, int], breaker: Breaker) -> datetime | None:
-        due_at = self.log.next_due(run)
-        if due_at is None:
+        # The counts decide, since they are what is reported: another task may have settled the last
+        # lead since, and then it is they that would tell nobody that it is in error.
+        if not OPEN & counts.keys():
             return None
         now = self.clock()
+        due_at = self.log.next_due(run) or now
         if breaker.held:
             # The integration's next run sends what is held; a single lead has only its own task.
             return now + _HELD_RECHECK if self.policy.only_own else None

@@ -11,9 +11,11 @@ import pytest
 from tests.integration.dispatch.conftest import TaskTimeout, key, lead
 from tests.support.receiver import Reply
 from tests.support.rest import wait_for
-from zbl_provider.dispatch.intake import read_one
+from zbl_provider.delivery.exchange import Answer
+from zbl_provider.delivery.outcome import classify
+from zbl_provider.dispatch.intake import candidate, read_one
 from zbl_provider.exceptions import DispatchStopped
-from zbl_provider.log.model import Status
+from zbl_provider.log.model import Settlement, Status
 
 
 def test_overlapping_runs_deliver_each_lead_once(setup):
@@ -394,10 +396,30 @@ def test_a_cleared_task_fails_no_more_for_invalid_leads_that_are_gone(setup):
 
 def test_a_lead_that_is_due_and_cannot_be_had_is_waited_for_with_patience(setup, monkeypatch):
     """A task that finds its lead due, but taken, looks again in seconds, not at once (4.6)."""
+    setup.answer(lambda _: Reply(503))
     due = setup.clock.now - timedelta(seconds=1)
     monkeypatch.setattr(setup.log, "next_due", lambda _: due)
     report = setup.dispatch("run 1", [1])
     assert report.due_at == setup.clock.now + timedelta(seconds=5)
+
+
+def test_a_lead_that_fails_elsewhere_as_its_task_counts_does_not_end_it_green(setup, monkeypatch):
+    """Another task that has claimed it may settle it between any two looks (4.6, 4.7)."""
+    other, now = setup.log.begin(key("other"), "zapier", 0, setup.clock.now), setup.clock.now
+    leads = [candidate(lead(1), setup.dispatcher().destination)]
+    [claimed] = setup.log.enrol(other, "zapier", leads, now, lease=timedelta(minutes=1)).claimed
+    refused = Settlement(claimed, classify(Answer(404, "", None, 0.1)), now, None)
+    count = setup.log.counts
+
+    def settled_after_the_count(run):
+        counts = count(run)
+        setup.log.settle([refused], other)
+        return counts
+
+    monkeypatch.setattr(setup.log, "counts", settled_after_the_count)
+    report = setup.dispatch("run 1", [1], only_own=True)
+    assert report.due_at == now + timedelta(seconds=5), "it is being sent, as far as it knows"
+    assert "1" in setup.dispatch("run 1", resumed=True, only_own=True).failure("zapier")
 
 
 def test_a_clear_says_which_leads_it_cannot_send_again(setup, caplog):
