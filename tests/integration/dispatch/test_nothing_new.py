@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -61,6 +62,30 @@ def test_a_delivered_lead_counts_once_however_many_rows_it_has(run):
     report = run("second", row(1), row(2), row(1), *(row(3) for _ in range(600)), row(2))
     assert (report.skipped, report.repeated) == (2, 601)
     assert report.counts == {Status.DELIVERED: 1}
+
+
+@pytest.mark.parametrize("more", [(), (3,)], ids=["nothing new", "something new"])
+def test_a_row_without_an_id_is_told_beside_delivered_ones(run, more):
+    """The log cannot be asked for it, and it is invalid each time that it is found (4.9)."""
+    run("first", row(1), row(2))
+    report = run("second", row(1), row(None), *map(row, more), row(2))
+    counts = {Status.INVALID: 1} | ({Status.DELIVERED: 1} if more else {})
+    assert (report.counts, report.skipped) == (counts, 2)
+
+
+def test_the_first_error_of_all_is_said_whichever_is_found_first(setup, run):
+    """They may be found in batches, and the one that failed first may stand in any (4.4, 4.7)."""
+    setup.answer(lambda _: Reply(404))
+    began = setup.clock.now
+    run("first", row(1))
+    setup.clock.now += timedelta(days=1)
+    run("second", row(2))
+    new = [row(1000 + n) for n in range(100)]
+    setup.answer(lambda _: Reply())
+    for order in ([row(1), *new, row(2)], [row(2), *new, row(1)]):
+        report = run(f"third {order[0]}", *order)
+        assert report.failed_before == 2
+        assert report.failed_since - began < timedelta(minutes=1)
 
 
 def test_what_a_run_delivered_itself_is_not_skipped(run):

@@ -101,6 +101,8 @@ def test_a_value_nested_without_end_makes_one_lead_invalid():
     assert isinstance(good, Lead)
     lead = intake.read_one({"id": 1, "tags": _nested(5000)})
     assert intake.candidate(lead, DESTINATION).reason
+    lead = intake.read_one({"id": _nested(5000)})
+    assert intake.candidate(lead, DESTINATION).lead_id.startswith("row-")
 
 
 def test_filters_come_before_the_schema():
