@@ -50,7 +50,7 @@ class Scenario:
     :param connection: fields of its connection, over the ordinary ones.
     :param extra: settings in the connection's Extra.
     :param start: whether a run is triggered before the first test.
-    :param during: called in a thread of its own once the run is triggered.
+    :param during: called in a thread of its own once the run is triggered, if it is.
     :param url: what follows its path in the destination URL.
     :param leads: connection of its table: `leads` (SQLite) or `pg_leads`.
     :param conf: of the run.
@@ -136,10 +136,14 @@ class Case:
         """Trigger a run, and what is to happen during it."""
         self.run_id = self.trigger()
         if self.scenario.during:
-            self.thread = threading.Thread(target=self._watch, daemon=True)
-            self.thread.start()
+            self.watch()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Begin what is to happen beside the tests."""
+        self.thread = threading.Thread(target=self._during, daemon=True)
+        self.thread.start()
+
+    def _during(self) -> None:
         try:
             self.scenario.during(self)
         except Exception as problem:  # noqa: BLE001  raised in the test
@@ -152,13 +156,28 @@ class Case:
         self.rest.wait_for_dag(self.name)
         return self.rest.trigger(self.name, conf=self.scenario.conf)
 
-    def end(self, run_id: str = "", *, seconds: float = 120) -> str:
-        """Wait for the end of the run and return its state."""
+    def wait(self, seconds: float = 200) -> None:
+        """Wait for the end of what happens beside the tests."""
         if self.thread:
             self.thread.join(seconds)
         if self.problem:
             raise self.problem
+
+    def end(self, run_id: str = "", *, seconds: float = 120) -> str:
+        """Wait for the end of the run and return its state."""
+        self.wait(seconds)
         return self.rest.wait_for_run(self.name, run_id or self.run_id, seconds=seconds)
+
+    def commit(self, *ids: str) -> None:
+        """Have more leads qualify in its table."""
+        engine = create_engine(self.stage.databases[self.scenario.leads])
+        with engine.begin() as connection:
+            for id_ in ids:
+                row = {key: value for key, value in lead(id_).items() if value}
+                columns, values = ", ".join(row), ", ".join(f":{key}" for key in row)
+                insert = text(f"INSERT INTO {self.name} ({columns}) VALUES ({values})")
+                connection.execute(insert, row)
+        engine.dispose()
 
     def clear(self, *, only_failed: bool = True) -> None:
         """Clear the task of the run."""

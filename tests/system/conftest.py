@@ -108,6 +108,8 @@ def cases(stage: Stage, request: pytest.FixtureRequest) -> dict[str, Case]:
     for case in cases.values():
         if case.scenario.start:
             case.start()
+        elif case.scenario.during:
+            case.watch()
     if any("examples" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("examples")
     return cases

@@ -1,9 +1,11 @@
 """What waits is sent now, in a real Airflow (Contract 3.5)."""
 
+import threading
+
 import pytest
 
 from tests.support.receiver import Reply
-from tests.support.rest import wait_for
+from tests.support.rest import ApiError, wait_for
 from tests.system.case import Scenario, lead
 
 LEADS = ["now-1", "now-2"]
@@ -63,3 +65,63 @@ def test_the_page_sends_what_waits(case):
     case.clear(only_failed=False)
     wait_for("the second attempts", lambda: case.arrivals() == LEADS, seconds=120)
     ends_well(case)
+
+
+REST = [f"rest-{n:03}" for n in range(400)]
+UNDER_WAY = threading.Event()
+RUNS = []
+
+
+def busy(request):
+    """Refuse once each lead that is to wait."""
+    if request.lead_id in LEADS:
+        return once_unwilling(request)
+    UNDER_WAY.set()
+    return Reply()
+
+
+def send_now_while_one_sends(case):
+    """Have a task wait, and another send for twenty seconds; then do as the page does."""
+    case.wait_for_task("deferred", seconds=120)
+    case.commit(LEADS[1], *REST)
+    sending = case.trigger()
+    RUNS.extend((case.run_id, sending))
+    assert UNDER_WAY.wait(120)
+    wait_for("two that wait", lambda: all(case.attempts(id_) for id_ in LEADS), seconds=60)
+
+    rows = case.log_rows()
+    done = case.rest.call("POST", "/zbl/api/send-now", {"ids": [rows[id_]["id"] for id_ in LEADS]})
+    assert done["count"] == 2
+    assert {run["run_id"] for run in done["runs"]} == set(RUNS)
+    wait_for("the second attempts", lambda: set(LEADS) <= set(case.arrivals()), seconds=15)
+    assert not set(REST) <= set(case.arrivals()), "the task is still at work"
+    clear_what_is_idle(case, case.run_id)
+    with pytest.raises(ApiError, match="409"):
+        clear_what_is_idle(case, sending)
+    at_work = [run for run in done["runs"] if run["run_id"] == sending]
+    case.rest.call("POST", "/zbl/api/forget", {"runs": at_work})
+
+
+def clear_what_is_idle(case, run_id):
+    """Clear a run's task as the page does: one that is at work is not interrupted."""
+    body = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["send"], "only_failed": False}
+    body["prevent_running_task"] = True
+    case.rest.call("POST", f"/api/v2/dags/{case.name}/clearTaskInstances", body)
+
+
+@pytest.mark.scenario(
+    Scenario(
+        name="meanwhile",
+        rows=[lead(LEADS[0])],
+        answer=busy,
+        extra={"max_rate": 20},
+        during=send_now_while_one_sends,
+    )
+)
+def test_a_task_that_is_sending_sends_at_once_what_waits(case):
+    """Its own leads, and those of a task that is deferred: each goes out once (3.5, 4.6)."""
+    case.wait()
+    assert [case.end(run) for run in RUNS] == ["success", "success"]
+    assert case.arrivals() == sorted([*LEADS, *REST])
+    assert attempts(case) == [1, 2, 1, 2]
+    assert len(case.received) == len(REST) + 4

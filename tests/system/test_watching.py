@@ -1,24 +1,12 @@
 """Sensors and watchers: what waits in the triggerer."""
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from tests.support.receiver import Reply
 from tests.support.rest import wait_for
 from tests.system.case import Scenario, lead
 
 UNWANTED = lead("unwanted", status="new")
-
-
-def commit(case, name, *ids):
-    """Have leads qualify in a table."""
-    engine = create_engine(case.stage.databases["leads"])
-    with engine.begin() as connection:
-        for lead_id in ids:
-            row = {key: value for key, value in lead(lead_id).items() if value}
-            columns, values = ", ".join(row), ", ".join(f":{key}" for key in row)
-            connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES ({values})"), row)
-    engine.dispose()
 
 
 def unwilling(request):
@@ -32,7 +20,7 @@ def test_a_lost_triggerer_loses_no_lead(cases):
     """A watcher and two deferred sensors outlive a SIGKILL; nothing goes out twice (8.1, 8.2)."""
     watched, awaited = cases["watched"], cases["awaited"]
     airflow = watched.stage.airflow
-    commit(watched, "watched", "early")
+    watched.commit("early")
     wait_for("the first attempt", lambda: watched.received, seconds=150)
 
     awaited.start()
@@ -41,8 +29,8 @@ def test_a_lost_triggerer_loses_no_lead(cases):
     triggerer = airflow.parts["triggerer"]
     for process in [triggerer, *triggerer.children(recursive=True)]:
         process.kill()
-    commit(watched, "watched", "late")
-    commit(watched, "awaited", "late")
+    watched.commit("late")
+    awaited.commit("late")
     airflow.start("triggerer")
 
     assert awaited.end(seconds=150) == "success"

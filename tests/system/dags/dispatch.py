@@ -37,6 +37,11 @@ def dispatching(name: str, *, schedule: tuple[float, ...] = QUICK, **settings: o
 five_attempts = dispatching("five_attempts", retries=3)
 deferred_wait = dispatching("deferred_wait", schedule=(8,))
 ended = dispatching("ended")
+restarted = dispatching("restarted", retries=0)
+too_long = dispatching("too_long", retries=0, execution_timeout=timedelta(seconds=30))
+long_wait = dispatching("long_wait", schedule=(35,), execution_timeout=timedelta(seconds=30))
+deferral = dispatching("deferral", schedule=(3600,), retries=0)
+meanwhile = dispatching("meanwhile", schedule=(3600,))
 killed = dispatching("killed", schedule=(WAIT, WAIT, WAIT))
 parts = dispatching("parts", schedule=(WAIT, WAIT, WAIT))
 cleared_errors = dispatching("cleared_errors", schedule=(WAIT, WAIT))
@@ -92,6 +97,41 @@ with DAG(
         **RETRIED,
     )
 
+with DAG(
+    dag_id="reprocessed",
+    schedule="@daily",
+    start_date=datetime(2026, 2, 20, tzinfo=UTC),
+    end_date=datetime(2026, 2, 24, tzinfo=UTC),
+    catchup=False,
+):
+    DispatchLeadsOperator(
+        task_id="send",
+        sql="SELECT * FROM reprocessed WHERE date(qualified_at) = '{{ ds }}'",
+        leads_conn_id="leads",
+        webhook_conn_id="reprocessed",
+        schedule=(3600,),
+        wait_for_retries=False,
+    )
+
+with DAG(dag_id="torn_down", schedule=None):
+
+    @task
+    def work() -> None:
+        """Fail, as what stands between a setup and its teardown may."""
+        raise RuntimeError
+
+    send = DispatchLeadsOperator(
+        task_id="send",
+        sql="SELECT * FROM torn_down",
+        leads_conn_id="leads",
+        webhook_conn_id="torn_down",
+        **RETRIED,
+    ).as_setup()
+    last = DispatchLeadOperator(
+        task_id="last", lead={"id": "last", "name": "Ana"}, webhook_conn_id="torn_down", **RETRIED
+    ).as_teardown(setups=send)
+    send >> work() >> last
+
 with DAG(dag_id="mapped", schedule=None):
 
     @task
@@ -112,6 +152,11 @@ with DAG(dag_id="private_one", schedule=None):
         webhook_conn_id="private_one",
         schedule=(WAIT,),
         **RETRIED,
+    )
+
+with DAG(dag_id="restarted_one", schedule=None):
+    DispatchLeadOperator(
+        task_id="send", lead={"id": "one", "name": "Ana"}, webhook_conn_id="restarted_one"
     )
 
 for name, limit in {"gone": None, "gone_timed_out": timedelta(seconds=30)}.items():
