@@ -219,6 +219,7 @@ class Drain:
                 # Nothing is sent while the log is away or slow: a death would leave too much in
                 # doubt (6.2). What was answered and is not settled would be sent again, so there
                 # is never much of it.
+                await self._outcome_writer.room()
                 while (self._log.waiting or self._outcome_writer.slow) and not self._over:
                     await moment()
             except asyncio.CancelledError:

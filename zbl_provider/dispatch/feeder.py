@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+# So long the event loop waits for a read. Most take no longer, and SQLite lets go of Python's lock
+# at each row: the two would take turns.
+_BRIEF_SECONDS = 0.003
 _NOTICE_SECONDS = 0.1  # how long the end of the task may go unnoticed between two looks
 
 
@@ -131,7 +135,10 @@ class Feeder:
         self._source.shutdown(wait=wait)
 
     async def _in_source(self, call: Callable[[], _Item]) -> _Item:
-        calling = asyncio.get_running_loop().run_in_executor(self._source, call)
+        reading = self._source.submit(call)
+        with contextlib.suppress(TimeoutError):
+            return reading.result(_BRIEF_SECONDS)
+        calling = asyncio.wrap_future(reading)
         if self._follow:
             # Over a network that has gone dead it may never return; the task's time ends all the
             # same, and the next one connects anew.

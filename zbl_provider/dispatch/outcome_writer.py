@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_GROUP = 500  # outcomes settled in one write
+_LARGEST_GROUP = 150  # outcomes settled in one write
+_MOST_WAITING = 300  # outcomes that a death may cost, beside what is in flight
 _GROUP_SECONDS = 0.015  # how long an outcome waits for others to be settled with,
 _LONELY_SECONDS = 0.005  # and how long where they come one by one
 _LONELY_GROUP = 20
@@ -54,6 +55,8 @@ class OutcomeWriter:
         self._observe = observe
         self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
         self._enough = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._hand: list[Settlement] = []  # taken from there, and not settled yet
         self._since: float | None = None  # by the clock that never goes back
 
@@ -62,10 +65,16 @@ class OutcomeWriter:
         """Whether outcomes are on their way to the log for longer than a death should cost."""
         return self._since is not None and time.monotonic() - self._since > _SLOW_SECONDS
 
+    async def room(self) -> None:
+        """Wait until there are so few outcomes here that another one may come."""
+        await self._room.wait()
+
     def put(self, settlement: Settlement) -> None:
         """Take an outcome; in the event loop's thread."""
         self._waiting.put_nowait(settlement)
         waiting = self._waiting.qsize() + len(self._hand)
+        if waiting >= _MOST_WAITING:
+            self._room.clear()
         if waiting >= _LARGEST_GROUP or waiting >= self._in_flight():
             self._enough.set()  # no more is to come, or no more is wanted
 
@@ -84,6 +93,8 @@ class OutcomeWriter:
             self._since = time.monotonic()
             fenced = await self._log.call(partial(self._settle, group))
             self._since, self._hand = None, []
+            if self._waiting.qsize() < _MOST_WAITING:
+                self._room.set()
             if self._observe:
                 self._observe(group)
             await self._breaker.record()

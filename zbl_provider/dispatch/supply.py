@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from zbl_provider.log.store import DeliveryLog
 
 _LARGEST_CLAIM = 500
-# While the senders have so much, nothing more is claimed as it is enrolled.
-_ENOUGH_LEADS, _ENOUGH_BYTES = 1000, 16 * 2**20
+# While the senders have so much, nothing more is claimed as it is enrolled: what others put first
+# waits behind it. More is for senders that use it up within a second.
+_ENOUGH_LEADS, _MOST_LEADS, _ENOUGH_BYTES = 500, 1000, 16 * 2**20
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
 _POLL_SECONDS = 0.25
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -69,6 +70,8 @@ class Supply:
         self._ready: asyncio.Queue[Claimed | None] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._ready_bytes = 0
+        self._taken = 0  # by senders, since then
+        self._counted_at = -math.inf
         self._refused: list[Claimed] = []
         self.in_flight = 0  # claimed, and neither settled nor released
         self.fed = True  # more may still be enrolled
@@ -126,6 +129,7 @@ class Supply:
     async def _take(self) -> Claimed | None:
         if (claimed := await self._ready.get()) is not None:
             self._ready_bytes -= len(claimed.body)
+            self._taken += 1
         return claimed
 
     def put_back(self, claimed: Claimed) -> None:
@@ -165,10 +169,14 @@ class Supply:
         """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
         if self._rate.limited or self._breaker.half_open or self._breaker.down:
             return None
+        now = time.monotonic()
+        fast = self._taken >= _MOST_LEADS * (now - self._counted_at)
+        enough = _MOST_LEADS if fast else _ENOUGH_LEADS
+        self._taken, self._counted_at = 0, now
         for _ in range(_LOOKS):
             if self._is_over():
                 return None
-            if self._ready.qsize() < _ENOUGH_LEADS and self._ready_bytes < _ENOUGH_BYTES:
+            if self._ready.qsize() < enough and self._ready_bytes < _ENOUGH_BYTES:
                 return self._rate.lease
             await asyncio.sleep(_PAUSE_SECONDS)
         return None

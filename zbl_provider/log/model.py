@@ -189,6 +189,8 @@ class Claimed:
     :param attempt: the number of the attempt to make, from 1 in each resend
     :param lease_until: when another worker may claim it, aware
     :param claim: the fencing token: whoever holds an older one can no longer settle
+    :param resend: how often it was sent anew before; while the claim holds that stays so, as does
+        the number of its attempts
     """
 
     delivery_id: int
@@ -198,6 +200,7 @@ class Claimed:
     attempt: int
     lease_until: datetime
     claim: str
+    resend: int = 0
 
 
 @dataclass(slots=True)  # not frozen, since each lead makes one

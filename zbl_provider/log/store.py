@@ -28,6 +28,7 @@ from zbl_provider.log.storage.engine import (
     open_engine,
     reading,
     wipe_journal,
+    writing_at_once,
 )
 from zbl_provider.log.storage.retry import Retry, retried
 from zbl_provider.log.upkeep import erasure, retention, rotation
@@ -437,7 +438,7 @@ class DeliveryLog:
         """
         if not settlements:
             return []
-        with self._engine.begin() as connection:
+        with writing_at_once(self._engine) as connection:
             return settle.settle(connection, settlements, run.id, self._seal)
 
     @retried

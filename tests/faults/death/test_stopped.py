@@ -129,7 +129,7 @@ def test_a_worker_that_stops_within_a_transaction_holds_up_nobody_for_long(stopp
     if setup.log_url.startswith("sqlite"):
         pytest.skip("SQLite locks the whole file: others wait for as long as their busy timeout")
     quick = f"{setup.log_url}&options=-c%20idle_in_transaction_session_timeout%3D1000"
-    step = Step("settle", "commit", 1, signal.SIGSTOP)
+    step = Step("enrol", "commit", 2, signal.SIGSTOP)
     with make(step, log_url=quick) as worker:
         wait_for("the stop", lambda: is_stopped(worker), seconds=60, pause=0.05)
         before = set(setup.sent)

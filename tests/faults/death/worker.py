@@ -13,13 +13,13 @@ import multiprocessing
 import os
 import secrets
 import signal
-import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 import zbl_provider.dispatch.drain
 import zbl_provider.log.outbox.claim
@@ -135,7 +135,7 @@ def _work(job: Job, ahead: c_double) -> None:
     zbl_provider.log.outbox.claim.secrets = _Named(job.name)
     looks = _Growing(job.leads)
     if job.step:
-        _arm(log, looks, job.step)
+        _arm(job.step)
     extra = {"verify": job.authority, "max_concurrency": job.concurrency}
     destination = Destination.parse(integration="zapier", host=job.url, extra=extra)
     dispatcher = Dispatcher(
@@ -185,35 +185,41 @@ class _Named:
         return f"{self._name}:{secrets.token_hex(length)}"
 
 
-def _arm(log: DeliveryLog, looks: _Growing, step: Step) -> None:
+def _arm(step: Step) -> None:
     if step.call == "send":
         zbl_provider.dispatch.drain.Transport = _doomed_transport(step)
         return
-    inside = threading.local()
+    # Of the thread, or of the event loop's task, that makes the call.
+    inside = ContextVar("inside", default=False)
     numbers = itertools.count(1)
-    hit = looks if step.call == "look" else log
+    hit = _Growing if step.call == "look" else DeliveryLog
     method: Callable[..., object] = getattr(hit, step.call)
 
-    def doomed(*args, **options):
+    def doomed(self, *args, **options):
         if next(numbers) != step.nth:
-            return method(*args, **options)
+            return method(self, *args, **options)
         _strike(step, "before")
-        inside.now = True
+        inside.set(True)
         try:
-            return method(*args, **options)
+            return method(self, *args, **options)
         finally:
-            inside.now = False
+            inside.set(False)
             _strike(step, "after")
 
     setattr(hit, step.call, doomed)
 
-    def at_commit(_):
-        if getattr(inside, "now", False):
-            inside.now = False  # once: a stopped worker may try again when it goes on
+    def at_commit(*_):
+        if inside.get():
+            inside.set(False)  # once: a stopped worker may try again when it goes on
             _strike(step, "commit")
 
-    # Called just before the driver commits, in the thread that does.
-    event.listen(log._engine, "commit", at_commit)
+    def at_statement(_connection, _cursor, statement, *_):
+        if statement.startswith("WITH rows AS"):  # which is a transaction by itself
+            at_commit()
+
+    # Called just before the driver commits.
+    event.listen(Engine, "commit", at_commit)
+    event.listen(Engine, "before_cursor_execute", at_statement)
 
 
 def _doomed_transport(step: Step) -> type[Transport]:

@@ -1,14 +1,17 @@
 """A task that breaks gives back what it has claimed and not sent (Contract 6.2)."""
 
+import asyncio
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 from tests.integration.dispatch.conftest import TaskTimeout
 from tests.support.receiver import Reply
+from zbl_provider.log.store import DeliveryLog
 
 LEADS = range(300)
 AT_ONCE = 4
@@ -37,17 +40,19 @@ def test_a_lead_that_waits_for_its_slot_is_free_at_once(setup, end_it):
 
 
 @pytest.mark.parametrize("call", ["claim", "enrol"])
-def test_leads_that_are_claimed_as_the_task_breaks_are_free_at_once(setup, end_it, call):
-    """A thread cannot be ended: what it claims all the same is given back, too (6.2)."""
+def test_leads_that_are_claimed_as_the_task_breaks_are_free_at_once(
+    setup, end_it, call, monkeypatch
+):
+    """A call cannot be ended: what it claims all the same is given back, too (6.2)."""
     setup.extra = {"max_concurrency": AT_ONCE}
-    method = getattr(setup.log, call)
+    method = getattr(DeliveryLog, call)
 
     def slowly(*args, **options):
         end_it()
         time.sleep(0.5)
         return method(*args, **options)
 
-    setattr(setup.log, call, slowly)
+    monkeypatch.setattr(DeliveryLog, call, slowly)
     with pytest.raises(TaskTimeout):
         setup.dispatch("run 1", LEADS)
     assert setup.sent == []
@@ -115,16 +120,16 @@ def test_leads_that_wait_for_a_slow_log_are_free_at_once(setup, end_it, monkeypa
     """While outcomes are on their way to it nothing is sent; what a sender holds is free (6.2)."""
     setup.extra = {"max_concurrency": AT_ONCE}
     monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._SLOW_SECONDS", 0.0)
-    settle, slowly = setup.log.settle, []
+    settle, slowly = DeliveryLog.settle, []
 
     def settle_slowly(*args):
         if not slowly:
             slowly.append(True)
             threading.Timer(1, end_it).start()
-            time.sleep(2)
+            await_only(asyncio.sleep(2)) if in_greenlet() else time.sleep(2)
         return settle(*args)
 
-    setup.log.settle = settle_slowly
+    monkeypatch.setattr(DeliveryLog, "settle", settle_slowly)
     with pytest.raises(TaskTimeout):
         setup.dispatch("run 1", LEADS)
     assert claimed(setup) <= set(setup.sent)

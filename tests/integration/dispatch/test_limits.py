@@ -12,6 +12,7 @@ from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
 from zbl_provider.dispatch import rate, supply
 from zbl_provider.log.model import Status
+from zbl_provider.log.store import DeliveryLog
 
 
 def test_no_more_requests_are_in_flight_than_the_connection_allows(setup):
@@ -100,3 +101,22 @@ def test_the_end_of_a_task_does_not_wait_for_a_slow_rate(setup, what):
     report = dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(5)])
     assert time.monotonic() - began < 10, "and not the twenty seconds of a slot"
     assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 4}
+
+
+def test_a_death_costs_few_leads_whatever_the_log_takes(setup, monkeypatch):
+    """What was answered and is not settled would be sent again: there is never much of it (6.2)."""
+    setup.extra = {"max_concurrency": 16}
+    settle, settled, most = DeliveryLog.settle, 0, 0
+
+    def slowly(self, settlements, run):
+        nonlocal settled, most
+        time.sleep(0.15)
+        most = max(most, len(setup.sent) - settled)
+        fenced = settle(self, settlements, run)
+        settled += len(settlements)
+        return fenced
+
+    monkeypatch.setattr(DeliveryLog, "settle", slowly)
+    setup.dispatch("run 1", range(1500))
+    assert settled == 1500
+    assert most <= 300 + 16

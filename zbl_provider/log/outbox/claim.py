@@ -116,6 +116,7 @@ def _take(
             delivery.c.lead_id,
             delivery.c.payload,
             delivery.c.attempts,
+            delivery.c.resend,
             delivery.c.run_id,
         )
     ).all()
@@ -143,7 +144,7 @@ def read(
     """Return the claimed leads, and of those whose payload cannot be had the reason."""
     claimed: list[Claimed] = []
     unreadable: dict[int, str] = {}
-    for delivery_id, webhook_id, lead_id, payload, attempts, _ in rows:
+    for delivery_id, webhook_id, lead_id, payload, attempts, resend, _ in rows:
         if payload is None:
             unreadable[delivery_id] = (
                 "the payload cannot be read: it was cleared from the delivery log"
@@ -156,7 +157,14 @@ def read(
         else:
             claimed.append(
                 Claimed(
-                    delivery_id, webhook_id, lead_id, body, attempts + 1, lease.until, lease.token
+                    delivery_id,
+                    webhook_id,
+                    lead_id,
+                    body,
+                    attempts + 1,
+                    lease.until,
+                    lease.token,
+                    resend,
                 )
             )
     return claimed, unreadable

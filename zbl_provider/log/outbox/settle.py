@@ -3,93 +3,174 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, null, select, union_all
+from sqlalchemy import bindparam, case, func, insert, null, select, update
 
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.bulk import given, insert_rows, update_rows
+from zbl_provider.log.storage.bulk_postgresql import Given
 from zbl_provider.log.storage.cipher import excerpt_place
 from zbl_provider.log.storage.tables import attempt, delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from zbl_provider.log.model import Settlement
     from zbl_provider.log.storage.cipher import Seal
 
+    _Claim = tuple[int, str]  # a lead's number, and the token that fences it
 
-class _Past(NamedTuple):
-    """What was done for a lead before: attempts since its last resend, and resends."""
-
-    attempts: int
-    resend: int
-
-
-_NO_PAST = _Past(0, 0)
+_OF_DELIVERY = ("id", "claim", "status", "attempts", "due_at", "updated_at")
+_OF_ATTEMPT = (
+    "resend",
+    "started_at",
+    "duration_ms",
+    "status_code",
+    "kind",
+    "detail",
+    "excerpt",
+)
+_RUN = "run"
 
 
 def settle(
     connection: Connection, settlements: Sequence[Settlement], run_id: int, seal: Seal
 ) -> list[Settlement]:
     """Write the settlements down; return those whose lead another worker has claimed since."""
-    held = _lock(connection, settlements)
-    fenced: list[Settlement] = []
-    rows: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
-    close = seal.closer(len(settlements))
+    held: dict[_Claim, Settlement] = {}
+    late: list[Settlement] = []
     for settlement in settlements:
-        # Popped: of two settlements of one claim the second comes too late, like any other.
-        past = held.pop((settlement.claimed.delivery_id, settlement.claimed.claim), None)
-        if past is None:
-            fenced.append(settlement)
-            continue
-        rows.append(_delivery_row(settlement, past.attempts + 1))
-        attempts.append(_attempt_row(settlement, past, run_id, close))
-    if rows:
-        update_rows(connection, delivery, rows)
-        insert_rows(connection, attempt, attempts)
-    return fenced
+        key = (settlement.claimed.delivery_id, settlement.claimed.claim)
+        # Of two settlements of one claim the second comes too late, like any other.
+        if held.setdefault(key, settlement) is not settlement:
+            late.append(settlement)
+    close = seal.closer(len(held))
+    write = _write_at_once if connection.dialect.name == "postgresql" else _write
+    return [*late, *(held[key] for key in write(connection, held, run_id, close))]
 
 
-def _lock(
-    connection: Connection, settlements: Sequence[Settlement]
-) -> dict[tuple[int, str], _Past]:
-    """Lock the leads whose claims still hold; return the past of each, by number and claim."""
-    held = {
-        (settlement.claimed.delivery_id, settlement.claimed.claim): _NO_PAST
-        for settlement in settlements
-    }
-    claims = given(connection, (delivery.c.id, delivery.c.claim), held)
+def _write_at_once(
+    connection: Connection,
+    held: dict[_Claim, Settlement],
+    run_id: int,
+    close: Callable[[bytes, bytes], bytes],
+) -> Collection[_Claim]:
+    """
+    Write them down in one statement; return the claims that were lost.
+
+    Each answer of the server waits for its turn in the event loop: the fewer, the sooner the
+    outcomes are safe.
+    """
+    rows = []
+    for settlement in held.values():
+        outcome = settlement.outcome
+        claimed = settlement.claimed
+        rows.append(
+            {
+                "id": claimed.delivery_id,
+                "claim": claimed.claim,
+                "status": settlement.status.value,
+                "attempts": claimed.attempt,
+                "due_at": settlement.due_at,
+                "updated_at": settlement.started_at + timedelta(seconds=outcome.seconds),
+                "resend": claimed.resend,
+                "started_at": settlement.started_at,
+                "duration_ms": round(outcome.seconds * 1000),
+                "status_code": outcome.status,
+                "kind": outcome.kind,
+                "detail": outcome.detail,
+                "excerpt": _excerpt(settlement, close),
+            }
+        )
+    statement, parameters = _statement()
+    lost = connection.execute(statement, {**parameters(rows), _RUN: run_id})
+    return [(row.id, row.claim) for row in lost]
+
+
+@cache
+def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict[str, Any]]]:
+    """Return PostgreSQL's statement for all of a group, and what gives its parameters."""
+    columns = [
+        *(delivery.c[name] for name in _OF_DELIVERY),
+        *(attempt.c[name] for name in _OF_ATTEMPT),
+    ]
+    settlements = Given({column.name: column.type for column in columns})
+    rows = settlements.table
     # By number, as everyone locks leads: so two never wait for each other.
     locked = (
-        select(delivery.c.id, delivery.c.claim, delivery.c.attempts, delivery.c.resend)
-        .join(claims, (claims.c.id == delivery.c.id) & (claims.c.claim == delivery.c.claim))
+        select(delivery.c.id)
+        .join(rows, (rows.c.id == delivery.c.id) & (rows.c.claim == delivery.c.claim))
         .where(delivery.c.status == Status.SENDING)
         .order_by(delivery.c.id)
         .with_for_update(of=delivery)
         .cte("locked")
     )
-    # Nearly all claims hold, and nearly all leads have no past: a row for each would cost more than
-    # to find it.
-    tried = select(locked).where((locked.c.attempts > 0) | (locked.c.resend > 0))
-    counted = select(func.count(), null(), null(), null()).select_from(locked)
-    holding = 0
-    for delivery_id, claim, attempts, resend in connection.execute(union_all(tried, counted)):
-        if claim is None:
-            holding = delivery_id  # the count stands in the place of the number
-        else:
-            held[delivery_id, claim] = _Past(attempts, resend)
-    if holding < len(held):
-        rows = connection.execute(select(locked.c.id, locked.c.claim))
-        holders = {(row.id, row.claim) for row in rows}
-        held = {key: past for key, past in held.items() if key in holders}
-    return held
+    delivered = rows.c.status == Status.DELIVERED
+    changed = (
+        update(delivery)
+        .where(delivery.c.id == locked.c.id, delivery.c.id == rows.c.id)
+        .values(
+            status=rows.c.status,
+            reason=case((delivered, null()), else_=rows.c.detail),
+            attempts=rows.c.attempts,
+            due_at=rows.c.due_at,
+            claim=None,
+            last_status=rows.c.status_code,
+            last_kind=rows.c.kind,
+            updated_at=rows.c.updated_at,
+            delivered_at=case((delivered, rows.c.updated_at)),
+        )
+        .cte("changed")
+    )
+    run = bindparam(_RUN, type_=attempt.c.run_id.type)
+    made = select(rows.c.id, rows.c.attempts, run, *(rows.c[name] for name in _OF_ATTEMPT))
+    noted = (
+        insert(attempt)
+        .from_select(
+            ["delivery_id", "number", "run_id", *_OF_ATTEMPT],
+            made.join_from(rows, locked, locked.c.id == rows.c.id),
+        )
+        .cte("noted")
+    )
+    lost = select(rows.c.id, rows.c.claim).where(rows.c.id.not_in(select(locked.c.id)))
+    return lost.add_cte(changed, noted), settlements.parameters
 
 
-def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
+def _write(
+    connection: Connection,
+    held: dict[_Claim, Settlement],
+    run_id: int,
+    close: Callable[[bytes, bytes], bytes],
+) -> Collection[_Claim]:
+    """Write them down; return the claims that were lost."""
+    lost = _lost(connection, held)
+    kept = [settlement for key, settlement in held.items() if key not in lost]
+    if kept:
+        update_rows(connection, delivery, [_delivery_row(settlement) for settlement in kept])
+        attempts = [_attempt_row(settlement, run_id, close) for settlement in kept]
+        insert_rows(connection, attempt, attempts)
+    return lost
+
+
+def _lost(connection: Connection, held: Collection[_Claim]) -> Collection[_Claim]:
+    claims = given(connection, (delivery.c.id, delivery.c.claim), held)
+    holds = (
+        select(delivery.c.id, delivery.c.claim)
+        .join(claims, (claims.c.id == delivery.c.id) & (claims.c.claim == delivery.c.claim))
+        .where(delivery.c.status == Status.SENDING)
+    )
+    # Nearly all claims hold: a row for each would cost more than to count them.
+    count = connection.execute(select(func.count()).select_from(holds.subquery())).scalar_one()
+    if count == len(held):
+        return ()
+    return set(held) - {(row.id, row.claim) for row in connection.execute(holds)}
+
+
+def _delivery_row(settlement: Settlement) -> dict[str, Any]:
     outcome = settlement.outcome
     status = settlement.status
     ended_at = settlement.started_at + timedelta(seconds=outcome.seconds)
@@ -97,7 +178,7 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
         "id": settlement.claimed.delivery_id,
         "status": status.value,
         "reason": None if status is Status.DELIVERED else outcome.detail,
-        "attempts": attempts,
+        "attempts": settlement.claimed.attempt,
         "due_at": settlement.due_at,
         "claim": None,
         "last_status": outcome.status,
@@ -108,25 +189,27 @@ def _delivery_row(settlement: Settlement, attempts: int) -> dict[str, Any]:
 
 
 def _attempt_row(
-    settlement: Settlement,
-    past: _Past,
-    run_id: int,
-    close: Callable[[bytes, bytes], bytes],
+    settlement: Settlement, run_id: int, close: Callable[[bytes, bytes], bytes]
 ) -> dict[str, Any]:
     outcome = settlement.outcome
-    attempt_number = past.attempts + 1
-    place = excerpt_place(settlement.claimed.webhook_id, past.resend, attempt_number)
     return {
         "delivery_id": settlement.claimed.delivery_id,
-        "resend": past.resend,
-        "number": attempt_number,
+        "resend": settlement.claimed.resend,
+        "number": settlement.claimed.attempt,
         "run_id": run_id,
         "started_at": settlement.started_at,
         "duration_ms": round(outcome.seconds * 1000),
         "status_code": outcome.status,
         "kind": outcome.kind,
         "detail": outcome.detail,
-        "excerpt": close(outcome.excerpt.encode("utf-8", "replace"), place)
-        if outcome.excerpt
-        else None,
+        "excerpt": _excerpt(settlement, close),
     }
+
+
+def _excerpt(settlement: Settlement, close: Callable[[bytes, bytes], bytes]) -> bytes | None:
+    excerpt = settlement.outcome.excerpt
+    if not excerpt:
+        return None
+    claimed = settlement.claimed
+    place = excerpt_place(claimed.webhook_id, claimed.resend, claimed.attempt)
+    return close(excerpt.encode("utf-8", "replace"), place)

@@ -31,9 +31,10 @@ from zbl_provider.log.storage.tables import Words
 from zbl_provider.log.storage.text import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update
+    from sqlalchemy import CTE, ColumnElement, Connection, Insert, Row, Table, Update
+    from sqlalchemy.types import TypeEngine
 
 _GIVEN, _BYTES = "given", "bytes"
 
@@ -53,56 +54,46 @@ def update_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     connection.execute(batch.update, batch.parameters(rows))
 
 
-class Batch:
+class Given:
     """
-    Rows of one table that have the same columns: two statements for however many there are.
+    Rows as a statement has them, however many there are.
 
-    :param table: the table
-    :param names: the columns' names, in the order of each row's keys
-    :param returning: the names of those that are read back from what is inserted
+    :param types: the columns' types by name, in the order of each row's keys
+    :ivar values: the columns
     """
 
-    def __init__(self, table: Table, names: Sequence[str], returning: Sequence[str]) -> None:
-        self._table = table
-        self._returning = [table.c[name] for name in returning]
-        self._words = [name for name in names if isinstance(table.c[name].type, Words)]
+    def __init__(self, types: Mapping[str, TypeEngine[Any]]) -> None:
+        self._words = [name for name, kind in types.items() if isinstance(kind, Words)]
         # Of bytes a row has where they begin, and how many they are.
         self._binary = {
             name: (f"{name}_start", f"{name}_size")
-            for name in names
-            if isinstance(table.c[name].type, LargeBinary)
+            for name, kind in types.items()
+            if isinstance(kind, LargeBinary)
         }
         columns: list[Any] = []
-        for name in names:
+        for name, kind in types.items():
             if place := self._binary.get(name):
                 columns += [column(part, Integer) for part in place]
             else:
-                columns.append(column(name, table.c[name].type))
+                columns.append(column(name, kind))
         rows = func.json_to_recordset(cast(bindparam(_GIVEN, type_=Text), JSON))
-        self._given = rows.table_valued(*columns, name=_GIVEN).render_derived(with_types=True)
+        given = rows.table_valued(*columns, name=_GIVEN).render_derived(with_types=True)
         joined = cast(bindparam(_BYTES, type_=LargeBinary), LargeBinary)
-        self._values: dict[str, ColumnElement[Any]] = {
-            name: func.substr(joined, *(self._given.c[part] for part in self._binary[name]))
+        self.values: dict[str, ColumnElement[Any]] = {
+            name: func.substr(joined, *(given.c[part] for part in self._binary[name]))
             if name in self._binary
-            else self._given.c[name]
-            for name in names
+            else given.c[name]
+            for name in types
         }
 
-    @cached_property
-    def insert(self) -> Insert:
-        """The statement that inserts them."""
-        values = select(*self._values.values())
-        statement = insert(self._table).from_select([*self._values], values)
-        return statement.returning(*self._returning) if self._returning else statement
-
-    @cached_property
-    def update(self) -> Update:
-        """The statement that writes them over the rows of the same ids."""
-        changes = {name: value for name, value in self._values.items() if name != "id"}
-        return update(self._table).where(self._table.c.id == self._given.c.id).values(changes)
+    @property
+    def table(self) -> CTE:
+        """The rows as a table, taken apart once for all that a statement does with them."""
+        named = [value.label(name) for name, value in self.values.items()]
+        return select(*named).cte("rows")
 
     def parameters(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return what either statement binds for some rows."""
+        """Return what a statement binds for some rows."""
         joined = Joined()
         texts = []
         for row in rows:
@@ -113,6 +104,34 @@ class Batch:
                 text[start], text[size] = joined.add(text.pop(name))
             texts.append(text)
         return {_GIVEN: orjson.dumps(texts).decode(), _BYTES: bytes(joined.bytes)}
+
+
+class Batch(Given):
+    """
+    Rows of one table that have the same columns: two statements for however many there are.
+
+    :param table: the table
+    :param names: the columns' names, in the order of each row's keys
+    :param returning: the names of those that are read back from what is inserted
+    """
+
+    def __init__(self, table: Table, names: Sequence[str], returning: Sequence[str]) -> None:
+        super().__init__({name: table.c[name].type for name in names})
+        self._table = table
+        self._returning = [table.c[name] for name in returning]
+
+    @cached_property
+    def insert(self) -> Insert:
+        """The statement that inserts them."""
+        values = select(*self.values.values())
+        statement = insert(self._table).from_select([*self.values], values)
+        return statement.returning(*self._returning) if self._returning else statement
+
+    @cached_property
+    def update(self) -> Update:
+        """The statement that writes them over the rows of the same ids."""
+        changes = {name: value for name, value in self.values.items() if name != "id"}
+        return update(self._table).where(self._table.c.id == self.values["id"]).values(changes)
 
 
 @cache

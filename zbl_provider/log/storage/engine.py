@@ -128,6 +128,21 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def writing_at_once(engine: Engine) -> Iterator[Connection]:
+    """
+    Give a connection for what is one statement of PostgreSQL's: it is a transaction by itself.
+
+    The server is asked once in place of three times.
+    """
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+    else:
+        with engine.begin() as connection:
+            yield connection
+
+
 def take_turns(connection: Connection, name: str) -> None:
     """
     Wait for every other transaction that takes turns under this name, until the end of this one.
