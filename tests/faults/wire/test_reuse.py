@@ -1,11 +1,13 @@
 """Connections are kept and used again, and that never shows in a lead's outcome (Contract 2.6)."""
 
 import asyncio
+import gc
 import http.server
 import socket
 import ssl
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.peers import answer, in_turn, raw, raw_then_close, raw_then_reset, response
 from zbl_provider.delivery.exchange import Answer, FailureKind, Request
 from zbl_provider.delivery.http import pool
+from zbl_provider.delivery.http.connection import Connection
 from zbl_provider.delivery.http.connector import Connector
 from zbl_provider.delivery.http.tls import tls_context
 
@@ -495,3 +498,32 @@ async def test_nothing_between_two_leads_reaches_the_second(
     assert isinstance(first, Answer)
     assert (second.excerpt, third.excerpt) == ("msg_1", "msg_2")
     assert ids(receiver)[0] == "msg_0"
+
+
+async def test_a_closed_connection_holds_no_memory(receive, transport, monkeypatch):
+    """A server may close each; with its buffers one has fifty kilobytes (Contract 2.6)."""
+    made = weakref.WeakSet()
+
+    class Watched(Connection):
+        __slots__ = ("__weakref__",)
+
+        def __init__(self, *facts):
+            super().__init__(*facts)
+            made.add(self)
+
+    monkeypatch.setattr("zbl_provider.delivery.http.connector.Connection", Watched)
+    receiver = receive(raw_then_close(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"))
+    opened = []
+    async with transport(receiver.url()) as sender:
+        gc.collect()
+        gc.disable()
+        try:
+            for n in range(10):
+                await sender.send(Request(f"msg_{n}", b"{}"))
+                opened.append(len(made))
+            async with asyncio.timeout(5):
+                while made:  # noqa: ASYNC110  nothing tells
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
+    assert max(opened) > 0

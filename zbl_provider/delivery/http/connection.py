@@ -185,6 +185,8 @@ class Connection(asyncio.BufferedProtocol):
         self._end(exc)
         if self._timer:
             self._timer.cancel()
+        # The two hold each other, and would wait for the garbage collector with all their buffers.
+        self._transport = self._timer = None
         self._owner.lost(self)
 
     def pause_writing(self) -> None:
