@@ -84,7 +84,7 @@ class Feeder:
         try:
             while batch := await ahead:
                 ahead = asyncio.ensure_future(anext(batches, None))
-                lease = await self._supply.spare_lease()
+                lease = await self._supply.spare_lease(len(batch))
                 write = partial(self._feed.write, batch, lease)
                 claimed = await self._log.call(write, self._supply.take)
                 await self._supply.take_or_release(claimed)

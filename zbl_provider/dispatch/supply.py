@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from zbl_provider.log.store import DeliveryLog
 
 _LARGEST_CLAIM = 500
-# While the senders have so much, nothing more is claimed as it is enrolled: what others put first
-# waits behind it. More is for senders that use it up within a second.
-_ENOUGH_LEADS, _MOST_LEADS, _ENOUGH_BYTES = 500, 1000, 16 * 2**20
+# So much of what is enrolled is claimed in the same write, and rests in memory, at most.
+_ENOUGH_LEADS, _ENOUGH_BYTES = 1000, 16 * 2**20
 _SHORT_SUPPLY_SECONDS, _LONG_SUPPLY_SECONDS = 1, 5  # how long one claim keeps the senders busy
 _POLL_SECONDS = 0.25
 # How long enrolment waits for the senders before it runs ahead of them: half a second a batch.
@@ -71,7 +70,8 @@ class Supply:
         self._changed = asyncio.Event()
         self._ready_bytes = 0
         self._taken = 0  # by senders, since then
-        self._counted_at = -math.inf
+        self._counted_at = time.monotonic()
+        self._pace = 0.0  # how many they take in a second
         self._refused: list[Claimed] = []
         self.in_flight = 0  # claimed, and neither settled nor released
         self.fed = True  # more may still be enrolled
@@ -165,14 +165,18 @@ class Supply:
         self.in_flight -= count
         self._changed.set()
 
-    async def spare_lease(self) -> timedelta | None:
-        """Let a batch be claimed as it is enrolled, if the senders can take it soon."""
-        if self._rate.limited or self._breaker.half_open or self._breaker.down:
+    async def spare_lease(self, size: int) -> timedelta | None:
+        """
+        Let a batch be claimed as it is enrolled, if the senders use it up within seconds.
+
+        Where they are slow, what somebody puts first meanwhile would wait behind it (3.5).
+
+        :param size: how many leads it has
+        """
+        enough = self._enough()
+        too_much = self._rate.limited or size > 2 * enough
+        if too_much or self._breaker.half_open or self._breaker.down:
             return None
-        now = time.monotonic()
-        fast = self._taken >= _MOST_LEADS * (now - self._counted_at)
-        enough = _MOST_LEADS if fast else _ENOUGH_LEADS
-        self._taken, self._counted_at = 0, now
         for _ in range(_LOOKS):
             if self._is_over():
                 return None
@@ -180,6 +184,14 @@ class Supply:
                 return self._rate.lease
             await asyncio.sleep(_PAUSE_SECONDS)
         return None
+
+    def _enough(self) -> float:
+        """Return how many leads the senders take in a second, as far as they have shown it."""
+        now = time.monotonic()
+        pace = self._taken / max(now - self._counted_at, 0.001)
+        self._pace = max(pace, self._pace / 2)
+        self._taken, self._counted_at = 0, now
+        return max(4 * self._destination.max_concurrency, min(self._pace, _ENOUGH_LEADS))
 
     async def take_or_release(self, claimed: Sequence[Claimed]) -> None:
         """

@@ -1,6 +1,7 @@
 """How much goes to a destination at once, and how fast (Contract 1.2)."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
 from zbl_provider.dispatch import rate, supply
+from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.log.model import Status
 from zbl_provider.log.store import DeliveryLog
 
@@ -120,3 +122,23 @@ def test_a_death_costs_few_leads_whatever_the_log_takes(setup, monkeypatch):
     setup.dispatch("run 1", range(1500))
     assert settled == 1500
     assert most <= 300 + 16
+
+
+def test_a_slow_destination_has_few_leads_in_hand(setup):
+    """What is sent now would wait behind them (Contract 3.5)."""
+    setup.extra = {"max_concurrency": 4}
+    most = 0
+
+    def answer(_):
+        nonlocal most
+        [(in_hand,)] = setup.rows("SELECT count(*) FROM zbl_delivery WHERE status = 'sending'")
+        most = max(most, in_hand)
+        time.sleep(0.2)
+        return Reply()
+
+    setup.answer(answer)
+    dispatcher = setup.dispatcher()
+    threading.Timer(5, dispatcher.stop).start()
+    with contextlib.suppress(DispatchStopped):
+        dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(3000)])
+    assert 0 < most <= 2 * 2 * 4 * 4
