@@ -138,7 +138,11 @@ def test_leads_that_wait_for_a_slow_log_are_free_at_once(setup, end_it, monkeypa
 def test_a_signal_after_the_last_lead_ends_the_task_all_the_same(setup, end_it, caplog):
     """Airflow has ended it: it does not go on to say that all is well (6.2)."""
     caplog.set_level(logging.INFO, "zbl_provider.dispatch.progress")
-    caplog.handler.addFilter(lambda record: end_it() or record)
-    with pytest.raises(TaskTimeout):
-        setup.dispatch("run 1", [1])
+    progress = logging.getLogger("zbl_provider.dispatch.progress")
+    progress.addFilter(ending := lambda record: end_it() or record)
+    try:
+        with pytest.raises(TaskTimeout):
+            setup.dispatch("run 1", [1])
+    finally:
+        progress.removeFilter(ending)  # it would end the other tests of this process
     assert claimed(setup) == set()

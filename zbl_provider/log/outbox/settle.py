@@ -42,15 +42,17 @@ def settle(
 ) -> list[Settlement]:
     """Write the settlements down; return those whose lead another worker has claimed since."""
     held: dict[_Claim, Settlement] = {}
-    late: list[Settlement] = []
     for settlement in settlements:
-        key = (settlement.claimed.delivery_id, settlement.claimed.claim)
         # Of two settlements of one claim the second comes too late, like any other.
-        if held.setdefault(key, settlement) is not settlement:
-            late.append(settlement)
+        held.setdefault((settlement.claimed.delivery_id, settlement.claimed.claim), settlement)
     close = seal.closer(len(held))
     write = _write_at_once if connection.dialect.name == "postgresql" else _write
-    return [*late, *(held[key] for key in write(connection, held, run_id, close))]
+    for key in write(connection, held, run_id, close):
+        del held[key]
+    if len(held) == len(settlements):
+        return []
+    written = set(map(id, held.values()))
+    return [settlement for settlement in settlements if id(settlement) not in written]
 
 
 def _write_at_once(
@@ -102,17 +104,19 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
     rows = settlements.table
     # By number, as everyone locks leads: so two never wait for each other.
     locked = (
-        select(delivery.c.id)
+        select(delivery.c.id, delivery.c.claim)
         .join(rows, (rows.c.id == delivery.c.id) & (rows.c.claim == delivery.c.claim))
         .where(delivery.c.status == Status.SENDING)
         .order_by(delivery.c.id)
         .with_for_update(of=delivery)
         .cte("locked")
     )
+    # A claim that was lost may be in the same group as the one that holds.
+    holds = (rows.c.id == locked.c.id) & (rows.c.claim == locked.c.claim)
     delivered = rows.c.status == Status.DELIVERED
     changed = (
         update(delivery)
-        .where(delivery.c.id == locked.c.id, delivery.c.id == rows.c.id)
+        .where(delivery.c.id == locked.c.id, holds)
         .values(
             status=rows.c.status,
             reason=case((delivered, null()), else_=rows.c.detail),
@@ -132,11 +136,11 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
         insert(attempt)
         .from_select(
             ["delivery_id", "number", "run_id", *_OF_ATTEMPT],
-            made.join_from(rows, locked, locked.c.id == rows.c.id),
+            made.join_from(rows, locked, holds),
         )
         .cte("noted")
     )
-    lost = select(rows.c.id, rows.c.claim).where(rows.c.id.not_in(select(locked.c.id)))
+    lost = select(rows.c.id, rows.c.claim).where(~select(locked).where(holds).exists())
     return lost.add_cte(changed, noted), settlements.parameters
 
 
