@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from tests.integration.log.setup import NOON, ZAPIER, delivered, failed, lead
-from zbl_provider.log.model import Candidate, Status
+from zbl_provider.log.model import Candidate, Settlement, Status
 from zbl_provider.log.storage import tables
 from zbl_provider.log.store import DeliveryLog
 
@@ -58,6 +58,21 @@ def test_a_stale_claim_cannot_settle(setup):
     assert setup.settle(run, [held], delivered()) == []
     [attempt] = setup.rows(tables.attempt)
     assert (attempt.number, attempt.status_code) == (1, 200)
+
+
+def test_a_lost_claim_settles_nothing_beside_the_one_that_holds(setup):
+    """In one group, too, what was lost is told and the other one counts (Contract 6.2)."""
+    run = setup.run()
+    setup.enrol(run, lead("a"), lead("b"))
+    lost = setup.claim(run)
+    setup.later(seconds=60)
+    held = setup.claim(run)
+    made = [Settlement(claimed, failed(), setup.now, None) for claimed in lost]
+    made[1:1] = [Settlement(claimed, delivered(), setup.now, None) for claimed in held]
+    late = setup.log.settle(made, run)
+    assert [settlement.claimed for settlement in late] == lost
+    assert [row.status for row in setup.rows()] == [Status.DELIVERED] * 2
+    assert [attempt.status_code for attempt in setup.rows(tables.attempt)] == [200, 200]
 
 
 def test_a_late_worker_settles_when_nobody_else_has_claimed(setup):
