@@ -51,13 +51,13 @@ test: lint types ## Every rule, from Python packages alone: within ten minutes
 	$(BIN)/pytest -n 3 --dist worksteal $(HANGING) -m "not browser and not system and not machines and not servers and not mariadb and not newcomer and not soak" tests
 
 test-airflow: $(STAMP) ## Scheduler, triggerer and API server of a real Airflow at work, from Python packages alone
-	$(BIN)/pytest -m system tests/system
+	$(BIN)/pytest -m "system and not soak" tests/system
 
 search: $(STAMP) ## Fifty times as many examples for every property, other ones each time
 	$(BIN)/pytest -n 2 -p no:faulthandler --timeout 3600 --hypothesis-profile search -m "hypothesis and not servers and not mariadb" tests
 
 soak: $(STAMP) ## Every fault on the wire with the real deadline, and more, for as long as it takes
-	$(BIN)/pytest -m soak tests/faults tests/integration
+	$(BIN)/pytest -m soak tests/faults tests/integration tests/system
 
 # Built with what Debian has of MariaDB, so they are no part of `make install`.
 MYSQL_CLIENTS := $(BIN)/uv pip install --quiet --python $(BIN)/python --group mysql --constraint constraints.txt \

@@ -65,6 +65,20 @@ broken = [
     *(dispatching(f"private_{what}") for what in ("header", "url", "blocked")),
 ]
 dark = dispatching("dark")
+dark_hours = []
+for kind in ("refusing", "resetting", "silent"):
+    with DAG(dag_id=f"dark_{kind}", schedule=None) as dark_for_hours:
+        for half, task_id in enumerate(("send", "send_too")):
+            DispatchLeadsOperator(
+                task_id=task_id,
+                sql=f"SELECT * FROM dark_{kind} WHERE substr(id, 10) % 2 = {half} ORDER BY id",
+                leads_conn_id="leads",
+                webhook_conn_id=f"dark_{kind}",
+                log_conn_id="pg_log",
+                schedule=QUICK,
+                **RETRIED,
+            )
+    dark_hours.append(dark_for_hours)
 anew = dispatching("anew", retries=0)
 honest = dispatching("honest", retries=0)
 hurried = [dispatching(f"hurried_{by}", schedule=(3600,)) for by in ("clear", "shell", "page")]
