@@ -23,7 +23,11 @@ from zbl_provider.log.store import DeliveryLog
 only_postgresql = pytest.mark.parametrize("log_url", ["postgresql"], indirect=True)
 
 
-OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# Without the server's own, such as a vacuum.
+OTHERS = """
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
 
 
 @contextmanager
