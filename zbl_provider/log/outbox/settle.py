@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, func, insert, null, select, update
+from sqlalchemy import case, func, insert, null, select, update
 
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.bulk import given, insert_rows, update_rows
@@ -16,6 +16,7 @@ from zbl_provider.log.storage.tables import attempt, delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
@@ -24,17 +25,8 @@ if TYPE_CHECKING:
 
     _Claim = tuple[int, str]  # a lead's number, and the token that fences it
 
-_OF_DELIVERY = ("id", "claim", "status", "attempts", "due_at", "updated_at")
-_OF_ATTEMPT = (
-    "resend",
-    "started_at",
-    "duration_ms",
-    "status_code",
-    "kind",
-    "detail",
-    "excerpt",
-)
-_RUN = "run"
+_OF_DELIVERY = ("claim", "status", "due_at", "updated_at")
+_OF_ATTEMPT = [column.name for column in attempt.columns if not column.primary_key]
 
 
 def settle(
@@ -67,30 +59,19 @@ def _write_at_once(
     Each answer of the server waits for its turn in the event loop: the fewer, the sooner the
     outcomes are safe.
     """
-    rows = []
-    for settlement in held.values():
-        outcome = settlement.outcome
-        claimed = settlement.claimed
-        rows.append(
-            {
-                "id": claimed.delivery_id,
-                "claim": claimed.claim,
-                "status": settlement.status.value,
-                "attempts": claimed.attempt,
-                "due_at": settlement.due_at,
-                "updated_at": settlement.started_at + timedelta(seconds=outcome.seconds),
-                "resend": claimed.resend,
-                "started_at": settlement.started_at,
-                "duration_ms": round(outcome.seconds * 1000),
-                "status_code": outcome.status,
-                "kind": outcome.kind,
-                "detail": outcome.detail,
-                "excerpt": _excerpt(settlement, close),
-            }
-        )
     statement, parameters = _statement()
-    lost = connection.execute(statement, {**parameters(rows), _RUN: run_id})
-    return [(row.id, row.claim) for row in lost]
+    rows = [
+        {
+            "claim": settlement.claimed.claim,
+            "status": settlement.status.value,
+            "due_at": settlement.due_at,
+            "updated_at": _ended_at(settlement),
+            **_attempt_row(settlement, run_id, close),
+        }
+        for settlement in held.values()
+    ]
+    lost = connection.execute(statement, parameters(rows))
+    return [(row.delivery_id, row.claim) for row in lost]
 
 
 @cache
@@ -105,14 +86,14 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
     # By number, as everyone locks leads: so two never wait for each other.
     locked = (
         select(delivery.c.id, delivery.c.claim)
-        .join(rows, (rows.c.id == delivery.c.id) & (rows.c.claim == delivery.c.claim))
+        .join(rows, (rows.c.delivery_id == delivery.c.id) & (rows.c.claim == delivery.c.claim))
         .where(delivery.c.status == Status.SENDING)
         .order_by(delivery.c.id)
         .with_for_update(of=delivery)
         .cte("locked")
     )
     # A claim that was lost may be in the same group as the one that holds.
-    holds = (rows.c.id == locked.c.id) & (rows.c.claim == locked.c.claim)
+    holds = (rows.c.delivery_id == locked.c.id) & (rows.c.claim == locked.c.claim)
     delivered = rows.c.status == Status.DELIVERED
     changed = (
         update(delivery)
@@ -120,7 +101,7 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
         .values(
             status=rows.c.status,
             reason=case((delivered, null()), else_=rows.c.detail),
-            attempts=rows.c.attempts,
+            attempts=rows.c.number,
             due_at=rows.c.due_at,
             claim=None,
             last_status=rows.c.status_code,
@@ -130,17 +111,9 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
         )
         .cte("changed")
     )
-    run = bindparam(_RUN, type_=attempt.c.run_id.type)
-    made = select(rows.c.id, rows.c.attempts, run, *(rows.c[name] for name in _OF_ATTEMPT))
-    noted = (
-        insert(attempt)
-        .from_select(
-            ["delivery_id", "number", "run_id", *_OF_ATTEMPT],
-            made.join_from(rows, locked, holds),
-        )
-        .cte("noted")
-    )
-    lost = select(rows.c.id, rows.c.claim).where(~select(locked).where(holds).exists())
+    made = select(*(rows.c[name] for name in _OF_ATTEMPT)).join_from(rows, locked, holds)
+    noted = insert(attempt).from_select(_OF_ATTEMPT, made).cte("noted")
+    lost = select(rows.c.delivery_id, rows.c.claim).where(~select(locked).where(holds).exists())
     return lost.add_cte(changed, noted), settlements.parameters
 
 
@@ -177,7 +150,7 @@ def _lost(connection: Connection, held: Collection[_Claim]) -> Collection[_Claim
 def _delivery_row(settlement: Settlement) -> dict[str, Any]:
     outcome = settlement.outcome
     status = settlement.status
-    ended_at = settlement.started_at + timedelta(seconds=outcome.seconds)
+    ended_at = _ended_at(settlement)
     return {
         "id": settlement.claimed.delivery_id,
         "status": status.value,
@@ -208,6 +181,10 @@ def _attempt_row(
         "detail": outcome.detail,
         "excerpt": _excerpt(settlement, close),
     }
+
+
+def _ended_at(settlement: Settlement) -> datetime:
+    return settlement.started_at + timedelta(seconds=settlement.outcome.seconds)
 
 
 def _excerpt(settlement: Settlement, close: Callable[[bytes, bytes], bytes]) -> bytes | None:
