@@ -1,5 +1,7 @@
 """Which Dags have leads in the log, and that a query minds them (Contract 7.2)."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import insert
 
@@ -29,6 +31,21 @@ def test_the_dags_that_send_to_an_integration_are_known(told):
     """Who may hold an integration depends on all Dags that send to it (Contract 7.2)."""
     assert told.reader.dags(integration="zapier") == {"daily", "nightly"}
     assert told.reader.dags(integration="unknown") == set()
+
+
+def test_the_dags_of_all_integrations_are_known_at_once(told):
+    """What the list of integrations wants is one question, not one for each (Contract 8.4)."""
+    assert told.reader.dags_by_integration() == {"zapier": {"daily", "nightly"}, "make": {"hourly"}}
+
+
+@pytest.mark.parametrize("dags", [{"daily"}, {"hourly", "nightly"}, set()])
+def test_the_leads_of_some_dags_are_counted_by_integration(told, dags):
+    """As the funnel of each integration counts them, in one question (Contract 7.2, 8.4)."""
+    counts = told.reader.counts_by_integration(NOON, dags)
+    for name in SENDS.values():
+        query = Query(integration=name, since=NOON, dags=frozenset(dags))
+        assert counts.get(name, {}) == told.reader.funnel(query)
+    assert told.reader.counts_by_integration(NOON + timedelta(days=1), dags) == {}
 
 
 def test_an_empty_log_knows_no_dag(setup):

@@ -183,6 +183,19 @@ class Reader:
             return statistics.integrations(connection, since)
 
     @retried
+    def counts_by_integration(
+        self, since: datetime, dags: Collection[str]
+    ) -> dict[str, dict[Status, int]]:
+        """
+        Return how many of each integration's leads have which status; absent means none.
+
+        :param since: of leads enrolled then or later, aware
+        :param dags: only those that one of these Dags enrolled
+        """
+        with reading(self._engine) as connection:
+            return statistics.counts_by_integration(connection, since, dags)
+
+    @retried
     def dags(self, integration: str | None = None) -> frozenset[str]:
         """
         Return the ids of the Dags that have enrolled leads (Contract 7.2).
@@ -191,6 +204,12 @@ class Reader:
         """
         with reading(self._engine) as connection:
             return visibility.known(connection, integration)
+
+    @retried
+    def dags_by_integration(self) -> dict[str, frozenset[str]]:
+        """Return the ids of the Dags that have enrolled leads for each integration, by its name."""
+        with reading(self._engine) as connection:
+            return visibility.by_integration(connection)
 
     @retried
     def dags_of(self, delivery_ids: Collection[int]) -> frozenset[str]:

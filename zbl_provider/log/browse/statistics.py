@@ -24,6 +24,8 @@ from zbl_provider.log.model import Status
 from zbl_provider.log.storage.tables import attempt, delivery, run
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import ColumnElement, Connection, Select
 
     from zbl_provider.log.browse.model import Query
@@ -79,14 +81,7 @@ def activity(
 
 def integrations(connection: Connection, since: datetime) -> list[Totals]:
     """Return what became of each integration's leads."""
-    first = first_since(connection, delivery.c.id, delivery.c.created_at, since - CLOCKS_DIFFER)
-    counts: dict[str, dict[Status, int]] = {}
-    for name, status, count in connection.execute(
-        select(delivery.c.integration, delivery.c.status, func.count())
-        .where(delivery.c.id >= first, delivery.c.created_at >= since)
-        .group_by(delivery.c.integration, delivery.c.status)
-    ):
-        counts.setdefault(name, {})[Status(status)] = count
+    counts = counts_by_integration(connection, since)
     first = first_since(connection, attempt.c.id, attempt.c.started_at, since - CLOCKS_DIFFER)
     meant = (
         select()
@@ -103,6 +98,24 @@ def integrations(connection: Connection, since: datetime) -> list[Totals]:
         )
         for name in sorted({*known_integrations(connection), *counts, *answers})
     ]
+
+
+def counts_by_integration(
+    connection: Connection, since: datetime, dags: Collection[str] | None = None
+) -> dict[str, dict[Status, int]]:
+    """Return how many leads of each integration have which status; None is those of all Dags."""
+    first = first_since(connection, delivery.c.id, delivery.c.created_at, since - CLOCKS_DIFFER)
+    leads = select(delivery.c.integration, delivery.c.status, func.count()).where(
+        delivery.c.id >= first, delivery.c.created_at >= since
+    )
+    if dags is not None:
+        leads = leads.where(delivery.c.run_id.in_(runs_of(dags)))
+    counts: dict[str, dict[Status, int]] = {}
+    for name, status, count in connection.execute(
+        leads.group_by(delivery.c.integration, delivery.c.status)
+    ):
+        counts.setdefault(name, {})[Status(status)] = count
+    return counts
 
 
 class _Answers:
