@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
     from requests.auth import AuthBase
 
     from zbl_provider.dispatch.dispatcher import Dispatcher
@@ -251,12 +252,22 @@ class DispatchOperator(BaseOperator):
     def _defer_until(self, report: Report, tally: Mapping[str, int]) -> NoReturn:
         """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
         from zbl_provider.triggers.due import DueTrigger
+        from zbl_provider.triggers.outage import OutageTrigger
 
         self._say(report)
         probing = {"may_probe": True} if report.down and report.down.probe_at else {}
-        self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
+        trigger: BaseTrigger
+        if self.only_own and report.down and report.down.next_at:
+            # It has nothing to try itself, and may be one of very many: the triggerer looks.
+            trigger = OutageTrigger(
+                webhook_conn_id=self.webhook_conn_id, log_conn_id=self.log_conn_id
+            )
+            self.log.info("Waiting until %s is back.", self.webhook_conn_id)
+        else:
+            trigger = DueTrigger(moment=report.due_at)
+            self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")
         self.defer(
-            trigger=DueTrigger(moment=report.due_at),
+            trigger=trigger,
             method_name=self.resume.__name__,
             kwargs=dict(tally) | probing,
         )

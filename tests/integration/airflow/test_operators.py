@@ -14,6 +14,7 @@ import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG, AsyncCallback
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.module_loading import import_string
 from jinja2 import StrictUndefined, UndefinedError
 from requests.auth import AuthBase
 
@@ -94,6 +95,40 @@ def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
     assert deferral.value.method_name == "resume"
     assert deferral.value.kwargs == {"skipped": 2, "repeated": 0, "skipped_in_error": 0}
     assert MARKER not in f"{arguments} {deferral.value.kwargs}"
+
+
+def _fired(trigger, seconds):
+    async def fire():
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(asyncio.wait_for(fire(), seconds))
+
+
+def test_a_task_whose_lead_was_not_tried_waits_in_the_triggerer(receiver):
+    """No worker looks again while a destination is down, only a trigger (8.7, 3.4)."""
+    receiver.answer = lambda _: Reply(503)
+    triggers = []
+    for n in range(11):
+        with pytest.raises(TaskDeferred) as deferral:
+            _one(_row(n), schedule=(5, 60)).execute(_context(f"run {n}"))
+        triggers.append(deferral.value.trigger)
+    first, *_, trigger = triggers
+    path, arguments = trigger.serialize()
+    assert path == "zbl_provider.triggers.outage.OutageTrigger"
+    assert arguments == {
+        "webhook_conn_id": "zbl_webhook_default",
+        "log_conn_id": None,
+        "poll_interval": 30.0,
+    }
+    trigger = import_string(path)(**arguments | {"poll_interval": 0.2})
+    with pytest.raises(TimeoutError):
+        _fired(trigger, 2)
+    receiver.answer = lambda _: Reply(200)
+    time.sleep(max(0, (first.moment - datetime.now(UTC)).total_seconds()))
+    assert _one(_row(0)).resume(_context("run 0"))["status"] == "delivered"
+    assert _fired(trigger, 20) == [{"over": True}]
+    assert _one(_row(10)).resume(_context("run 10"))["status"] == "delivered"
+    assert [request.lead_id for request in receiver.received].count("10") == 1
 
 
 def test_a_task_goes_on_after_its_wait(leads, receiver):
