@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from benchmarks.ways import dispatching, environment
 from tests.support.databases import empty_database, running_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.figures import Figure
     from benchmarks.nginx import Nginx
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TABLES = ("zbl_delivery", "zbl_attempt", "zbl_run", "zbl_run_delivery")
 CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND pid <> pg_backend_pid()"
+    "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
 GONE_BY = timedelta(days=400)
 
@@ -83,23 +83,32 @@ def _drain(nginx: Nginx, log: str, shards: Sequence[Path]) -> tuple[float, int]:
         )
         _say(child.stdout)  # the next one finds the tables there
         children.append(child)
-    done, most = threading.Event(), [0]
-    watch = threading.Thread(target=_watch, args=(log, done, most))
-    watch.start()
-    started = time.perf_counter()
-    for child in children:
-        assert child.stdin
-        child.stdin.close()
-    assert [child.wait() for child in children] == [0] * len(children)
-    seconds = time.perf_counter() - started
-    done.set()
-    watch.join()
+    with watched_connections(log) as most:
+        started = time.perf_counter()
+        for child in children:
+            assert child.stdin
+            child.stdin.close()
+        assert [child.wait() for child in children] == [0] * len(children)
+        seconds = time.perf_counter() - started
     return seconds, most[0]
 
 
 def _say(output: IO[str] | None) -> None:
     assert output
     assert output.readline() == "ready\n"
+
+
+@contextmanager
+def watched_connections(log: str) -> Iterator[list[int]]:
+    """Count a log's connections while the block lasts; give the most, as the one of a list."""
+    done, most = threading.Event(), [0]
+    watch = threading.Thread(target=_watch, args=(log, done, most))
+    watch.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        watch.join()
 
 
 def _watch(log: str, done: threading.Event, most: list[int]) -> None:

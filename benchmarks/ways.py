@@ -45,7 +45,9 @@ def ours(options: argparse.Namespace) -> Callable[[], None]:
     return run
 
 
-def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
+def dispatching(
+    options: argparse.Namespace, integration: str = "bench", in_flight: int = IN_FLIGHT
+) -> Callable[[], Report]:
     """Prepare one dispatch of all leads of a file; others may drain the same log meanwhile."""
     from cryptography.fernet import Fernet
 
@@ -61,19 +63,19 @@ def dispatching(options: argparse.Namespace) -> Callable[[], Report]:
     secret = options.key.encode() if options.key else Fernet.generate_key()
     log = DeliveryLog(options.log, cipher=Fernet(secret), keys=[secret])
     log.upgrade()
-    settings = extra(max_concurrency=IN_FLIGHT)
+    settings = extra(max_concurrency=in_flight)
     if options.authority:
         settings["verify"] = options.authority
     url = options.url or "https://bench.example/"
     dispatcher = Dispatcher(
         log=log,
-        destination=Destination.parse(integration="bench", host=url, extra=settings),
+        destination=Destination.parse(integration=integration, host=url, extra=settings),
         guard=Guard.parse("127.0.0.0/8, ::1/128"),
         policy=Policy(schedule=Schedule.DEFAULT),
     )
 
     def dispatch() -> Report:
-        key = RunKey("bench", "bench", f"{os.getpid()} {time.time()}")
+        key = RunKey(integration, "bench", f"{os.getpid()} {time.time()}")
         return dispatcher.dispatch(key, 0, find(read_rows(options.leads), None))
 
     return dispatch
