@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
 from pathlib import Path
@@ -23,6 +24,7 @@ from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
+from zbl_provider.triggers.outage import OutageTrigger
 
 MARKER = "marker"
 
@@ -129,6 +131,21 @@ def test_a_task_whose_lead_was_not_tried_waits_in_the_triggerer(receiver):
     assert _fired(trigger, 20) == [{"over": True}]
     assert _one(_row(10)).resume(_context("run 10"))["status"] == "delivered"
     assert [request.lead_id for request in receiver.received].count("10") == 1
+
+
+def test_a_pause_ends_the_wait_for_a_destination(receiver):
+    """What a pause means for its lead, the task knows (8.6, 8.7)."""
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(TaskDeferred):
+        _one(_row(1)).execute(_context())
+    now = datetime.now(UTC)
+    trigger = OutageTrigger(webhook_conn_id="zbl_webhook_default", poll_interval=0.2)
+    with closing(delivery_log()) as log:
+        log.begin_outage("zbl_webhook_default", now, "answered 503", now)
+        with pytest.raises(TimeoutError):
+            _fired(trigger, 1)
+        log.pause("zbl_webhook_default", 404, now)
+    assert _fired(trigger, 20) == [{"over": True}]
 
 
 def test_a_task_goes_on_after_its_wait(leads, receiver):
