@@ -6,10 +6,10 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, insert, null, select, update
+from sqlalchemy import Text, bindparam, case, func, insert, null, select, update
 
 from zbl_provider.log.model import Status
-from zbl_provider.log.storage.bulk import given, insert_rows, update_rows
+from zbl_provider.log.storage.bulk import as_json, insert_rows, tabled, update_rows
 from zbl_provider.log.storage.bulk_postgresql import Given
 from zbl_provider.log.storage.cipher import excerpt_place
 from zbl_provider.log.storage.tables import attempt, delivery
@@ -134,17 +134,25 @@ def _write(
 
 
 def _lost(connection: Connection, held: Collection[_Claim]) -> Collection[_Claim]:
-    claims = given(connection, (delivery.c.id, delivery.c.claim), held)
-    holds = (
+    claims = {"claims": as_json(held)}
+    count, holding = _holds(connection.dialect.name)
+    # Nearly all claims hold: a row for each would cost more than to count them.
+    if connection.execute(count, claims).scalar_one() == len(held):
+        return ()
+    return set(held) - {(row.id, row.claim) for row in connection.execute(holding, claims)}
+
+
+@cache
+def _holds(dialect: str) -> tuple[Select[int], Select[Any]]:
+    """Return the statements that count the claims that hold, and name them."""
+    text = bindparam("claims", type_=Text)
+    claims = tabled(dialect, (delivery.c.id, delivery.c.claim), text)
+    holding = (
         select(delivery.c.id, delivery.c.claim)
         .join(claims, (claims.c.id == delivery.c.id) & (claims.c.claim == delivery.c.claim))
         .where(delivery.c.status == Status.SENDING)
     )
-    # Nearly all claims hold: a row for each would cost more than to count them.
-    count = connection.execute(select(func.count()).select_from(holds.subquery())).scalar_one()
-    if count == len(held):
-        return ()
-    return set(held) - {(row.id, row.claim) for row in connection.execute(holds)}
+    return select(func.count()).select_from(holding.subquery()), holding
 
 
 def _delivery_row(settlement: Settlement) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
 from sqlalchemy import BigInteger, Text, bindparam, case, cast, exists, false, func, select
 from sqlalchemy.dialects.postgresql import JSON
 
 from zbl_provider.log.model import ERASED, ERASED_REASON, Status
 from zbl_provider.log.outbox import holds, outage
 from zbl_provider.log.outbox.decision import Known
-from zbl_provider.log.storage.bulk import among
+from zbl_provider.log.storage.bulk import as_json, listed
 from zbl_provider.log.storage.tables import TRIED_SQL, delivery, purged, run_delivery
 
 if TYPE_CHECKING:
@@ -72,9 +71,9 @@ def unsettled(
     :param statuses: those at which a lead counts as settled
     :param run_id: the run whose own leads are told from others; None is a run without any
     """
-    ids = orjson.dumps(list(webhook_ids)).decode()
     query = _unsettled(connection.dialect.name, statuses, run_id is not None)
-    rest, own = connection.execute(query, {"ids": ids, "run_id": run_id}).one()
+    parameters = {"ids": as_json(webhook_ids), "run_id": run_id}
+    rest, own = connection.execute(query, parameters).one()
     return Unsettled(set((rest or "").split()), set((own or "").split()))
 
 
@@ -117,6 +116,17 @@ def present(
     :param run_id: the run whose own leads are told from others; None is a run without any
     :param lock: until the end of the transaction
     """
+    query = _present(connection.dialect.name, run_id is not None, lock)
+    rows = connection.execute(query, {"ids": as_json(webhook_ids), "run_id": run_id})
+    return {
+        webhook_id: Known(delivery_id, Status(status), *facts)
+        for webhook_id, delivery_id, status, *facts in rows
+    }
+
+
+@cache
+def _present(dialect: str, of_run: bool, lock: bool) -> Select[Any]:
+    """Build the query once: it runs for each batch, and what builds it would be garbage."""
     query = select(
         delivery.c.webhook_id,
         delivery.c.id,
@@ -125,16 +135,11 @@ def present(
         delivery.c.fingerprint,
         delivery.c.attempts,
         delivery.c.resend,
-        _owned_by(run_id).label("own"),
+        _owned_by(bindparam("run_id", type_=BigInteger) if of_run else None).label("own"),
         delivery.c.payload.is_not(None).label("has_payload"),
         delivery.c.updated_at,
-    ).where(delivery.c.webhook_id.in_(among(connection, webhook_ids)))
-    if lock:
-        query = query.order_by(delivery.c.id).with_for_update()
-    return {
-        webhook_id: Known(delivery_id, Status(status), *facts)
-        for webhook_id, delivery_id, status, *facts in connection.execute(query)
-    }
+    ).where(delivery.c.webhook_id.in_(listed(dialect, bindparam("ids", type_=Text), Text())))
+    return query.order_by(delivery.c.id).with_for_update() if lock else query
 
 
 def purged_ids(connection: Connection, webhook_ids: Collection[str]) -> dict[str, bool]:
@@ -145,10 +150,14 @@ def purged_ids(connection: Connection, webhook_ids: Collection[str]) -> dict[str
     """
     if not webhook_ids:
         return {}
-    query = select(purged.c.webhook_id, purged.c.erased).where(
-        purged.c.webhook_id.in_(among(connection, webhook_ids))
-    )
-    return dict(connection.execute(query).all())
+    query = _purged(connection.dialect.name)
+    return dict(connection.execute(query, {"ids": as_json(webhook_ids)}).all())
+
+
+@cache
+def _purged(dialect: str) -> Select[Any]:
+    ids = listed(dialect, bindparam("ids", type_=Text), Text())
+    return select(purged.c.webhook_id, purged.c.erased).where(purged.c.webhook_id.in_(ids))
 
 
 def overdue(connection: Connection, integration: str, before: datetime, now: datetime) -> int:

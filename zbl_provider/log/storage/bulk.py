@@ -14,7 +14,16 @@ from zbl_provider.log.storage import bulk_postgresql, bulk_sqlite
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Subquery, Table
+    from sqlalchemy import (
+        BindParameter,
+        Column,
+        ColumnElement,
+        Connection,
+        Row,
+        Select,
+        Subquery,
+        Table,
+    )
 
 _KINDS = {"postgresql": bulk_postgresql, "sqlite": bulk_sqlite}
 
@@ -76,13 +85,28 @@ def among(connection: Connection, values: Iterable[str | int]) -> Select[tuple[A
     prepare once; a list of parameters would be compiled and planned anew each time.
     """
     values = list(values)
-    text = bindparam(None, orjson.dumps(values).decode(), type_=Text)
     kind = BigInteger() if values and isinstance(values[0], int) else Text()
-    if connection.dialect.name == "sqlite":
+    return listed(connection.dialect.name, bindparam(None, as_json(values), type_=Text), kind)
+
+
+def listed(dialect: str, text: BindParameter[str], kind: BigInteger | Text) -> Select[tuple[Any]]:
+    """
+    Select the values of a JSON text, for a statement that is built once.
+
+    :param dialect: the database's
+    :param text: takes what `as_json` returns
+    :param kind: the values' type
+    """
+    if dialect == "sqlite":
         return select(cast(func.json_each(text).table_valued("value").c.value, kind))
     return select(
         cast(func.json_array_elements_text(cast(text, JSON)).column_valued("value"), kind)
     )
+
+
+def as_json(values: Iterable[object]) -> str:
+    """Return values as the JSON text that a statement takes apart."""
+    return orjson.dumps(list(values)).decode()
 
 
 def given(
@@ -97,8 +121,18 @@ def given(
     :param columns: the result's columns have their names and types
     :param rows: a value for each column
     """
-    text = bindparam(None, orjson.dumps(list(rows)).decode(), type_=Text)
-    if connection.dialect.name == "sqlite":
+    return tabled(connection.dialect.name, columns, bindparam(None, as_json(rows), type_=Text))
+
+
+def tabled(dialect: str, columns: Sequence[Column[Any]], text: BindParameter[str]) -> Subquery:
+    """
+    Return the rows of a JSON text as a table, for a statement that is built once.
+
+    :param dialect: the database's
+    :param columns: as of `given`
+    :param text: takes what `as_json` returns
+    """
+    if dialect == "sqlite":
         row = func.json_each(text).table_valued("value").c.value
         cells: list[ColumnElement[Any]] = [
             func.json_extract(row, f"$[{place}]") for place in range(len(columns))

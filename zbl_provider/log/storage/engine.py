@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, func, make_url, select
+from sqlalchemy import bindparam, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -143,6 +143,9 @@ def writing_at_once(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+_TAKE_TURNS = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
+
+
 def take_turns(connection: Connection, name: str) -> None:
     """
     Wait for every other transaction that takes turns under this name, until the end of this one.
@@ -150,7 +153,7 @@ def take_turns(connection: Connection, name: str) -> None:
     On SQLite a writing transaction has the whole database to itself already.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+        connection.execute(_TAKE_TURNS, {"name": name})
 
 
 def wipe_journal(engine: Engine) -> None:
