@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _COLLECTIONS = (50_000, 20, 100)
-_MOMENT_SECONDS = 0.05
+MOMENT_SECONDS = 0.05
 
 
 async def moment() -> None:
     """Wait a moment: too short to notice, and long enough not to keep the processor busy."""
-    await asyncio.sleep(_MOMENT_SECONDS)
+    await asyncio.sleep(MOMENT_SECONDS)
 
 
 async def in_thread(call: Callable[[], _Result], keep: Callable[[_Result], None]) -> _Result:

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zbl_provider.dispatch.loop import moment
+from zbl_provider.dispatch.loop import MOMENT_SECONDS
 from zbl_provider.dispatch.rate import Rate
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ class Supply:
                 return
             else:
                 await self._until_changed(self._idle_seconds)
-                if self.fed or self.in_flight:
-                    # Much can change in a moment, and each look costs a query.
-                    await moment()
+                await self._moment_or_end()
                 await self._until_low(limit, _SHORT_SUPPLY_SECONDS)
 
     def _claim(
@@ -243,6 +241,13 @@ class Supply:
             self._changed.clear()
             await self._until_changed()
         return took
+
+    async def _moment_or_end(self) -> None:
+        """Wait, since each look costs a query; the one that finds the end is made at once."""
+        until = time.monotonic() + MOMENT_SECONDS
+        while (self.fed or self.in_flight) and (left := until - time.monotonic()) > 0:
+            self._changed.clear()
+            await self._until_changed(left)
 
     async def _until_changed(self, seconds: float = _POLL_SECONDS) -> None:
         with contextlib.suppress(TimeoutError):
