@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure
 from benchmarks.installation import running_installation
-from benchmarks.leads import write_leads
+from benchmarks.leads import IN_FLIGHT, write_leads
 from benchmarks.peers.peer import CELERY, HANDWRITTEN, OURS, PEERS, Peer
 from benchmarks.peers.picture import Row, svg
 from benchmarks.peers.trial import Death, Speed, kill, measure
@@ -147,12 +147,20 @@ def _figures(
             note=note + thriftiest.name,
         ),
     ]
-    if OURS in deaths:
+    if death := deaths.get(OURS):
         note = f"killed when half of {counts[OURS]:,} leads had arrived"
-        lost = Figure(
-            name="Lost at a kill", value=deaths[OURS].lost, unit="", goal=0, bound=0, note=note
-        )
-        figures.append(lost)
+        beyond = max(0, death.doubled - IN_FLIGHT)
+        figures += [
+            Figure(name="Lost at a kill", value=death.lost, unit="", goal=0, bound=0, note=note),
+            Figure(
+                name="Sent twice at a kill, beyond what was in flight",
+                value=beyond,
+                unit="",
+                goal=0,
+                bound=0,
+                note=f"{note}, {IN_FLIGHT} in flight; {death.doubled} sent twice",
+            ),
+        ]
     return figures
 
 
