@@ -102,7 +102,7 @@ class Drain:
             **({"idle_seconds": _WATCH_SECONDS} if follow else {}),
         )
         self._outcome_writer = OutcomeWriter(
-            self._awaited_log, run, breaker, lambda: self._supply.in_flight, observe
+            self._awaited_log, run, breaker, destination.max_concurrency, observe
         )
         self._task: asyncio.Task[None] | None = None
         self._interruption: BaseException | None = None
@@ -216,12 +216,8 @@ class Drain:
     async def _send(self, transport: Transport) -> None:
         while (claimed := await self._supply.next()) is not None:
             try:
-                # Nothing is sent while the log is away or slow: a death would leave too much in
-                # doubt (6.2). What was answered and is not settled would be sent again, so there
-                # is never much of it.
-                await self._outcome_writer.room()
-                while (self._log.waiting or self._outcome_writer.slow) and not self._over:
-                    await moment()
+                while self._log.waiting and not self._over:
+                    await moment()  # nothing is sent while the log is away (6.2)
             except asyncio.CancelledError:
                 self._supply.put_back(claimed)  # nothing of it was sent
                 raise
@@ -236,13 +232,16 @@ class Drain:
                 await self._supply.release([claimed])
                 continue
             started_at = self._clock()
+            self._outcome_writer.sends()
             result = await transport.send(Request(claimed.webhook_id, claimed.body))
             if isinstance(result, Failure) and result.kind is FailureKind.SHORTAGE:
+                self._outcome_writer.has_not_sent()
                 await self._supply.release([claimed])  # nothing was sent: it is no attempt (2.6)
                 continue
             outcome = classify(result, self._destination.retry_statuses)
-            self._outcome_writer.put(self._settlement(claimed, outcome, started_at))
+            settlement = self._settlement(claimed, outcome, started_at)
             self._supply.wake_if_empty()
+            await self._outcome_writer.put(settlement)
 
     def _settlement(self, claimed: Claimed, outcome: Outcome, started_at: datetime) -> Settlement:
         due_at = None

@@ -28,7 +28,7 @@ _LARGEST_BATCH = 1000  # each further one may have twice as many, up to this,
 _LARGEST_BATCH_BYTES = 8 * 2**20  # and hardly more bytes: each rests in memory some times over
 _BATCH_SECONDS = 0.1  # how long a lead waits for others to be written with
 
-_JUDGED_AT_ONCE = 50  # leads, in some two milliseconds; then others may go on
+_JUDGED_AT_ONCE = 20  # leads, in half a millisecond; then others may go on
 
 _MOST_TRUSTED = 10  # batches whose leads are taken for new
 

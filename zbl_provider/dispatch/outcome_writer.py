@@ -1,11 +1,10 @@
-"""Outcomes go into the log in groups: an outcome waits a fraction of a second at most."""
+"""Outcomes go into the log in groups: an outcome waits a few milliseconds at most."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,22 +20,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_GROUP = 150  # outcomes settled in one write
-_MOST_WAITING = 300  # outcomes that a death may cost, beside what is in flight
-_GROUP_SECONDS = 0.015  # how long an outcome waits for others to be settled with,
-_LONELY_SECONDS = 0.005  # and how long where they come one by one
-_LONELY_GROUP = 20
-_SLOW_SECONDS = 0.2
+_WRITERS = 2  # groups on their way to the log at once
+_GROUP_SECONDS = 0.005  # how long an outcome waits for others to be written with
+
+
+class _Group:
+    """Outcomes that are written together, and what their senders wait for."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Settlement] = []
+        self.left = asyncio.Event()
 
 
 class OutcomeWriter:
     """
     Writes down what became of attempts, beside the senders that make them.
 
+    A sender takes no other lead before its last one's outcome has left for the log: a server
+    carries out what it was told, whoever dies. So the death of a worker leaves no more leads in
+    doubt than may be out at once, however fast the receiver answers.
+
     :param log: the delivery log
     :param run: the run that makes the attempts
-    :param breaker: has its decisions written down after the outcomes that led to them
-    :param in_flight: tells how many leads are out, those whose outcomes wait here included
+    :param breaker: has its decisions written down, too
+    :param at_once: how many leads may be out at once
     :param observe: told of each group that is settled
     """
 
@@ -45,92 +52,97 @@ class OutcomeWriter:
         log: AwaitedLog,
         run: Run,
         breaker: Breaker,
-        in_flight: Callable[[], int],
+        at_once: int,
         observe: Observer | None = None,
     ) -> None:
         self._log = log
         self._run = run
         self._breaker = breaker
-        self._in_flight = in_flight
+        self._enough = max(1, at_once // 2)
         self._observe = observe
-        self._waiting: asyncio.Queue[Settlement | None] = asyncio.Queue()
-        self._enough = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._hand: list[Settlement] = []  # taken from there, and not settled yet
-        self._since: float | None = None  # by the clock that never goes back
+        self._out = 0  # being sent, or with an outcome that waits here
+        self._waiting = _Group()
+        self._written: list[_Group] = []  # by the writers, and not known to be settled yet
+        self._some, self._full = asyncio.Event(), asyncio.Event()
+        self._gathering, self._recording = asyncio.Lock(), asyncio.Lock()
+        self._closed = False
 
-    @property
-    def slow(self) -> bool:
-        """Whether outcomes are on their way to the log for longer than a death should cost."""
-        return self._since is not None and time.monotonic() - self._since > _SLOW_SECONDS
+    def sends(self) -> None:
+        """Count a lead that is about to be sent; `put` is to follow, or `has_not_sent`."""
+        self._out += 1
 
-    async def room(self) -> None:
-        """Wait until there are so few outcomes here that another one may come."""
-        await self._room.wait()
+    def has_not_sent(self) -> None:
+        """Count it no more."""
+        self._out -= 1
+        self._look()
 
-    def put(self, settlement: Settlement) -> None:
-        """Take an outcome; in the event loop's thread."""
-        self._waiting.put_nowait(settlement)
-        waiting = self._waiting.qsize() + len(self._hand)
-        if waiting >= _MOST_WAITING:
-            self._room.clear()
-        if waiting >= _LARGEST_GROUP or waiting >= self._in_flight():
-            self._enough.set()  # no more is to come, or no more is wanted
+    async def put(self, settlement: Settlement) -> None:
+        """Take an outcome, and return when it has left for the log."""
+        group = self._waiting
+        group.outcomes.append(settlement)
+        self._look()
+        await group.left.wait()
+
+    def _look(self) -> None:
+        if waiting := len(self._waiting.outcomes):
+            self._some.set()
+            if waiting >= min(self._enough, self._out):
+                self._full.set()  # no more is wanted, or no more is to come
 
     def close(self) -> None:
         """Take no more: `run` ends when all is settled."""
-        self._waiting.put_nowait(None)
-        self._enough.set()
+        self._closed = True
+        self._some.set()
+        self._full.set()
 
     async def run(self, settled: Callable[[int], Awaitable[None]]) -> None:
         """
-        Settle what is put until `close`.
+        Settle what comes until `close`.
 
         :param settled: told, after each group, how many leads are out of hand
         """
-        while group := await self._gather():
-            self._since = time.monotonic()
-            fenced = await self._log.call(partial(self._settle, group))
-            self._since, self._hand = None, []
-            if self._waiting.qsize() < _MOST_WAITING:
-                self._room.set()
+        async with asyncio.TaskGroup() as writers:
+            for _ in range(_WRITERS):
+                writers.create_task(self._write_groups(settled))
+
+    async def _write_groups(self, settled: Callable[[int], Awaitable[None]]) -> None:
+        while (group := await self._gather()).outcomes:
+            outcomes = group.outcomes
+            settle = partial(self._settle, outcomes)
+            fenced = await self._log.call(settle, asked=partial(self._leaves, group))
+            self._leaves(group)
+            self._written.remove(group)
             if self._observe:
-                self._observe(group)
-            await self._breaker.record()
+                self._observe(outcomes)
+            async with self._recording:
+                await self._breaker.record()
             if fenced:
                 logger.warning("%d outcomes came after their leases had run out.", len(fenced))
-            await settled(len(group))
+            await settled(len(outcomes))
 
     def _settle(self, group: Sequence[Settlement], log: DeliveryLog) -> list[Settlement]:
         return log.settle(group, self._run)
 
+    def _leaves(self, group: _Group) -> None:
+        if not group.left.is_set():
+            self._out -= len(group.outcomes)
+            group.left.set()
+
+    async def _gather(self) -> _Group:
+        """Take the next group; it is empty once this is closed."""
+        async with self._gathering:
+            await self._some.wait()
+            if not self._full.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_GROUP_SECONDS):
+                        await self._full.wait()
+            group, self._waiting = self._waiting, _Group()
+            self._written.append(group)
+            if not self._closed:
+                self._some.clear()
+                self._full.clear()
+            return group
+
     def rest(self) -> list[Settlement]:
         """Give up what is not known to be settled, when `run` was ended before its time."""
-        rest = [*self._hand]
-        while not self._waiting.empty():
-            if (settlement := self._waiting.get_nowait()) is not None:
-                rest.append(settlement)
-        return rest
-
-    async def _gather(self) -> list[Settlement]:
-        """Take outcomes in hand; there are none once the queue is closed."""
-        if (settlement := await self._waiting.get()) is None:
-            return []
-        self._hand.append(settlement)
-        await self._until_enough(_LONELY_SECONDS)
-        if self._waiting.qsize() > _LONELY_GROUP:
-            await self._until_enough(_GROUP_SECONDS)
-        self._enough.clear()
-        while len(self._hand) < _LARGEST_GROUP and not self._waiting.empty():
-            if (settlement := self._waiting.get_nowait()) is None:
-                self._waiting.put_nowait(None)  # for the next call, which finds nothing else
-                break
-            self._hand.append(settlement)
-        return self._hand
-
-    async def _until_enough(self, seconds: float) -> None:
-        if self._waiting.qsize() < _LARGEST_GROUP:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._enough.wait()
+        return [outcome for group in (*self._written, self._waiting) for outcome in group.outcomes]

@@ -47,6 +47,7 @@ class AwaitedLog:
         self,
         make: Callable[[DeliveryLog], _Result],
         keep: Callable[[_Result], None] = lambda _: None,
+        asked: Callable[[], None] = lambda: None,
     ) -> _Result:
         """
         Make one call of the log to its end, and return what it returns.
@@ -54,9 +55,10 @@ class AwaitedLog:
         :param make: makes it, with the log that it is given; once more where the database failed
         :param keep: gets what it returns if the caller is cancelled meanwhile: the call goes on,
             and what it still claims would belong to nobody until the lease is over
+        :param asked: called as soon as what the call asks first is on its way to a server
         :raises DeliveryLogError: as the call does
         """
-        calling = asyncio.ensure_future(self._made(make))
+        calling = asyncio.ensure_future(self._made(make, asked))
         try:
             return await asyncio.shield(calling)
         except asyncio.CancelledError:
@@ -65,8 +67,11 @@ class AwaitedLog:
                 keep(await calling)
             raise
 
-    async def _made(self, make: Callable[[DeliveryLog], _Result]) -> _Result:
+    async def _made(
+        self, make: Callable[[DeliveryLog], _Result], asked: Callable[[], None]
+    ) -> _Result:
         if self._here:
+            asyncio.get_running_loop().call_soon(asked)  # when the call waits for the first time
             try:
                 return await greenlet_spawn(make, self._here)
             except DeliveryLogUnavailable:

@@ -84,6 +84,14 @@ def test_a_worker_killed_at_any_step_loses_no_lead(setup, step):
     Tally(setup, Counter(in_flight)).check()
 
 
+@pytest.mark.parametrize("sent", [500, 511, 523])
+def test_a_death_leaves_no_more_in_doubt_than_may_be_out_at_once(setup, sent):
+    """However fast answers come, what is settled keeps up with what is sent (Contract 6.2)."""
+    kill_at(setup, Step("send", "after", sent), leads=tuple(range(1000)), concurrency=8)
+    recorded = setup.rows("SELECT count(*) FROM zbl_attempt")[0][0]
+    assert 0 < len(setup.sent) - recorded <= 8
+
+
 @pytest.mark.parametrize(
     "step",
     [Step("begin", "after"), Step("reopen", "commit"), Step("reopen", "after")],

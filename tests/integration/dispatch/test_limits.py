@@ -105,9 +105,10 @@ def test_the_end_of_a_task_does_not_wait_for_a_slow_rate(setup, what):
     assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 4}
 
 
-def test_a_death_costs_few_leads_whatever_the_log_takes(setup, monkeypatch):
-    """What was answered and is not settled would be sent again: there is never much of it (6.2)."""
-    setup.extra = {"max_concurrency": 16}
+def test_a_slow_log_has_few_outcomes_to_wait_for(setup, monkeypatch):
+    """What was answered and is not settled may be sent again: there is never much of it (6.2)."""
+    at_once = 16
+    setup.extra = {"max_concurrency": at_once}
     settle, settled, most = DeliveryLog.settle, 0, 0
 
     def slowly(self, settlements, run):
@@ -121,7 +122,8 @@ def test_a_death_costs_few_leads_whatever_the_log_takes(setup, monkeypatch):
     monkeypatch.setattr(DeliveryLog, "settle", slowly)
     setup.dispatch("run 1", range(1500))
     assert settled == 1500
-    assert most <= 300 + 16
+    # A server may have two groups more, which it carries out whoever dies.
+    assert most <= (3 if setup.log_url.startswith("postgresql") else 1) * at_once
 
 
 def test_a_slow_destination_has_few_leads_in_hand(setup):

@@ -280,17 +280,16 @@ def test_what_a_signal_raises_ends_the_task_and_loses_nothing(setup, end_it):
 
 def test_who_observes_is_told_of_each_attempt_once(setup, end_it, monkeypatch):
     """The last ones count, too, when Airflow ends the task before they are settled (8.3)."""
-    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
+    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._GROUP_SECONDS", 60)
     observed = []
 
     def answer(request):
         if request.lead_id == "10":
             end_it()
-            return Reply(after=9)
-        return Reply()
+        return Reply(after=9 if request.lead_id == "10" else 0)
 
     setup.answer(answer)
-    setup.extra = {"max_concurrency": 1}
+    setup.extra = {"max_concurrency": 2}
     dispatcher = setup.dispatcher()
     dispatcher.observe = observed.extend
     with pytest.raises(TaskTimeout):
@@ -301,7 +300,7 @@ def test_who_observes_is_told_of_each_attempt_once(setup, end_it, monkeypatch):
 
 def test_an_outcome_that_waits_for_others_is_known_when_the_task_ends(setup, end_it, monkeypatch):
     """A lead that was answered is not sent twice for an end before it was settled (6.2)."""
-    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._LONELY_SECONDS", 60)
+    monkeypatch.setattr("zbl_provider.dispatch.outcome_writer._GROUP_SECONDS", 60)
 
     first = threading.Lock()
 

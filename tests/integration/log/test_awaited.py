@@ -169,7 +169,7 @@ def test_loops_that_use_one_log_at_once_have_connections_of_their_own(setup, log
 
     with ThreadPoolExecutor(3) as threads:
         assert list(threads.map(lambda n: asyncio.run(work(n)), range(3))) == [[], [], []]
-    for _ in range(100):  # a session takes a moment to end
+    for _ in range(600):  # a session takes a moment to end
         if connections(log_url) == before:
             break
         time.sleep(0.05)
