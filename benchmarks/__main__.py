@@ -17,6 +17,7 @@ from benchmarks import (
     speed_to_lead,
     stages,
     standalone,
+    waiting,
 )
 from benchmarks.peers import race
 from benchmarks.running import run_benchmarks
@@ -36,6 +37,7 @@ if __name__ == "__main__":
             "latency": latency.main,
             "standalone": standalone.main,
             "speed_to_lead": speed_to_lead.main,
+            "waiting": waiting.main,
             "page": page.main,
             "sizing": sizing.main,
             "databases": databases.main,
