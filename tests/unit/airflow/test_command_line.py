@@ -65,9 +65,9 @@ def test_naming_the_commands_loads_none_of_them():
     )
     run = [sys.executable, "-c", program]
     output = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-    assert {name for name in output.split() if not name.startswith("zbl_provider.cli")} <= {
-        "zbl_provider"
-    }
+    # Before it may stand what Airflow logs of its own imports: on Python 3.14, deprecations.
+    loaded = output.splitlines()[-1].split()
+    assert {name for name in loaded if not name.startswith("zbl_provider.cli")} <= {"zbl_provider"}
 
 
 def test_statuses_are_those_of_the_log():
