@@ -129,10 +129,11 @@ def test_a_slow_log_has_few_outcomes_to_wait_for(setup, monkeypatch):
 def test_a_slow_destination_has_few_leads_in_hand(setup):
     """What is sent now would wait behind them (Contract 3.5)."""
     setup.extra = {"max_concurrency": 4}
-    most = 0
+    most, begun = 0, threading.Event()
 
     def answer(_):
         nonlocal most
+        begun.set()
         [(in_hand,)] = setup.rows("SELECT count(*) FROM zbl_delivery WHERE status = 'sending'")
         most = max(most, in_hand)
         time.sleep(0.2)
@@ -140,7 +141,14 @@ def test_a_slow_destination_has_few_leads_in_hand(setup):
 
     setup.answer(answer)
     dispatcher = setup.dispatcher()
-    threading.Timer(5, dispatcher.stop).start()
+
+    def stop():
+        # On a busy machine the first lead alone may take seconds.
+        begun.wait(60)
+        time.sleep(5)
+        dispatcher.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
     with contextlib.suppress(DispatchStopped):
         dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(3000)])
     assert 0 < most <= 2 * 2 * 4 * 4
