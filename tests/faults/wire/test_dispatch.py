@@ -118,11 +118,12 @@ def test_after_its_bad_minute_a_destination_gets_what_it_missed(receive, dispatc
             peer.send(response())
 
     receiver = receive(behave)
-    leads, key = [read_lead({"id": lead_id}) for lead_id in range(20)], RunKey("dag", "task", "run")
+    # Fewer than would have it count as down, in which case some of them would not be tried.
+    leads, key = [read_lead({"id": lead_id}) for lead_id in range(9)], RunKey("dag", "task", "run")
     due_at = dispatcher("hostile", receiver).dispatch(key, 0, leads).due_at
     bad_minutes.clear()
     report = dispatcher("hostile", receiver, due_at).dispatch(key, 0, ())
-    assert report.counts == {Status.DELIVERED: 20}
+    assert report.counts == {Status.DELIVERED: 9}
     ids = [request.headers["webhook-id"] for request in receiver.requests]
-    assert (len(ids), len(set(ids))) == (40, 20)
+    assert (len(ids), len(set(ids))) == (18, 9)
     assert {len(detail.attempts) for detail in details("hostile")} == {2}
