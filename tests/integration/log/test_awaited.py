@@ -73,6 +73,20 @@ async def test_the_loop_goes_on_while_a_call_waits(setup, log_url):
         assert [claimed.lead_id for claimed in (await calling).claimed] == ["a"]
 
 
+@only_postgresql
+async def test_what_a_call_asks_is_on_its_way_before_it_is_answered(setup, log_url):
+    """A server carries out what it was told, so who waits for no more than that goes on (6.2)."""
+    asked = asyncio.Event()
+    async with AwaitedLog(setup.log) as awaited:
+        with nobody_writes(log_url):
+            calling = asyncio.create_task(
+                awaited.call(enrolling(setup, lead("a")), asked=asked.set)
+            )
+            await asyncio.wait_for(asked.wait(), 5)
+            assert not calling.done()
+        await calling
+
+
 async def test_calls_wait_side_by_side(setup, log_url):
     """A slow write holds up neither what reads nor another write."""
     enrol = enrolling(setup, lead("a"))
