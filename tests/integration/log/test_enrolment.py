@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.sql import ClauseElement
 
 from tests.integration.log.setup import LEASE, NOON, ZAPIER, Setup, delivered, failed, lead
 from tests.support.databases import empty_database
@@ -262,3 +264,29 @@ def test_a_lease_given_at_enrolment_runs_out_like_any_other(setup):
     (again,) = setup.claim(setup.run("other"))
     assert (again.lead_id, again.body, again.attempt) == ("a", claimed.body, 1)
     assert setup.settle(run, [claimed], delivered()) != [], "the first owner is fenced off"
+
+
+def test_a_batch_leaves_nothing_that_only_the_garbage_collector_frees(setup):
+    """A task seldom has it look: what a batch leaves would stay, with all ids of the batch (6)."""
+    run = setup.run()
+
+    def write(name):
+        leads = [lead(f"{name}{number}") for number in range(5)]
+        claimed = setup.log.enrol(run, ZAPIER, leads, setup.now, lease=LEASE).claimed
+        setup.settle(run, claimed, delivered())
+        setup.log.enrol(run, ZAPIER, leads, setup.now)  # the log knows them
+
+    write("first ")  # what is built once is built now
+    write("second ")
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        write("third ")
+        gc.collect()
+        left = [type(found).__name__ for found in gc.garbage if isinstance(found, ClauseElement)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
