@@ -8,6 +8,7 @@ ZblError
  │    ├── SigningSecretError   2.3  its signing secret
  │    ├── FilterError          5.3  one of its dispatch filters
  │    ├── ScheduleError        3.1  an operator's schedule
+ │    ├── MissingConnection    1.2  a connection that Airflow does not find
  │    └── DeliveryLogError     6.1  a log database that cannot be used
  ├── DeliveryLogUnavailable    6.2  its database is away, locked or full: a moment, not a setting
  │    └── DeliveryLogFault     6.2  it refused a statement
@@ -91,6 +92,35 @@ class ScheduleError(ConfigurationError):
 
 class DeliveryLogError(ConfigurationError):
     """A database that cannot hold the delivery log (Contract 6.1)."""
+
+
+class MissingConnection(ConfigurationError):
+    """
+    A connection that Airflow does not find (Contract 1.2 and 3.2).
+
+    Airflow's own retries may help: it says the same while its API server, or a secrets backend,
+    does not answer.
+
+    :param field: the parameter, or the option, that names it
+    :param conn_id: its id
+    :param variable: the environment variable that has it, in words that Airflow can't read
+    """
+
+    airflow_may_retry = True
+
+    def __init__(self, field: str, conn_id: str, variable: str | None = None) -> None:
+        problem = f"there is no connection {conn_id!r}, as Airflow says"
+        remedy = (
+            "Add it, or correct the id. If it is there, see that Airflow's API server and "
+            "secrets backends answer: Airflow says the same while they don't"
+        )
+        if variable:
+            problem = f"Airflow cannot read the connection {conn_id!r} in {variable}"
+            remedy = "Write it as one JSON object, with keys that a connection has, or as a URI"
+        super().__init__(field, problem, remedy)
+        self.args = (field, conn_id, variable)
+        self.conn_id = conn_id
+        self.variable = variable
 
 
 class DeliveryLogUnavailable(ZblError):

@@ -106,10 +106,10 @@ def understood(destination: Destination) -> dict[str, object]:
 
 def _check(log: DeliveryLog, name: str) -> None:
     """Refuse a misspelt name."""
-    from airflow.sdk import BaseHook
+    from zbl_provider.hooks.connections import find_connection
 
     if name not in {state.name for state in log.integrations()}:
-        BaseHook.get_connection(name)
+        find_connection(name, "conn_id")
 
 
 def _line(name: str, state: Integration | None, totals: Totals | None) -> dict[str, Any]:

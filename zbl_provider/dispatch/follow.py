@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from zbl_provider.dispatch.troubles import Troubles
-from zbl_provider.exceptions import LeadsDatabaseError, ZblError
+from zbl_provider.exceptions import LeadsDatabaseError, MissingConnection, ZblError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,6 +64,7 @@ class Follow:
         self._troubles = Troubles(seconds)
         self._has_looked = False
         self._reread_at = time.monotonic() + _REREAD_SECONDS
+        self._was_missing = False
         self._began = 0.0
         self.problem: LeadsDatabaseError | None = None
 
@@ -114,17 +115,26 @@ class Follow:
         """
         Return the integration as its connection has it now.
 
+        One that is not there counts as gone when it is missing for the second time in a row:
+        Airflow says the same of it while its API server restarts.
+
         :param destination: returned where the connection cannot be read at the moment
         :raises ConfigurationError: if its connection cannot be used any more
         """
         self._reread_at = time.monotonic() + _REREAD_SECONDS
+        was_missing, self._was_missing = self._was_missing, False
         try:
             return self._reread()
+        except MissingConnection as problem:
+            if was_missing:
+                raise
+            self._was_missing, kind = True, type(problem).__name__
         except ZblError:
             raise
         except Exception as problem:  # noqa: BLE001  each secrets backend has errors of its own
-            logger.warning("The connection cannot be read again: %s.", type(problem).__name__)
-            return destination
+            kind = type(problem).__name__
+        logger.warning("The connection cannot be read again: %s.", kind)
+        return destination
 
 
 class SlowQuery:

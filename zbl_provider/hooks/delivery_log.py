@@ -14,6 +14,7 @@ from airflow.sdk.crypto import get_fernet
 from airflow.sdk.exceptions import AirflowException
 
 from zbl_provider.exceptions import DeliveryLogError
+from zbl_provider.hooks.connections import find_connection
 from zbl_provider.log.store import DeliveryLog
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ def delivery_log(
     :param limits: of each call, where nobody else may be kept waiting (Contract 7.5)
     :return: the log; its payloads are encrypted where Airflow has a Fernet key (Contract 6.4)
     :raises DeliveryLogError: if the database can't serve, naming what to change
+    :raises MissingConnection: if Airflow does not find its connection
     :raises DeliveryLogUnavailable: if it is away now
     """
     conn_id = log_conn_id or conf.get("zbl", "delivery_log_conn_id", fallback=None)
-    url = _url(conn_id) if conn_id else _embedded()
+    field = "log_conn_id" if log_conn_id else "[zbl] delivery_log_conn_id"
+    url = _url(conn_id, field) if conn_id else _embedded()
     log = DeliveryLog(url, cipher=_cipher(), keys=_keys(), retry_for=retry_for, limits=limits)
     log.upgrade()
     return log
 
 
-def _url(conn_id: str) -> URL | str:
-    connection = BaseHook.get_connection(conn_id)
+def _url(conn_id: str, field: str) -> URL | str:
+    connection = find_connection(conn_id, field)
     if connection.conn_type == "sqlite":
         return _file(conn_id, connection.host, connection.schema)
     extra = _extra(conn_id, connection)

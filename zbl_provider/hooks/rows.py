@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 
 from zbl_provider.driver_errors import has_code, told, told_whole
 from zbl_provider.exceptions import ConfigurationError, LeadsDatabaseError
+from zbl_provider.hooks.connections import find_connection
 from zbl_provider.hooks.drivers import driver_of, package_of
 from zbl_provider.hooks.statement import check_statement, no_columns
 
@@ -128,7 +128,7 @@ class Rows:
         except Exception as problem:  # noqa: BLE001  each driver has errors of its own
             # No row has been read, so the error's text can hold none.
             connection = getattr(self._hook, "connection", None)
-            connection = connection or BaseHook.get_connection(self._conn_id)
+            connection = connection or find_connection(self._conn_id, "leads_conn_id")
             extra = connection.extra_dejson
             keys = [key for key in extra if _SECRET_KEYS & set(key.lower().split("_"))]
             secrets = [connection.password, *(extra[key] for key in keys)]
@@ -191,7 +191,7 @@ def database(conn_id: str) -> DbApiHook:
 
     :raises ConfigurationError: if it is none, or its provider is not installed
     """
-    connection = BaseHook.get_connection(conn_id)
+    connection = find_connection(conn_id, "leads_conn_id")
     hook: DbApiHook | None
     try:
         hook = connection.get_hook()

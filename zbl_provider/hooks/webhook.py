@@ -29,6 +29,7 @@ from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ConfigurationError, ZblError, without_context
+from zbl_provider.hooks.connections import find_connection
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -70,7 +71,7 @@ class WebhookHook(HttpHook):
 
         :raises ConfigurationError: naming the field that cannot work, and what to change
         """
-        connection = self.get_connection(self.webhook_conn_id)
+        connection = find_connection(self.webhook_conn_id, self.conn_name_attr, self.get_connection)
         try:
             # As it stands: `extra_dejson` gives {} for what is broken, and logs it.
             extra = connection.extra

@@ -94,18 +94,9 @@ class DispatchLeadsOperator(DispatchOperator):
         return Follow(LeadsQuery.of(self).looks(), self.follow, self.poll_interval, self._reread)
 
     def _reread(self) -> Destination:
-        from airflow.sdk.exceptions import AirflowNotFoundException
-
         from zbl_provider.hooks.webhook import WebhookHook
 
-        try:
-            return WebhookHook(self.webhook_conn_id, auth_type=self.auth_type).destination
-        except AirflowNotFoundException:
-            raise ConfigurationError(
-                field="webhook_conn_id",
-                problem=f"there is no connection {self.webhook_conn_id} any more",
-                remedy="Add it again, or name another one",
-            ) from None
+        return WebhookHook(self.webhook_conn_id, auth_type=self.auth_type).destination
 
     def _source(self) -> tuple[str, str]:
         return self.leads_conn_id, self.sql

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.sdk import BaseHook, PokeReturnValue
+from airflow.sdk import PokeReturnValue
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.hooks.failing import failing_for_good
@@ -76,10 +76,12 @@ class LeadDeliverySensor(DeferrableSensor):
         """
         from airflow.sdk.exceptions import AirflowFailException
 
+        from zbl_provider.hooks.connections import find_connection
         from zbl_provider.hooks.leads_query import ids_by_webhook_id, standings
         from zbl_provider.log.storage.retry import TASK_RETRY
 
-        BaseHook.get_connection(self.webhook_conn_id)  # a wrong name would be waited for in vain
+        # A wrong name would be waited for in vain.
+        find_connection(self.webhook_conn_id, "webhook_conn_id")
         ids = ids_by_webhook_id(self.webhook_conn_id, as_lead_ids(self.lead_ids))
         known = standings(self.log_conn_id, ids, retry_for=TASK_RETRY)
         leads = Arrivals.judge(ids, known, self.if_filtered)

@@ -333,7 +333,8 @@ def test_a_pause_is_listed(zbl, setup):
 
 def test_an_unknown_integration_is_not_held(zbl, setup):
     """A slip of the pen holds nothing: exit code 1 (8.4)."""
-    assert "isn't defined" in zbl("integrations hold zapeir --yes", code=1).err
+    for command in ("hold zapeir --yes", "resume zapeir --yes", "show zapeir"):
+        assert "there is no connection 'zapeir'" in zbl(f"integrations {command}", code=1).err
     assert [integration.name for integration in setup.log.integrations()] == [ZAPIER]
 
 

@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from tests.support.receiver import Reply
-from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.exceptions import ConfigurationError, MissingConnection
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 
@@ -99,29 +99,42 @@ def test_airflow_is_not_asked_at_each_look(leads, receiver, monkeypatch):
 
 @pytest.fixture
 def readings(monkeypatch):
-    """Have the integration's connection read twice, and fail after that; count the readings."""
+    """Have the integration's connection fail as told, the last way for ever; count the readings."""
     monkeypatch.setattr("zbl_provider.dispatch.follow._REREAD_SECONDS", 0.2)
     get_connection = WebhookHook.get_connection
     readings = []
 
-    def then_fail(problem):
+    def fail(*problems):
+        problems = (None, None, *problems)
+
         def read(conn_id):
             readings.append(conn_id)
-            if len(readings) > 2:
+            if problem := problems[min(len(readings), len(problems)) - 1]:
                 raise problem
             return get_connection(conn_id)
 
         monkeypatch.setattr(WebhookHook, "get_connection", staticmethod(read))
         return readings
 
-    return then_fail
+    return fail
 
 
 def test_a_connection_that_is_gone_ends_the_task(leads, receiver, readings):
-    """Past Airflow's retries, naming it (Contract 3.2 and 4.12)."""
-    readings(AirflowNotFoundException("gone"))
-    with pytest.raises(AirflowFailException, match="no connection zbl_webhook_default any more"):
+    """Naming it, when it is missed for the second time in a row (Contract 3.2 and 4.12)."""
+    read = readings(AirflowNotFoundException("gone"))
+    with pytest.raises(MissingConnection, match="connection 'zbl_webhook_default'"):
         _operator(timedelta(minutes=1)).execute(_context())
+    assert len(read) == 4
+
+
+def test_a_connection_that_is_missed_once_stays_as_it_is(leads, receiver, readings):
+    """Airflow says that it isn't defined while its API server restarts (Contract 4.12)."""
+    gone = AirflowNotFoundException("gone")
+    read = readings(gone, None, gone, None)
+    timer = _later(2, leads, _row(1))
+    assert _operator(7 * SECOND).execute(_context()) == {"delivered": 1}
+    assert len(read) >= 5
+    timer.join()
 
 
 def test_a_connection_that_cannot_be_read_at_the_moment_stays_as_it_is(leads, receiver, readings):

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import (
-    AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -19,7 +18,12 @@ from sqlalchemy import make_url
 
 from tests.support.databases import log_url, postgres
 from tests.support.receiver import Reply
-from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable, LeadsDatabaseError
+from zbl_provider.exceptions import (
+    ConfigurationError,
+    DeliveryLogUnavailable,
+    LeadsDatabaseError,
+    MissingConnection,
+)
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.sensors import base
 from zbl_provider.sensors.delivery import LeadDeliverySensor, as_lead_ids
@@ -265,7 +269,7 @@ def test_what_only_a_person_can_change_fails_for_good(leads, receiver, deferrabl
     )
     with pytest.raises(AirflowFailException, match="parameters: "):
         sensor.execute(_context())
-    with pytest.raises(AirflowException, match="nobody_knows"):
+    with pytest.raises(MissingConnection, match="nobody_knows"):
         _arrived(webhook_conn_id="nobody_knows", deferrable=deferrable).execute(_context())
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from tests.support.type_table import check
+import pytest
+
+from tests.support.type_table import PAGE, check
+from zbl_provider.dispatch.intake import read
+from zbl_provider.hooks.rows import Rows
 
 
 def test_types_of_postgresql(use, connections):
@@ -63,3 +67,24 @@ def test_types_of_duckdb(use, connections):
         "'infinity'::TIMESTAMP",
     )
     check("DuckDB", use(connections["duckdb"]), values)
+
+
+# The database's own value, and the page's column in its place.
+AS_JSON = {
+    "sqlite": ("%s", "json_object('prefs', json(prefs))"),
+    "duckdb": ("%s::JSON", "json_object('prefs', prefs::JSON)"),
+    "psycopg": ("%s::text", "jsonb_build_object('prefs', prefs::jsonb)"),
+}
+
+
+@pytest.mark.parametrize("name", AS_JSON)
+def test_a_json_column_is_json_where_the_query_says_so(use, connections, tmp_path, name):
+    """The page's way of having it as JSON, in databases that give it as text, too (2.2, 4.2)."""
+    connect = connections.get(name) or (lambda: sqlite3.connect(tmp_path / "leads.db"))
+    value, column = AS_JSON[name]
+    assert f"`{column} AS custom_fields`" in PAGE.read_text(encoding="utf-8")
+    leads = "(SELECT " + value % """'["a", {"b": true}]'""" + " AS prefs) AS leads"
+    [lead] = read(
+        Rows(use(connect), f"SELECT 1 AS id, {column} AS custom_fields FROM {leads}"), None
+    )
+    assert lead.custom_fields == {"prefs": ["a", {"b": True}]}

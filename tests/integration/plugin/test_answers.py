@@ -8,14 +8,13 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from airflow.sdk.exceptions import AirflowNotFoundException
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from tests.integration.plugin.conftest import COUNT, NOW
-from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable
+from zbl_provider.exceptions import DeliveryLogError, DeliveryLogUnavailable, MissingConnection
 from zbl_provider.log.browse.model import Page, Query, Row
 from zbl_provider.log.model import RunKey, Status
 from zbl_provider.log.storage import tables
@@ -242,7 +241,7 @@ def test_the_log_is_opened_once_and_by_the_settings(tmp_path, monkeypatch):
     connection = {"conn_type": "sqlite", "host": f"{tmp_path}/log.db"}
     monkeypatch.setenv("AIRFLOW_CONN_ZBL_LOG", json.dumps(connection))
     monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log_misspelt")
-    with pytest.raises(AirflowNotFoundException):
+    with pytest.raises(MissingConnection, match="zbl_log_misspelt"):
         deps.open_log()
     monkeypatch.setenv("AIRFLOW__ZBL__DELIVERY_LOG_CONN_ID", "zbl_log")
     with ThreadPoolExecutor(8) as threads:

@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
@@ -46,7 +45,6 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(ZblError, _unusable)
-    app.add_exception_handler(AirflowNotFoundException, _unusable)
     app.add_exception_handler(DeliveryLogUnavailable, _away)
     app.add_exception_handler(SQLAlchemyError, _away)
     return app

@@ -5,10 +5,10 @@ from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException
 from fastapi import APIRouter, Depends, HTTPException
 
-from zbl_provider.exceptions import ZblError
+from zbl_provider.exceptions import MissingConnection, ZblError
 from zbl_provider.log.browse.model import Query, Row
 from zbl_provider.log.model import RunKey
 from zbl_provider.log.storage.cipher import UnreadableError
@@ -124,13 +124,15 @@ async def test(name: Tester, user: GetUserDep) -> dict[str, Any]:
     """Send one test lead, as the Test button of the connection does (Contract 1.6)."""
 
     def send() -> dict[str, Any]:
+        from zbl_provider.hooks.connections import find_connection
         from zbl_provider.hooks.webhook import WebhookHook
 
         record(user, "test", integration=name)
         try:
-            delivered, message = WebhookHook(name).test_connection()
-        except AirflowNotFoundException:
+            find_connection(name, WebhookHook.conn_name_attr)
+        except MissingConnection:
             raise HTTPException(404, f"There is no connection {name} any more.") from None
+        delivered, message = WebhookHook(name).test_connection()
         return {"delivered": delivered, "message": message}
 
     return await _TESTS.run(send)
