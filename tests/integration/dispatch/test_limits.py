@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.dispatch.conftest import key, lead
 from tests.support.receiver import Reply
+from zbl_provider.delivery.exchange import Failure, FailureKind
+from zbl_provider.delivery.transport import Transport
 from zbl_provider.dispatch import rate, supply
 from zbl_provider.exceptions import DispatchStopped
 from zbl_provider.log.model import Status
@@ -103,6 +105,26 @@ def test_the_end_of_a_task_does_not_wait_for_a_slow_rate(setup, what):
     report = dispatcher.dispatch(key("run 1"), 0, [lead(lead_id) for lead_id in range(5)])
     assert time.monotonic() - began < 10, "and not the twenty seconds of a slot"
     assert report.counts == {Status.DELIVERED: 1, Status.PENDING: 4}
+
+
+@pytest.mark.timeout(30)
+def test_a_lead_that_met_a_limit_of_this_machine_is_given_back(setup, monkeypatch):
+    """It is claimed and sent again at once, not when its lease is over, and no attempt counts (2.6)."""
+    send, tried = Transport.send, []
+
+    async def short_of_files(self, request):
+        tried.append(request.webhook_id)
+        if len(tried) <= 3:
+            return Failure(FailureKind.SHORTAGE, "this process may not open more files", 0.0)
+        return await send(self, request)
+
+    monkeypatch.setattr(Transport, "send", short_of_files)
+    setup.extra = {"max_concurrency": 2}
+    # The clock stands still: no lease runs out.
+    assert setup.dispatch("run 1", range(5)).counts == {Status.DELIVERED: 5}
+    assert len(tried) == 8
+    assert len(setup.sent) == 5
+    assert setup.rows("SELECT number, status_code FROM zbl_attempt") == [(1, 200)] * 5
 
 
 def test_a_slow_log_has_few_outcomes_to_wait_for(setup, monkeypatch):
