@@ -109,7 +109,7 @@ def test_the_end_of_a_task_does_not_wait_for_a_slow_rate(setup, what):
 
 @pytest.mark.timeout(30)
 def test_a_lead_that_met_a_limit_of_this_machine_is_given_back(setup, monkeypatch):
-    """It is claimed and sent again at once, not when its lease is over, and no attempt counts (2.6)."""
+    """It is sent again at once, not when its lease is over, and that is no attempt (2.6)."""
     send, tried = Transport.send, []
 
     async def short_of_files(self, request):
