@@ -11,6 +11,13 @@ import os
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -65,3 +72,15 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "",
 }
+
+
+def setup(app: Sphinx) -> None:
+    """Have the site do what no setting does."""
+    app.connect("env-updated", _name_overview)
+
+
+def _name_overview(_: Sphinx, environment: BuildEnvironment) -> None:
+    # The readme's heading is the package's name, as is the home page's. Links, tabs of the browser
+    # and search results name a page by its title alone.
+    for titles in (environment.titles, environment.longtitles):
+        titles["README"] = nodes.title("", "Overview")
