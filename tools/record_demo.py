@@ -3,6 +3,7 @@ Record the demo as a picture that moves: `python tools/record_demo.py docs/image
 
 The picture is an SVG with nothing but text and CSS: a repository's page and an index show it as an
 image, where no script runs and nothing is loaded. Waits are shortened; the times in it are true.
+It begins with the end of the run, which is what a preview shows that does not move.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COMMAND = "make demo ONCE=1"
 COLUMNS, ROWS = 92, 26
 _CELL_WIDTH, _CELL_HEIGHT, _MARGIN = 8.4, 19, 16  # px
 _LONGEST_WAIT, _LAST_FRAME = 1.0, 8.0  # s
+_AT_FIRST = 3.0  # s of the last frame, before the first line
 _COLOURS = {1: ("red", "#ff7b72"), 2: ("green", "#56d364"), 3: ("yellow", "#e3b341")}  # ANSI's
 _INDENT = 8  # of what goes on in a second line, past the time
 _FRAME = """<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" \
@@ -39,7 +41,7 @@ text {{ font: 14px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono",
 fill: #e6edf3; white-space: pre }}
 .bold {{ font-weight: bold }} .dim {{ fill: #8b949e }}
 {colours}
-g {{ animation: {duration:g}s step-end infinite }}
+g {{ animation: {duration:g}s step-end {delay:g}s infinite }}
 {animations}
 @media (prefers-reduced-motion: reduce) {{ g {{ animation: none !important }} }}
 </style>
@@ -127,6 +129,7 @@ def draw(lines: list[Line]) -> str:
         title="A run of the demo: leads go out, some fail, one connection is corrected, all arrive",
         colours=" ".join(f".{name} {{ fill: {colour} }}" for name, colour in _COLOURS.values()),
         duration=duration,
+        delay=_AT_FIRST - duration,
         animations="\n".join(shown),
         end=_top(len(lines) - 1),
         rows="\n".join(rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -45,12 +46,27 @@ def test_the_last_lines_stay_in_sight(recording):
     assert f"translateY({-19 * hidden}px)" in picture
 
 
+def test_the_picture_begins_with_the_end_of_the_run(recording):
+    """A preview that takes the first moment shows all that came of it, not an empty terminal."""
+    lines = recording.shortened([(float(row), str(row)) for row in range(9)])
+    assert begins_at(recording.draw(lines)) > lines[-1].at
+
+
 def test_the_picture_moves_wherever_it_is_shown():
     """An index and a repository show it as an image: no script, nothing from elsewhere, light."""
     text = PICTURE.read_text()
     assert len(text.encode()) < 300_000
     assert "@keyframes" in text
+    assert begins_at(text) > 0
     assert not {"<script", "href", "url(", "@import"} & set(text.split())
     assert text.count("http") == text.count("http://www.w3.org/2000/svg") + text.count("localhost")
     words = " ".join(part.text or "" for part in ET.fromstring(text).iter(_TEXT))
     assert "Log and receiver agree" in words
+
+
+def begins_at(picture: str) -> float:
+    """Return the moment of the run, in seconds, that the picture shows when it is opened."""
+    duration, delay = re.search(
+        r"g \{ animation: ([\d.]+)s step-end (-[\d.]+)s infinite \}", picture
+    ).groups()
+    return -float(delay) % float(duration)
