@@ -20,7 +20,7 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
 from zbl_provider.triggers.due import DueTrigger
-from zbl_provider.triggers.outage import OutageTrigger
+from zbl_provider.triggers.kept_back import KeptBackTrigger
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -56,7 +56,7 @@ if __name__ == "__main__":
     parser.add_argument("count", type=int)
     parser.add_argument("--until", type=datetime.fromisoformat, help="wait so long, come what may")
     options = parser.parse_args()
-    trigger: BaseTrigger = OutageTrigger(webhook_conn_id="crm")
+    trigger: BaseTrigger = KeptBackTrigger(webhook_conn_id="crm")
     if options.until:
         trigger = DueTrigger(options.until)
     defer(options.run_id, options.count, trigger)

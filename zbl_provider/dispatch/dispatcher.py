@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 _RECHECK = timedelta(seconds=5)  # while another task holds what this one waits for
 _DOWN_RECHECK = timedelta(seconds=10)  # a request takes so long, and the wait is for one
-_SINGLE_DOWN_RECHECK = timedelta(minutes=1)  # there may be a thousand tasks with a lead each
-_HELD_RECHECK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,13 +290,15 @@ class Dispatcher:
         refused = paused and breaker.open
         may_wait = may_wait and self.policy.wait_for_retries
         down = None if paused or breaker.held else self._down(run, breaker, may_wait=may_wait)
-        if refused:
+        kept_back = self._is_kept_back(run, counts, down, is_held=breaker.held is not None)
+        if kept_back:
+            due_at = None
+        elif refused:
             due_at = breaker.probe_due_at
         elif paused and breaker.turn_at and not self.policy.only_own:
             due_at = max(breaker.turn_at, self.clock() + _RECHECK)
         elif down:
-            recheck = _SINGLE_DOWN_RECHECK if self.policy.only_own else _DOWN_RECHECK
-            recheck_at = down.next_at and max(down.next_at, self.clock() + recheck)
+            recheck_at = down.next_at and max(down.next_at, self.clock() + _DOWN_RECHECK)
             due_at = recheck_at or down.probe_at
         else:
             due_at = self._due_at(run, counts, breaker)
@@ -311,6 +311,7 @@ class Dispatcher:
             held=breaker.held,
             paused=paused,
             down=down,
+            kept_back=kept_back,
             due_at=due_at if self.policy.wait_for_retries else None,
             failed=tuple(self.log.first_failed(run)),
         )
@@ -338,6 +339,32 @@ class Dispatcher:
             outage.probe_at if has_its_turn else None,
         )
 
+    def _is_kept_back(
+        self,
+        run: Run,
+        counts: Mapping[Status, int],
+        down: IntegrationDown | None,
+        *,
+        is_held: bool,
+    ) -> bool:
+        """
+        Tell whether a single lead has nothing to do but wait for its integration.
+
+        No other task sends it, as the integration's next run sends the leads of a query; and there
+        may be ten thousand such tasks, so that they are not to be started just to look.
+        """
+        if not (self.policy.only_own and self.policy.wait_for_retries):
+            return False
+        if down:
+            return down.next_at is not None
+        if not (is_held and OPEN & counts.keys()):
+            return False
+        if not counts.get(Status.SENDING):
+            return True
+        # Where another task is sending it, the outcome comes soon; what a dead one left, waits.
+        now = self.clock()
+        return (self.log.next_due(run) or now) <= now
+
     def _due_at(self, run: Run, counts: Mapping[Status, int], breaker: Breaker) -> datetime | None:
         # The counts decide, since they are what is reported: another task may have settled the last
         # lead since, and then it is they that would tell nobody that it is in error.
@@ -345,9 +372,8 @@ class Dispatcher:
             return None
         now = self.clock()
         due_at = self.log.next_due(run) or now
-        if breaker.held:
-            # The integration's next run sends what is held; a single lead has only its own task.
-            return now + _HELD_RECHECK if self.policy.only_own else None
+        if breaker.held and not self.policy.only_own:
+            return None  # the integration's next run sends what is held
         if counts.get(Status.SENDING) or due_at <= now:
             # Another task has claimed it: the outcome comes long before its lease runs out. Or it
             # was held, and resumed while the query was still being read.

@@ -35,6 +35,8 @@ class Report:
     :param held: who keeps the leads back, and how they are let go; None when nobody does
     :param paused: why nothing more is sent, if the integration is paused (Contract 8.6)
     :param down: why leads are not tried, if the destination is down (Contract 8.7)
+    :param kept_back: it is a single lead, and waits until its integration is neither held nor down;
+        ``due_at`` is None then
     :param due_at: when to dispatch again; None when the run has no more to do
     :param failed: the first of its leads in ``error`` or ``invalid``
     """
@@ -47,6 +49,7 @@ class Report:
     held: str | None
     paused: IntegrationPaused | None
     down: IntegrationDown | None
+    kept_back: bool
     due_at: datetime | None
     failed: tuple[Failed, ...]
 

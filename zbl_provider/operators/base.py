@@ -196,8 +196,8 @@ class DispatchOperator(BaseOperator):
                 skipped_in_error=report.failed_before,
             )
             tally.update(before_the_wait or {})
-            if report.due_at:
-                self._defer_until(report, tally)
+            if report.kept_back or report.due_at:
+                self._defer(report, tally)
             self._say(report)
             self._say_skipped(tally)
             _purge(log, kept)
@@ -249,20 +249,20 @@ class DispatchOperator(BaseOperator):
             tell=Announcement(context, self.on_outage_callback),
         )
 
-    def _defer_until(self, report: Report, tally: Mapping[str, int]) -> NoReturn:
+    def _defer(self, report: Report, tally: Mapping[str, int]) -> NoReturn:
         """Wait without a worker; the trigger waits and does nothing else (Contract 3.4)."""
         from zbl_provider.triggers.due import DueTrigger
-        from zbl_provider.triggers.outage import OutageTrigger
+        from zbl_provider.triggers.kept_back import KeptBackTrigger
 
         self._say(report)
         probing = {"may_probe": True} if report.down and report.down.probe_at else {}
         trigger: BaseTrigger
-        if self.only_own and report.down and report.down.next_at:
+        if report.kept_back:
             # It has nothing to try itself, and may be one of very many: the triggerer looks.
-            trigger = OutageTrigger(
+            trigger = KeptBackTrigger(
                 webhook_conn_id=self.webhook_conn_id, log_conn_id=self.log_conn_id
             )
-            self.log.info("Waiting until %s is back.", self.webhook_conn_id)
+            self.log.info("Waiting until %s takes leads again.", self.webhook_conn_id)
         else:
             trigger = DueTrigger(moment=report.due_at)
             self.log.info("Waiting until %s.", f"{report.due_at:%Y-%m-%d %H:%M:%S} UTC")

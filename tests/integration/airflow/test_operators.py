@@ -24,7 +24,7 @@ from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
 from zbl_provider.hooks.delivery_log import delivery_log
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
-from zbl_provider.triggers.outage import OutageTrigger
+from zbl_provider.triggers.kept_back import KeptBackTrigger
 
 MARKER = "marker"
 
@@ -116,7 +116,7 @@ def test_a_task_whose_lead_was_not_tried_waits_in_the_triggerer(receiver):
         triggers.append(deferral.value.trigger)
     first, *_, trigger = triggers
     path, arguments = trigger.serialize()
-    assert path == "zbl_provider.triggers.outage.OutageTrigger"
+    assert path == "zbl_provider.triggers.kept_back.KeptBackTrigger"
     assert arguments == {
         "webhook_conn_id": "zbl_webhook_default",
         "log_conn_id": None,
@@ -139,12 +139,49 @@ def test_a_pause_ends_the_wait_for_a_destination(receiver):
     with pytest.raises(TaskDeferred):
         _one(_row(1)).execute(_context())
     now = datetime.now(UTC)
-    trigger = OutageTrigger(webhook_conn_id="zbl_webhook_default", poll_interval=0.2)
+    trigger = KeptBackTrigger(webhook_conn_id="zbl_webhook_default", poll_interval=0.2)
     with closing(delivery_log()) as log:
         log.begin_outage("zbl_webhook_default", now, "answered 503", now)
         with pytest.raises(TimeoutError):
             _fired(trigger, 1)
         log.pause("zbl_webhook_default", 404, now)
+    assert _fired(trigger, 20) == [{"over": True}]
+
+
+@pytest.mark.parametrize("by", ["a person", "the connection"])
+def test_a_task_whose_lead_is_held_waits_in_the_triggerer(receiver, monkeypatch, by):
+    """However long the hold is, and though the destination is down, too (1.2, 8.4, 8.7, 3.4)."""
+    name, variable = "zbl_webhook_default", "AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"
+    connection = os.environ[variable]
+    if by == "the connection":
+        held = json.loads(connection)
+        held["extra"]["active"] = False
+        monkeypatch.setenv(variable, json.dumps(held))
+    now = datetime.now(UTC)
+    with closing(delivery_log()) as log:
+        if by == "a person":
+            log.hold(name, "ana", now)
+        with pytest.raises(TaskDeferred) as deferral:
+            _one(_row(1)).execute(_context())
+        path, arguments = deferral.value.trigger.serialize()
+        trigger = import_string(path)(**arguments | {"poll_interval": 0.2})
+        with pytest.raises(TimeoutError):
+            _fired(trigger, 2)
+        log.begin_outage(name, now, "answered 503", now)
+        with pytest.raises(TimeoutError):
+            _fired(trigger, 2)
+        monkeypatch.setenv(variable, connection)
+        log.resume(name)
+    assert _fired(trigger, 20) == [{"over": True}]
+    assert _one(_row(1)).resume(_context())["status"] == "delivered"
+
+
+def test_a_task_and_its_trigger_do_not_start_each_other_at_once():
+    """Should a worker see a hold that the triggerer does not see, a look apart (3.4)."""
+    trigger = KeptBackTrigger(webhook_conn_id="unknown", poll_interval=3)
+    with pytest.raises(TimeoutError):
+        _fired(trigger, 2)
+    trigger.poll_interval = 0.2
     assert _fired(trigger, 20) == [{"over": True}]
 
 
@@ -497,6 +534,7 @@ def test_what_is_held_is_said(receiver, leads, monkeypatch, capsys):
     assert "connection is not active" in said
     with pytest.raises(TaskDeferred):
         _one({"id": 2}).execute(_context("one"))
+    assert "Waiting until zbl_webhook_default takes leads again" in capsys.readouterr().out
     assert receiver.received == []
 
 

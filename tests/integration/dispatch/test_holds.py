@@ -1,6 +1,7 @@
 """An integration that a person holds, in the log (Contract 1.2 and 8.4)."""
 
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -29,12 +30,35 @@ def test_a_held_connection_says_what_lets_its_leads_go(setup):
 
 
 def test_a_single_lead_waits_until_it_is_resumed(setup):
-    """A task that is the lead looks again, as with `active` off (Contract 8.4)."""
+    """A task that is the lead waits, as with `active` off, and no moment ends that (8.4, 3.4)."""
     setup.log.hold("zapier", "ana", setup.clock())
     report = setup.dispatch("run 1", [1], only_own=True)
-    assert report.due_at > setup.clock.now
+    assert (report.kept_back, report.due_at) == (True, None)
     setup.log.resume("zapier")
-    assert setup.dispatch("run 1", only_own=True).counts == {Status.DELIVERED: 1}
+    report = setup.dispatch("run 1", only_own=True, resumed=True)
+    assert (report.kept_back, report.counts) == (False, {Status.DELIVERED: 1})
+
+
+def test_who_does_not_wait_does_not_wait_for_a_hold(setup):
+    """With `wait_for_retries=False` the task ends, held as it is (8.4, 4.7)."""
+    setup.log.hold("zapier", "ana", setup.clock())
+    report = setup.dispatch("run 1", [1], only_own=True, wait_for_retries=False)
+    assert (report.kept_back, report.due_at) == (False, None)
+
+
+def test_a_single_lead_that_another_task_is_sending_is_not_waited_for_till_the_end_of_a_hold(setup):
+    """Its outcome comes within seconds; what a dead worker left waits as the others (8.4, 4.6)."""
+    setup.answer(lambda _: Reply(503))
+    setup.dispatch("run 1", [1], only_own=True)
+    setup.clock.now += timedelta(minutes=1)
+    other = setup.log.begin(key("other"), "zapier", 0, setup.clock())
+    setup.log.claim("zapier", 1, setup.clock(), timedelta(seconds=90), run=other)
+    setup.log.hold("zapier", "ana", setup.clock())
+    report = setup.dispatch("run 1", only_own=True, resumed=True)
+    assert not report.kept_back
+    assert setup.clock.now < report.due_at < setup.clock.now + timedelta(seconds=30)
+    setup.clock.now += timedelta(seconds=90)
+    assert setup.dispatch("run 1", only_own=True, resumed=True).kept_back
 
 
 @pytest.mark.parametrize("max_rate", [None, 40])

@@ -105,8 +105,8 @@ def test_an_inactive_integration_holds_its_leads(setup):
     assert report.due_at is None
     assert report.counts == {Status.PENDING: 1}
     assert setup.sent == []
-    # A single lead has no other task to send it: its own looks again.
-    assert setup.dispatch("run 2", [2], only_own=True).due_at > setup.clock.now
+    # A single lead has no other task to send it: its own waits.
+    assert setup.dispatch("run 2", [2], only_own=True).kept_back
     setup.extra = {}
     assert setup.dispatch("run 2", only_own=True).counts == {Status.DELIVERED: 1}
     assert setup.sent == ["2"]

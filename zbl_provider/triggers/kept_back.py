@@ -1,7 +1,8 @@
-"""Waits while a destination is down, for a lead that was not tried (Contract 8.7)."""
+"""Waits while an integration's leads are kept back, for one of them (Contract 1.2, 8.4, 8.7)."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -11,16 +12,16 @@ from zbl_provider.triggers.polling import Poll, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from zbl_provider.watch.outages import OutageLook
+    from zbl_provider.watch.kept_back import KeptBackLook
 
 
-class OutageTrigger(BaseTrigger):
+class KeptBackTrigger(BaseTrigger):
     """
-    Fires when a destination is no longer down, or no lead is left that could find that out.
+    Fires when an integration is neither held nor down, or no lead is left that could end that.
 
     There may be ten thousand tasks with a lead each: to start each of them now and then, just to
     see that nothing has changed, would keep all workers busy. The triggers of a process look into
-    the log together, once for all destinations.
+    the log together, once for all integrations.
 
     :param webhook_conn_id: connection of the integration
     :param log_conn_id: connection of the delivery log's database; None as the operators have it
@@ -46,11 +47,14 @@ class OutageTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the wait is over, or until a worker should look why there is no answer."""
 
-        def look(integrations: Collection[str]) -> OutageLook:
-            from zbl_provider.hooks.outages import look_at_outages
+        def look(integrations: Collection[str]) -> KeptBackLook:
+            from zbl_provider.hooks.kept_back import look_at_integrations
 
-            return look_at_outages(self.log_conn_id, integrations)
+            return look_at_integrations(self.log_conn_id, integrations)
 
+        # Its task has looked a moment ago. Were the two ever of two minds, as when a connection
+        # differs between worker and triggerer, they would otherwise start each other at once.
+        await asyncio.sleep(self.poll_interval)
         poll = Poll.shared((type(self).__name__, self.log_conn_id), look, self.poll_interval)
         over = await until(
             poll, lambda seen: seen.ends_wait(self.webhook_conn_id), (self.webhook_conn_id,)

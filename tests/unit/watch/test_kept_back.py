@@ -1,21 +1,28 @@
-"""Which of the tasks that wait for a destination go on (Contract 8.7)."""
+"""Which of the tasks that wait for an integration go on (Contract 1.2, 8.4 and 8.7)."""
 
 from datetime import UTC, datetime, timedelta
 
 from zbl_provider.log.model import Outage
-from zbl_provider.watch.outages import OutageLook
+from zbl_provider.watch.kept_back import KeptBackLook
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def look(next_at):
     outage = Outage(since=NOW, reason="HTTP 503", waiting=3, next_at=next_at, probe_at=None)
-    return OutageLook({"zapier": outage}, NOW)
+    return KeptBackLook(set(), {"zapier": outage}, NOW)
 
 
-def test_all_go_on_when_it_is_back():
-    """What is not down keeps nobody (8.7)."""
-    assert [OutageLook({}, NOW).ends_wait("zapier") for _ in range(3)] == [True] * 3
+def test_all_go_on_when_nothing_keeps_it_back():
+    """What is neither held nor down keeps nobody (8.4, 8.7)."""
+    seen = KeptBackLook({"zapier"}, {}, NOW)
+    assert [seen.ends_wait("zapier") for _ in range(3)] == [True] * 3
+
+
+def test_all_wait_while_it_is_held():
+    """Nor does a look that came too early to be asked for it let anybody go (1.2, 8.4)."""
+    seen = KeptBackLook({"make"}, {}, NOW)
+    assert not any(seen.ends_wait("zapier") for _ in range(3))
 
 
 def test_all_wait_while_a_tried_lead_is_to_come():
