@@ -29,7 +29,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert not [page for page in pages if not (site / page).exists()]
     titles = _titles(site)
     assert sorted(titles) == sorted(set(titles))
-    assert '<div class="title">Overview</div>' in (site / "docs/index.html").read_text()
+    home = (site / "docs/index.html").read_text()
+    assert '<div class="title">Overview</div>' in home
+    assert '<a class="reference internal" href="../README.html">Overview</a>' in home
     assert 'id="zbl_provider.exceptions.ZblError"' in (site / "docs/reference.html").read_text()
     assert 'url=docs/index.html"' in (site / "index.html").read_text()
 

@@ -92,5 +92,6 @@ def toctree() -> list[Path]:
     return [
         page.resolve().relative_to(ROOT)
         for name in names
+        if not name.startswith("/")  # what Sphinx makes itself
         for page in front.parent.glob(f"{name}.md")
     ]
