@@ -212,7 +212,7 @@ def _in_the_way(log: DeliveryLog, names: Collection[str]) -> list[str]:
     said = []
     for name in sorted(names):
         state, resume = log.integration(name), f"`airflow zbl integrations resume {name}`"
-        if not is_active(name):
+        if is_active(name) is False:
             said.append(f"{name} is not active: nothing goes out before its connection says so.")
         elif state.held:
             said.append(f"{name} is {state_of(state)}: nothing goes out before {resume}.")

@@ -23,15 +23,17 @@ def look_at_integrations(log_conn_id: str | None, integrations: Iterable[str]) -
     :raises ZblError: if the log cannot be used
     """
     now = datetime.now(UTC)
-    free, outages = set(), {}
+    free, outages, unreadable = set(), {}, set()
     with closing(delivery_log(log_conn_id)) as log:
         for name in integrations:
             state = log.integration(name)
-            if state.held or not is_active(name):
+            if state.held or (active := is_active(name)) is False:
                 continue
+            if active is None:
+                unreadable.add(name)
             # A pause is another reason to wait: what it means, the task knows.
-            if not state.paused and (outage := log.outage(name, now)):
+            elif not state.paused and (outage := log.outage(name, now)):
                 outages[name] = outage
             else:
                 free.add(name)
-    return KeptBackLook(free, outages, now)
+    return KeptBackLook(free, outages, unreadable, now)

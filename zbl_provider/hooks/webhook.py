@@ -234,16 +234,17 @@ class WebhookHook(HttpHook):
         return response
 
 
-def is_active(webhook_conn_id: str) -> bool:
+def is_active(webhook_conn_id: str) -> bool | None:
     """
-    Tell whether a connection lets its leads go out; one that cannot be read says so itself.
+    Tell whether a connection lets its leads go out.
 
     :param webhook_conn_id: connection of the integration
+    :return: None if it cannot be read, or cannot work: a task that uses it says why
     """
     try:
         return WebhookHook(webhook_conn_id).destination.active
-    except (ZblError, AirflowException):
-        return True
+    except (ZblError, AirflowException, PermissionError):  # that of a secrets backend
+        return None
 
 
 def _with_auth(

@@ -17,16 +17,24 @@ class KeptBackLook:
     """
     One look at integrations, on behalf of all tasks of a process that wait for them.
 
-    What is in neither of the two is held, or was not looked at: its tasks wait.
+    What is in none of the three is held, or was not looked at: its tasks wait.
 
     :param free: those that are neither held nor down
     :param outages: those that are down, and not held, by integration
+    :param unreadable: those whose connection could not be read, and that no person holds
     :param now: when it was looked, aware
     """
 
-    def __init__(self, free: Collection[str], outages: Mapping[str, Outage], now: datetime) -> None:
+    def __init__(
+        self,
+        free: Collection[str],
+        outages: Mapping[str, Outage],
+        unreadable: Collection[str],
+        now: datetime,
+    ) -> None:
         self._free = free
         self._outages = outages
+        self._unreadable = unreadable
         self._now = now
         self._seen_to: set[str] = set()
 
@@ -35,14 +43,14 @@ class KeptBackLook:
         Tell a task whether it goes on: all do when it is free, or down with no tried lead left.
 
         A tried lead whose own task does not come would leave all of them waiting for ever. One of
-        them sees to it; the others may be ten thousand (Contract 4.11).
+        them sees to it; the others may be ten thousand (Contract 4.11). Likewise one finds out
+        whether a connection is gone, or the API server was away for a moment.
         """
         outage = self._outages.get(integration)
-        if outage is None:
-            return integration in self._free
-        if outage.next_at is None:
+        if integration in self._free or (outage and outage.next_at is None):
             return True
-        if outage.next_at > self._now - ORPHANED or integration in self._seen_to:
+        is_late = outage and outage.next_at and outage.next_at <= self._now - ORPHANED
+        if integration in self._seen_to or not (is_late or integration in self._unreadable):
             return False
         self._seen_to.add(integration)
         return True

@@ -14,7 +14,11 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG, AsyncCallback
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    TaskDeferred,
+)
 from airflow.sdk.module_loading import import_string
 from jinja2 import StrictUndefined, UndefinedError
 from requests.auth import AuthBase
@@ -22,6 +26,7 @@ from requests.auth import AuthBase
 from tests.support.receiver import Reply
 from zbl_provider.exceptions import ConfigurationError, DeliveryLogUnavailable
 from zbl_provider.hooks.delivery_log import delivery_log
+from zbl_provider.hooks.kept_back import look_at_integrations
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsOperator
 from zbl_provider.triggers.kept_back import KeptBackTrigger
@@ -174,6 +179,18 @@ def test_a_task_whose_lead_is_held_waits_in_the_triggerer(receiver, monkeypatch,
         log.resume(name)
     assert _fired(trigger, 20) == [{"over": True}]
     assert _one(_row(1)).resume(_context())["status"] == "delivered"
+
+
+@pytest.mark.parametrize("problem", [AirflowNotFoundException, PermissionError])
+def test_a_connection_that_cannot_be_read_starts_one_task_a_look(monkeypatch, problem):
+    """The API server may be away for a moment, while ten thousand wait (3.4)."""
+
+    def refuse(*_):
+        raise problem
+
+    monkeypatch.setattr(WebhookHook, "get_connection", refuse)
+    seen = look_at_integrations(None, ["zbl_webhook_default"])
+    assert [seen.ends_wait("zbl_webhook_default") for _ in range(3)] == [True, False, False]
 
 
 def test_a_task_and_its_trigger_do_not_start_each_other_at_once():

@@ -160,7 +160,7 @@ def _in_the_way(log: DeliveryLog, names: Collection[str]) -> dict[str, Any]:
     states = [log.integration(name) for name in sorted(names)]
     return {
         "kept_back": [kept_back(state) for state in states if state.is_kept_back],
-        "inactive": [state.name for state in states if not is_active(state.name)],
+        "inactive": [state.name for state in states if is_active(state.name) is False],
     }
 
 
