@@ -8,6 +8,7 @@ records with the reason (Contract 4.2 and 5.5).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,12 +20,13 @@ from zbl_provider.leads.values import as_identifier
 from zbl_provider.log.model import Candidate, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from zbl_provider.delivery.destination import Destination
 
 # Where an object's text says no more than where it lies in memory.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_HIDDEN_BYTES = "<memory at 0x"  # psycopg2's bytea
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,26 @@ def _unreadable(lead_id: str | None, values: object, problem: InvalidLead) -> Un
 
 
 def row_text(values: object) -> str:
-    """Give the same text for the same row, each time that it is read."""
+    """Give the same text for the same row each time that it is read, and another for another."""
     try:
-        return _ADDRESS.sub("", repr(values))
-    except RecursionError:
-        return "nested too deeply"
+        text = repr(values)
+    except Exception:  # noqa: BLE001  whatever a value's own type does, or thousands of digits
+        text = ""
+    if not text or _HIDDEN_BYTES in text:
+        each = values.items() if isinstance(values, Mapping) else enumerate(_as_sequence(values))
+        text = "\n".join(f"{place} {_value_text(value)}" for place, value in each)
+    return _ADDRESS.sub("", text)
+
+
+def _as_sequence(values: object) -> Sequence[object]:
+    return values if isinstance(values, Sequence) else [values]
+
+
+def _value_text(value: object) -> str:
+    try:
+        return repr(bytes(value)) if isinstance(value, memoryview) else repr(value)
+    except Exception:  # noqa: BLE001  as above; its words may quote the value
+        return type(value).__name__
 
 
 def candidate(lead: Found, destination: Destination) -> Candidate:

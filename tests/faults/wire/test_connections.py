@@ -213,6 +213,15 @@ async def test_a_certificate_file_that_cannot_be_used_is_refused(transport, tmp_
     assert caught.value.field == key
 
 
+@pytest.mark.parametrize("key", ["verify", "cert"])
+@pytest.mark.parametrize("path", ["ca\0.pem", "\ud800.pem"])
+async def test_a_path_that_no_file_can_have_is_refused(transport, key, path):
+    """It is a configuration error, too, and nothing that Airflow tries again (1.2, 3.2)."""
+    with pytest.raises(ConfigurationError) as caught:
+        transport("https://127.0.0.1/", **{key: path})
+    assert caught.value.field == key
+
+
 async def test_the_environments_ca_bundles_are_ignored(receive, send, ca_file, monkeypatch):
     """REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE neither open nor close anything (Contract 2.5)."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

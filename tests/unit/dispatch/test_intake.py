@@ -69,6 +69,22 @@ def test_a_row_without_an_id_is_named_by_its_position():
     assert judged[3].reason.endswith("(row 4 of the query)")
 
 
+class _Unwritable:
+    def __repr__(self):
+        raise ValueError("marker")
+
+
+@pytest.mark.parametrize("bad", [10**5000, _Unwritable(), [_Unwritable()]], ids=type)
+def test_a_value_that_python_does_not_write_out_stops_no_lead(bad):
+    """Thousands of digits, or a type of its author's own: that lead alone is invalid (4.9)."""
+    lead = intake.read_one({"id": 42, "note": bad, "score": math.inf})
+    assert intake.candidate(lead, DESTINATION).status is Status.INVALID
+    (row,) = _read((42, "a@b", bad))
+    assert (row.id, intake.candidate(row, DESTINATION).status) == ("42", Status.INVALID)
+    other = intake.read_one({"id": 42, "note": bad, "score": math.nan})
+    assert other.fingerprint != lead.fingerprint
+
+
 def test_an_unreadable_lead_keeps_its_id():
     """The id says which lead is invalid, as text whatever its type (2.2 and 5.5)."""
     assert intake.read_one({"id": 42, "score": math.inf}).id == "42"

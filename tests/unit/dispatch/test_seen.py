@@ -28,6 +28,14 @@ def test_only_what_is_new_or_has_changed_is_news():
     assert news(seen, (1, -2, {"a": [2]})) == [(1, -2, {"a": [2]})]
 
 
+def test_a_row_whose_bytes_have_changed_is_news():
+    """psycopg2 gives bytes as a view, whose text says only where it lies in memory (4.12)."""
+    seen = Seen()
+    assert len(news(seen, (1, memoryview(b"a"), None))) == 1
+    assert news(seen, (1, memoryview(b"a"), None)) == []
+    assert len(news(seen, (1, memoryview(b"b"), None))) == 1
+
+
 def test_a_row_that_was_gone_is_news():
     """Only the last look is remembered (4.12)."""
     seen = Seen()

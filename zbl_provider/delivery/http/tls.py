@@ -110,7 +110,8 @@ def _read(name: str, field: str) -> bytes:
                     "the file it names is larger than 8 MiB",
                     "Name a PEM file with certificates alone",
                 )
-    except (OSError, RuntimeError) as problem:  # RuntimeError: the home of an unknown user
+    except (OSError, RuntimeError, ValueError) as problem:
+        # RuntimeError: the home of an unknown user. ValueError: a NUL, or what no path can hold.
         _blame_this_machine(problem)
         raise ConfigurationError(
             field, "the file it names cannot be read", "Check the path and its permissions"
