@@ -6,7 +6,7 @@ import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from zbl_provider.delivery.destination import extra as settings
 from zbl_provider.delivery.destination.headers import Headers, parse_headers
@@ -152,6 +152,8 @@ class Destination:
             yield from filter(_TOKEN.fullmatch, _WORDS.findall(value))
             if scheme.lower() == "basic":
                 yield from _login_and_password(credentials)
+        if (proxy := urlsplit(self.proxy or "")).password:
+            yield from (proxy.password, unquote(proxy.password), proxy.netloc.rpartition("@")[0])
         for key in self.signing_secrets:
             encoded = b64encode(key).decode("ascii")
             yield from (f"whsec_{encoded}", encoded.rstrip("="))

@@ -91,6 +91,14 @@ def test_the_defaults():
     assert parse(lists=[], field_filters=[], retry_statuses=[], secret_headers={}) == destination
 
 
+def test_the_login_of_a_proxy_is_a_secret():
+    """Airflow masks it in the logs, as it stands in the URL and as it is meant (1.5)."""
+    destination = parse(proxy="http://ana:p%40ss-marker@proxy.test:3128")
+    secrets = set(destination.secrets())
+    assert {"p%40ss-marker", "p@ss-marker", "ana:p%40ss-marker"} <= secrets
+    assert "marker" not in repr(destination)
+
+
 def test_no_secret_shows():
     """URL path and query, headers, secrets and proxy show in no text of it (Contract 1.5)."""
     destination = parse(**FULL)
