@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ MAX_STEPS: Final = 20
 MAX_WAIT: Final = timedelta(days=7)
 # A peer writes Retry-After: what is longer than any date or sensible number is not even parsed.
 _MAX_RETRY_AFTER_CHARS = 64
-_MAX_RETRY_AFTER_DIGITS = 9
+# Some servers write a fraction, and a proxy joins two headers of one name by a comma.
+_SECONDS = re.compile(r"\d+(\.\d+)?(?=\s*(?:,|$))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def _retry_after_seconds(value: str | None, now: datetime) -> float:
     text = (value or "").strip()
     if not text or len(text) > _MAX_RETRY_AFTER_CHARS:
         return 0.0
-    if text.isascii() and text.isdigit():
-        return float(text[:_MAX_RETRY_AFTER_DIGITS])
+    if seconds := _SECONDS.match(text):
+        return float(seconds[0])
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

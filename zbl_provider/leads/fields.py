@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import normalize
 
 from zbl_provider.leads.columns import VERIFICATIONS
 
@@ -100,8 +101,11 @@ def equals(value: object, text: str) -> bool:
         if value in (0, 1) and text.lower() in _TRUTHS:
             return _TRUTHS[text.lower()] == value
         return _NUMBER.fullmatch(text) is not None and number_of(text) == value
+    if not isinstance(value, str):
+        return value == text
+    value, text = composed(value), composed(text)
     # As SQL compares: blanks at the end are a CHAR column's padding.
-    return value == text or (isinstance(value, str) and value.rstrip(" ") == text)
+    return text in (value, value.rstrip(" "))
 
 
 def contains(value: object, text: str) -> bool:
@@ -111,10 +115,15 @@ def contains(value: object, text: str) -> bool:
     :param value: a JSON form
     :param text: as the filter has it
     """
-    folded = text.casefold()
+    folded = _folded(text)
     if isinstance(value, list):
-        return any(_text(item).casefold() == folded for item in value)
-    return folded in _text(value).casefold() and not is_empty(value)
+        return any(_folded(_text(item)) == folded for item in value)
+    return folded in _folded(_text(value)) and not is_empty(value)
+
+
+def composed(text: str) -> str:
+    """Return a text with each accent in its letter: some systems write it behind, as one more."""
+    return text if text.isascii() else normalize("NFC", text)
 
 
 def is_empty(value: object) -> bool:
@@ -134,8 +143,12 @@ def _key(value: object, name: str) -> str | None:
         return None
     if name in value:
         return name
-    folded = name.casefold()
-    return next((key for key in value if key.casefold() == folded), None)
+    folded = _folded(name)
+    return next((key for key in value if _folded(key) == folded), None)
+
+
+def _folded(text: str) -> str:
+    return composed(text).casefold()
 
 
 def _text(value: object) -> str:

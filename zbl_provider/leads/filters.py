@@ -8,7 +8,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TypeGuard
 
 from zbl_provider.exceptions import FilterError, InvalidLead
-from zbl_provider.leads.fields import contains, equals, field_value, is_empty, may_have, value_at
+from zbl_provider.leads.fields import (
+    composed,
+    contains,
+    equals,
+    field_value,
+    is_empty,
+    may_have,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -156,7 +164,7 @@ class Filters:
         filters = enumerate(_lines("field_filters", field_filters), start=1)
         return cls(
             score or None,
-            tuple(line for line in _lines("lists", lists) if line),
+            tuple(composed(line) for line in _lines("lists", lists) if line),
             tuple(FieldFilter.parse(line, place) for place, line in filters if line),
         )
 
@@ -225,7 +233,8 @@ class Filters:
     def _list_reason(self, document: Mapping[str, object]) -> str | None:
         if not self.lists:
             return None
-        wanted = any(value_at(document, ("list", key)) in self.lists for key in ("id", "name"))
+        names = (value_at(document, ("list", key)) for key in ("id", "name"))
+        wanted = any(isinstance(name, str) and composed(name) in self.lists for name in names)
         return None if wanted else "list is not one of lists"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -387,6 +389,19 @@ def test_equals_and_not_equals_are_opposites(value):
 def test_databases_write_names_and_booleans_in_their_own_way(line, columns, holds):
     """A field's name ignores case, true and false hold for 1 and 0, padding is no text (5.3)."""
     assert _holds(line, **columns) is holds
+
+
+@pytest.mark.parametrize(("written", "kept"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_compared_as_people_read_them(written, kept):
+    """A letter with its accent is one character in some systems, and two in others (5.2, 5.3)."""
+    text, value = normalize(written, "São Paulo"), normalize(kept, "São Paulo")
+    assert _holds(f"city equals {text}", city=value)
+    assert not _holds(f"city not equals {text}", city=value)
+    assert _holds(f"city contains {text.upper()}", city=f"in {value}!")
+    assert _holds(f"places contains {text}", places=[value])
+    field = normalize(written, "município")
+    assert _holds(f"{field} equals x", **{normalize(kept, "MUNICÍPIO"): "x"})
+    assert Filters.parse(lists=[text]).reason(_document(list_name=value)) is None
 
 
 def test_padding_keeps_no_lead_back():
