@@ -74,13 +74,14 @@ def test_each_action_is_one_commit_for_ever(workflow):
 
 
 def test_the_workflow_tries_each_session_on_each_of_its_pythons():
-    """What docs/versions.md names is run on every change, and nothing else is asked for."""
+    """What docs/versions.md names is run on every change, and a Python that is missing is red."""
     job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["versions"]
     matrix = job["strategy"]["matrix"]
     left_out = {(session["session"], session["python"]) for session in matrix["exclude"]}
     tried = {(name, python) for name in matrix["session"] for python in matrix["python"]}
     there = {(session["name"], session["python"]) for session in sessions()}
     assert tried - left_out == there
+    assert "--error-on-missing-interpreters" in job["steps"][-1]["run"]
 
 
 def test_the_part_of_the_day_is_one_that_there_is():
