@@ -1,13 +1,19 @@
 """The integration's form, as people fill it in (Contract 1.2, 1.5 and 1.6)."""
 
+from __future__ import annotations
+
 import base64
 import json
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.receiver import is_signed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FloatRect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -19,7 +25,7 @@ SECRET = "whsec_" + base64.b64encode(b"a signing secret of 32 bytes ...").decode
 def test_a_connection_is_made_tested_and_edited_and_no_secret_is_shown_or_lost(site, page):
     """Headers, filter, secret and body survive a second save; no secret is shown again (2.7)."""
     _fill_in(site, page)
-    site.picture(page, "connection-form")
+    site.picture(page, "connection-form", clip=_below(page, "Send only leads of these lists"))
     _save(page)
     _trust(site)
     page.reload()
@@ -90,6 +96,15 @@ def _fill_in(site, page) -> None:
     site.picture(page, "connection-body", clip=around)
     dialog.locator("[name=element_field_filters]").fill("city is not empty")
     dialog.locator("[name=element_signing_secret]").fill(SECRET)
+
+
+def _below(page, hint: str) -> FloatRect:
+    """Return where the form is, from the line under the field with that hint."""
+    dialog = page.get_by_role("dialog")
+    above = dialog.get_by_text(hint).bounding_box()
+    save = dialog.get_by_role("button", name="Save").bounding_box()
+    top, bottom = above["y"] + above["height"] + 12, save["y"] + save["height"] + 24
+    return {"x": 50, "y": top, "width": 900, "height": bottom - top}
 
 
 def _write_json(page, editor, document) -> None:

@@ -25,6 +25,24 @@ HOSTILE = (
     b"<img src=x onerror=alert(1)>\x1b[31m\x00\xff"
 )
 PLAIN = b'{"error": "city is required"}'
+PERSON = {
+    "email": "ana@example.com",
+    "name": "Ana Souza",
+    "phone": "+5511999999999",
+    "company": "Example Ltda",
+    "custom_fields": {"job_title": "Sales Director", "city": "São Paulo"},
+    "verifications": {
+        "email_valid": True,
+        "phone_valid": True,
+        "cnpj_valid": True,
+        "cnpj_status": "Active",
+        "ip_risk_score": 5,
+        "ip_proxy": False,
+        "ip_vpn": False,
+    },
+    "created_at": "2026-02-23T14:30:00Z",
+    "qualified_at": "2026-02-23T14:30:02Z",
+}
 BEYOND = "element => element.scrollWidth - element.clientWidth"
 WIDE, NARROW = {"width": 1280, "height": 850}, {"width": 375, "height": 812}
 
@@ -94,15 +112,15 @@ def _open_in_error(site, view, lead_id: str):
     return lead
 
 
-def _send(site, lead_id: str) -> str:
+def _send(site, lead_id: str, **fields: object) -> str:
     site.rest.wait_for_dag(DAG)
-    run = _trigger(site, lead_id)
+    run = _trigger(site, lead_id, **fields)
     site.rest.wait_for_run(DAG, run)
     return run
 
 
-def _trigger(site, lead_id: str) -> str:
-    lead = {"id": lead_id, "score": 90, "status": "qualified"}
+def _trigger(site, lead_id: str, **fields: object) -> str:
+    lead = {"id": lead_id, "score": 90, "status": "qualified", **fields}
     return site.rest.trigger(DAG, conf={"lead": lead})
 
 
@@ -561,13 +579,13 @@ def test_a_links_filter_stays_in_the_address_when_the_page_is_loaded_again(site,
 
 def test_what_is_sent_is_shown_on_request(site, page, view, answers):
     """The payload of a lead is behind a button, as text, with placeholders for secrets (8.8)."""
-    _send(site, "lead-83")
+    _send(site, "lead-83", **PERSON)
     _look_for(view, "lead-83")
     expect(_rows(view)).to_have_count(1)
     _rows(view).first.locator(".link").click()
     view.get_by_role("dialog").get_by_role("button", name="Show what is sent").click()
     shown = view.get_by_role("dialog", name=re.compile("What is sent of"))
-    expect(shown.locator("pre").first).to_contain_text("lead")
+    expect(shown.locator("pre").first).to_contain_text('"job_title": "Sales Director"')
     expect(shown).to_contain_text("audit log")
     site.picture(page, "payload")
     shown.get_by_role("button", name="Close").click()
