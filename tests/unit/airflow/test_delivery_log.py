@@ -135,10 +135,10 @@ def test_the_logs_connection_is_as_safe_as_its_settings_say(home, monkeypatch):
     connection = {"conn_type": "postgres", "host": "db", "schema": "log", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SAFE", json.dumps(connection))
     wanted = {"sslmode": "verify-full", "sslrootcert": "/ca.pem", "connect_timeout": "5"}
-    assert dict(_url("safe").query) == wanted
+    assert dict(_url("safe", "log_conn_id").query) == wanted
     connection["extra"] |= {"sqlalchemy_query": {"sslmode": "require"}}
     monkeypatch.setenv("AIRFLOW_CONN_SAFE", json.dumps(connection))
-    assert dict(_url("safe").query) == wanted | {"sslmode": "require"}
+    assert dict(_url("safe", "log_conn_id").query) == wanted | {"sslmode": "require"}
 
 
 @pytest.mark.parametrize("extra", ["{", "[1]", '"x"', "null", "sslmode=verify-full"])
@@ -147,7 +147,7 @@ def test_settings_of_the_logs_connection_that_cannot_be_read_are_not_none(home, 
     connection = {"conn_type": "postgres", "host": "db", "schema": "log", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps(connection))
     with pytest.raises(DeliveryLogError, match="broken: Extra of this connection is not a JSON"):
-        _url("broken")
+        _url("broken", "log_conn_id")
 
 
 @pytest.mark.parametrize("unset", ["", "{FERNET_KEY}"])
