@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, bindparam, case, func, insert, null, select, update
+from sqlalchemy import Text, bindparam, case, func, insert, null, select, true, update
 
 from zbl_provider.log.model import Status
 from zbl_provider.log.storage.bulk import as_json, insert_rows, tabled, update_rows
@@ -83,15 +83,17 @@ def _statement() -> tuple[Select[Any], Callable[[Sequence[dict[str, Any]]], dict
     ]
     settlements = Given({column.name: column.type for column in columns})
     rows = settlements.table
-    # By number, as everyone locks leads: so two never wait for each other.
-    locked = (
+    # By number, as everyone locks leads: so two never wait for each other. Each by itself, for a
+    # plan made while the table is small would go on reading all of it. What is claimed is sending.
+    ordered = select(rows.c.delivery_id, rows.c.claim).order_by(rows.c.delivery_id).subquery()
+    lead = (
         select(delivery.c.id, delivery.c.claim)
-        .join(rows, (rows.c.delivery_id == delivery.c.id) & (rows.c.claim == delivery.c.claim))
-        .where(delivery.c.status == Status.SENDING)
-        .order_by(delivery.c.id)
-        .with_for_update(of=delivery)
-        .cte("locked")
+        .where(delivery.c.id == ordered.c.delivery_id, delivery.c.claim == ordered.c.claim)
+        .offset(0)
+        .with_for_update()
+        .lateral("lead")
     )
+    locked = select(lead.c.id, lead.c.claim).join_from(ordered, lead, true()).cte("locked")
     # A claim that was lost may be in the same group as the one that holds.
     holds = (rows.c.delivery_id == locked.c.id) & (rows.c.claim == locked.c.claim)
     delivered = rows.c.status == Status.DELIVERED
