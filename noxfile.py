@@ -57,7 +57,8 @@ def _test(session: nox.Session) -> None:
     session.chdir(folder)
     place = {"PYTHONPATH": str(folder)}
     ignored = [f"--ignore={name}" for name in _OF_THE_REPOSITORY]
-    session.run("pytest", "-q", "-n", "2", *ignored, *(session.posargs or _TESTS), env=place)
+    many = ("-n", "3", "--dist", "worksteal")
+    session.run("pytest", "-q", *many, *ignored, *(session.posargs or _TESTS), env=place)
     if not session.posargs:
         session.run("python", "-m", "demo", "--once", env=place)
 
