@@ -412,6 +412,19 @@ def test_an_integration_is_held_tested_and_resumed(site, page, view, answers):
     log.close()
 
 
+def test_an_integration_is_called_active_only_if_its_connection_is(site, view):
+    """Whoever looks for leads that wait finds why on the page (Contract 1.2, 8.4)."""
+    site.rest.create_connection("crm", "zbl_webhook", host="https://x.org", extra={"active": False})
+    view.get_by_role("tab", name="Integrations").click()
+    active, unknown, inactive = (
+        view.get_by_role("article", name=name) for name in ("sales", "zapier", "crm")
+    )
+    expect(inactive.locator("header .badge")).to_have_text("Inactive")
+    expect(inactive).to_contain_text("The connection crm is not active: nothing goes out to it")
+    expect(active.locator("header .badge")).to_have_text("Active")
+    expect(unknown.locator("header .badge")).to_have_count(0)
+
+
 def test_links_leave_the_frame_and_the_export_is_a_file(site, page, view, tmp_path, answers):
     """A task's log opens in Airflow itself, and the CSV holds what is filtered (8.4)."""
     run = _send(site, "lead-81")

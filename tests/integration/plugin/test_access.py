@@ -1,5 +1,6 @@
 """Who may see what, and who may change it."""
 
+import json
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -192,6 +193,23 @@ def test_leads_of_dags_that_may_not_be_read_are_nowhere(site, only):
     assert "make" not in vera.get("/zbl/api/deliveries.csv").text
     assert vera.get(f"/zbl/api/deliveries/{hidden}").status_code == 404
     assert vera.get("/zbl/api/deliveries?dag_id=sends_to_make").json()["rows"] == []
+
+
+@pytest.mark.parametrize(("setting", "active"), [(True, True), (False, False), ("maybe", None)])
+def test_whether_a_connection_is_active_is_seen_by_readers_of_its_leads(
+    site, only, monkeypatch, setting, active
+):
+    """No integration is called active whose connection holds its leads (Contract 1.2, 7.2)."""
+    connection = {"conn_type": "zbl_webhook", "host": "https://x.org", "extra": {"active": setting}}
+    for name in ("CRM", "MAKE", "OTHER"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+    path = "/zbl/api/integrations/{}/active"
+    assert site.as_("ada").get(path.format("crm")).json() == {"active": active}
+    assert site.as_("ada").get(path.format("other")).status_code == 404
+    only("GET", DAGS["crm"])
+    vera = site.as_("vera")
+    assert vera.get(path.format("crm")).json() == {"active": active}
+    assert vera.get(path.format("make")).status_code == 404
 
 
 def test_who_may_read_no_dag_sees_nothing(site, only):

@@ -52,6 +52,7 @@ export default {
   "Hold": "Retener",
   "Hold {name}?": "¿Retener {name}?",
   "Hold…": "Retener…",
+  "Inactive": "Inactiva",
   "Integration": "Integración",
   "Integrations": "Integraciones",
   "Invalid": "No válido",

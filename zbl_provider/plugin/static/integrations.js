@@ -1,6 +1,6 @@
 // The integrations: how each does, what keeps it back, and what can be done about it.
 
-import { change } from "./api.js";
+import { change, read } from "./api.js";
 import { look } from "./address.js";
 import { announce, byId, focusedElement, focusOn, h, showDialog } from "./dom.js";
 import { Charts } from "./chart.js";
@@ -8,7 +8,10 @@ import { t } from "./language.js";
 import { count, fromNow, milliseconds, share, time } from "./words.js";
 
 const WAITING = ["pending", "sending", "retrying"];
+// What reads a connection may be slow, so it is asked seldom.
+const ACTIVE_MS = 60_000;
 const charts = new Map();
+const connections = new Map();
 
 /**
  * Show the integrations.
@@ -26,6 +29,16 @@ export function showIntegrationsView(all, activities, changed) {
   );
   all.forEach((one, place) => chartsOf(one).show(activities[place]));
   if (focused) focusOn(view, `[data-focus="${CSS.escape(focused)}"]`);
+  all.forEach((one) => lookAtConnection(one, view));
+}
+
+async function lookAtConnection(one, view) {
+  const known = connections.get(one.name);
+  if (known && Date.now() - known.asked < ACTIVE_MS) return;
+  connections.set(one.name, { active: known?.active, asked: Date.now() });
+  const { active } = await read(path(one, "active")).catch(() => ({ active: null }));
+  connections.set(one.name, { active, asked: Date.now() });
+  view.querySelector(`[data-name="${CSS.escape(one.name)}"] .state`)?.replaceWith(state(one));
 }
 
 /** Say above everything what is held or paused. */
@@ -60,8 +73,7 @@ function card(one, changed) {
     ["p95", milliseconds(one.p95_ms)],
   ];
   return h("article", { class: "card", "data-name": one.name, "aria-label": one.name },
-    h("header", null, h("h3", null, one.name), h("span", { class: `badge ${mood(one)[0]}` }, mood(one)[1])),
-    isKeptBack(one) ? h("p", { class: "quiet" }, sayWhy(one)) : null,
+    state(one),
     h("dl", { class: "figures" }, figures.map(([name, value, part]) =>
       h("div", null, h("dt", null, name), h("dd", null, value, part ? h("small", null, ` ${part}`) : null)))),
     chartsOf(one).box,
@@ -70,12 +82,29 @@ function card(one, changed) {
       ...(one.may_change ? controls(one, changed) : [])));
 }
 
+/** Tell how an integration does; that it is active only where its connection says so. */
+function state(one) {
+  const [colour, word] = mood(one);
+  const why = isKeptBack(one) ? sayWhy(one) : isInactive(one) ? sayInactive(one.name) : "";
+  return h("div", { class: "state" },
+    h("header", null, h("h3", null, one.name), word ? h("span", { class: `badge ${colour}` }, word) : null),
+    why ? h("p", { class: "quiet" }, why) : null);
+}
+
+const isInactive = ({ name }) => connections.get(name)?.active === false;
+
+/** Say that a connection lets nothing out. */
+export const sayInactive = (name) =>
+  t("The connection {name} is not active: nothing goes out to it before that is changed.", { name });
+
 export const isKeptBack = (one) => Boolean(one.held_at || one.paused_at || one.down_since);
 
 function mood(one) {
   if (one.held_at) return ["retrying", t("Held")];
   if (one.down_since) return ["error", t("Down")];
-  return one.paused_at ? ["error", t("Paused")] : ["delivered", t("Active")];
+  if (one.paused_at) return ["error", t("Paused")];
+  if (isInactive(one)) return ["retrying", t("Inactive")];
+  return connections.get(one.name)?.active ? ["delivered", t("Active")] : [];
 }
 
 /** Say what keeps an integration's leads back. */

@@ -52,6 +52,7 @@ export default {
   "Hold": "Reter",
   "Hold {name}?": "Reter {name}?",
   "Hold…": "Reter…",
+  "Inactive": "Inativa",
   "Integration": "Integração",
   "Integrations": "Integrações",
   "Invalid": "Inválido",

@@ -5,7 +5,7 @@
 
 import { change, clear, Refusal } from "./api.js";
 import { announce, h, showDialog } from "./dom.js";
-import { isKeptBack, sayWhy } from "./integrations.js";
+import { isKeptBack, sayInactive, sayWhy } from "./integrations.js";
 import { t } from "./language.js";
 import { count, leads, tasks } from "./words.js";
 
@@ -144,7 +144,7 @@ function hastened(number, areKept) {
 /** Say what keeps leads back that were marked: an integration that is held, paused or down, or a connection. */
 const inTheWay = ({ kept_back, inactive }) => [
   ...kept_back.map(sayWhy),
-  ...inactive.map((name) => t("The connection {name} is not active: nothing goes out to it before that is changed.", { name })),
+  ...inactive.map(sayInactive),
 ];
 
 function told({ count: number, unsendable }) {
