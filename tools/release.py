@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+UNPUBLISHED = "on no index yet"  # until the first release
 
 
 def version() -> str:
@@ -40,6 +41,19 @@ def problems(version: str, changelog: str, today: str) -> list[str]:
     return [f"CHANGELOG.md: has no section {version}"]
 
 
+def stale(pages: dict[str, str]) -> list[str]:
+    """
+    Tell which pages the release makes untrue; the readme is shown on the index itself.
+
+    :param pages: text by path
+    """
+    return [
+        f'{path}: "{UNPUBLISHED}" will be untrue: say how to install it from the index'
+        for path, text in pages.items()
+        if UNPUBLISHED in " ".join(text.split())
+    ]
+
+
 def tag_is_right(tag: str) -> None:
     """Refuse a tag that says another version than the package."""
     if tag != f"v{version()}":
@@ -55,6 +69,8 @@ def main() -> None:
     """Check what must hold, build, and make the tag; pushing it is left to a person."""
     today = datetime.now(UTC).date().isoformat()
     obstacles = problems(version(), (ROOT / "CHANGELOG.md").read_text(), today)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    obstacles += stale({str(page.relative_to(ROOT)): page.read_text() for page in pages})
     if _git("status", "--porcelain"):
         obstacles.append("commit what is changed, or put it away")
     if _git("branch", "--show-current") != "main":
@@ -69,7 +85,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["tag-is-right"]:
-        tag_is_right(sys.argv[2])
-    else:
-        main()
+    match sys.argv[1:]:
+        case []:
+            main()
+        case ["tag-is-right", tag]:
+            tag_is_right(tag)
+        case _:
+            sys.exit(__doc__)

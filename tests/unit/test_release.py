@@ -1,6 +1,8 @@
 """What stands in a release's way."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,19 @@ def test_a_tag_says_the_version_of_the_package(release):
     release.tag_is_right(f"v{release.version()}")
     with pytest.raises(SystemExit, match="is not v"):
         release.tag_is_right("v99")
+
+
+def test_no_page_says_that_what_is_released_is_on_no_index(release):
+    """The index shows the readme as it was when the tag was made."""
+    pages = {"README.md": "The package is on no\nindex yet: build it.", "docs/a.md": "An index."}
+    assert [problem.partition(":")[0] for problem in release.stale(pages)] == ["README.md"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["tag-is-right"]])
+def test_what_the_script_does_not_know_makes_no_release(arguments):
+    """Whoever only asks how it is used gets no tag."""
+    command = [sys.executable, ROOT / "tools/release.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "python tools/release.py" in done.stderr
+    assert "Not released" not in done.stderr
