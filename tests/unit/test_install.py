@@ -10,7 +10,7 @@ INSTALL = Path(__file__).parents[2] / "docs/install"
 
 def test_the_compose_file_gives_the_log_to_every_component_that_needs_it():
     """A deferred task goes on where its log is (Contract 6.1)."""
-    services = yaml.safe_load((INSTALL / "compose.yaml").read_text())["services"]
+    services = yaml.safe_load((INSTALL / "docker-compose.override.yaml").read_text())["services"]
     components = {name for name in services if name.startswith("airflow-")}
     assert components == {
         f"airflow-{name}"

@@ -38,7 +38,7 @@ def test_each_step_is_an_action_or_a_command_that_there_is(workflow):
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
         ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
         ("dependabot", ".github/dependabot.yml"),
-        ("compose-spec", "docs/install/compose.yaml"),
+        ("compose-spec", "docs/install/docker-compose.override.yaml"),
     ],
 )
 def test_who_reads_a_file_takes_it(schema, files):

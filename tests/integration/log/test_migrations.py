@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -322,6 +323,12 @@ def _as_role(url, role, options=""):
     )
 
 
+def _execute(url, *statements):
+    with open_engine(url).execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [("", "permission denied"), ("-c search_path=nowhere", "no schema has been selected")],
@@ -336,19 +343,30 @@ def test_a_user_without_rights_is_told_what_is_missing(postgres, options, said):
         assert refusal.value.__context__ is None
 
 
+@pytest.mark.parametrize("rights", ["SUPERUSER", "CREATEROLE CREATEDB"])
+def test_the_database_that_the_guide_makes_can_hold_the_log(postgres, rights):
+    """Whoever may make it: the administrator of a managed PostgreSQL is no superuser (6.1)."""
+    guide = (Path(__file__).parents[3] / "docs/install/README.md").read_text()
+    (statements,) = re.findall(r"^```sql\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    administrator = _as_role(postgres, "zbl_administrator")
+    _execute(postgres, f"ALTER ROLE zbl_administrator {rights}")
+    try:
+        _execute(administrator, *statements.splitlines())
+        upgrade(administrator.set(username="zbl", database="zbl"))
+    finally:
+        _execute(postgres, "DROP DATABASE IF EXISTS zbl WITH (FORCE)", "DROP ROLE IF EXISTS zbl")
+
+
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres, encoding):
     """Where it is set up, rather than by the first lead whose id it cannot hold (6.1)."""
     name = f"zbl_{encoding.lower()}"
-    administering = open_engine(postgres).execution_options(isolation_level="AUTOCOMMIT")
-    with administering.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
-        connection.execute(
-            text(
-                f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
-                "TEMPLATE template0"
-            )
-        )
+    _execute(
+        postgres,
+        f"DROP DATABASE IF EXISTS {name}",
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
+        "TEMPLATE template0",
+    )
     with pytest.raises(DeliveryLogError, match=f"in {encoding}.*ENCODING 'UTF8'"):
         upgrade(make_url(postgres).set(database=name))
 
