@@ -129,4 +129,4 @@ def test_the_classifiers_name_the_pythons_that_it_takes():
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     assert project["requires-python"] == f">={named[0]}"
     matrix = (ROOT / "noxfile.py").read_text()
-    assert all(f'"{version}"' in matrix for version in named)
+    assert set(named) == set(re.findall(r'"(3\.\d+)"', matrix))
