@@ -124,5 +124,6 @@ def test_a_task_that_runs_long_says_what_is_left(setup, caplog, monkeypatch):
     setup.dispatch("run 1", list(range(600)))
     left = [int(match[1]) for match in re.finditer(r"; (\d+) left\.", caplog.text)]
     assert left[0] > 0
-    # Two write outcomes side by side: who is done last counts none, and may be heard before the other.
+    # Two write outcomes side by side: who is done last counts none, and may be heard before the
+    # other.
     assert min(left) == 0
