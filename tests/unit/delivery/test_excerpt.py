@@ -1,4 +1,7 @@
+import html
 import json
+import re
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -48,6 +51,68 @@ def test_a_header_value_never_comes_back(secret, around, as_json):
     assert secret not in text.replace("***", "")
 
 
+def _json_with(characters, digits):
+    """Give a JSON encoder that writes these characters as their numbers."""
+    pattern = re.compile(f"[{re.escape(characters)}]")
+    return lambda text: pattern.sub(
+        lambda found: rf"\u{ord(found[0]):{digits}}", json.dumps(text)[1:-1]
+    )
+
+
+def _numbered(text):
+    """Write HTML as Go's templates do."""
+    return re.sub(r"[&<>\"'+]", lambda found: f"&#{ord(found[0])};", text)
+
+
+def _in_small_letters(text):
+    return re.sub("%..", lambda found: found[0].lower(), quote(text, safe=""))
+
+
+SPELLINGS = [
+    json.dumps,
+    lambda text: json.dumps(text)[1:-1].replace("/", r"\/"),
+    _json_with("&<>", "04x"),  # Go, Rails
+    _json_with("&<>+'`", "04X"),  # .NET
+    _json_with("&<>='", "04x"),  # Gson
+    html.escape,
+    _numbered,
+    quote,
+    lambda text: quote(text, safe=""),
+    _in_small_letters,
+]
+
+
+@given(
+    st.text(
+        [chr(code) for code in range(0x21, 0x7F) if code != ord("\\")], min_size=12, max_size=40
+    ),
+    st.lists(st.sampled_from(SPELLINGS), max_size=3),
+)
+@example("Bearer a+b&c=d/e", [SPELLINGS[2], json.dumps])
+def test_a_header_value_never_comes_back_in_anybodys_spelling(secret, spellings):
+    """Receivers write JSON, HTML and URLs in their own ways, one within another (1.5)."""
+    echoed = secret
+    for spell in spellings:
+        echoed = spell(echoed)
+    text = of(secret).text(f"az {echoed} az".encode(), whole=True)
+    quotes = r'[\\"&%#;quotmpx0-9A-Fa-f]*'
+    assert re.fullmatch(rf"az {quotes}\*\*\*{quotes} az", text)
+
+
+@given(st.sampled_from(SPELLINGS), st.integers(0, 200))
+def test_a_cut_secret_does_not_show_its_beginning_in_anybodys_spelling(spell, length):
+    """A body may break off within an escape of a secret that it repeats (Contract 1.5)."""
+    secret = "s3cr+t&v=l\"e'<0123>/456789"
+    cut = f"az {spell(secret)}"[:length]
+    assert "s3cr" not in of(secret).text(cut.encode(), whole=False)
+
+
+def test_escapes_within_escapes_without_end_are_not_followed():
+    """A hostile answer is read as deep as anybody writes (Contract 7.3)."""
+    body = b"%" + b"25" * 2000
+    assert of("s3cret-value").text(body, whole=True) == body.decode()
+
+
 @given(st.integers(4000, 4100))
 def test_a_secret_at_the_end_of_the_excerpt_does_not_show_its_beginning(length):
     """Where the excerpt's end cuts a secret in two, its first half goes as well (1.5)."""
@@ -85,7 +150,8 @@ def test_the_urls_path_and_query_never_come_back():
 
 
 HOOK = (
-    "https://hooks.test/webhook/1f2e3d4c-aaaa-bbbb/AbCdEfGhIjKlMnOpQr?token=open-sesame&test=true"
+    "https://hooks.test/webhook/1f2e3d4c-aaaa-bbbb/AbCdEfGhIjKlMnOpQr"
+    "?token=open-sesame&test=true&code=Ab1/cd+EfGhIj=="
 )
 
 
@@ -99,6 +165,8 @@ HOOK = (
         ("no account 1f2e3d4c-aaaa-bbbb", "no account ***"),
         ('{"args": {"token": "open-sesame", "test": "true"}}',
          '{"args": {"token": "***", "test": "true"}}'),
+        ('{"code": "Ab1/cd+EfGhIj=="}', '{"code": "***"}'),
+        ('{"code": "Ab1/cd EfGhIj=="}', '{"code": "***"}'),  # as a form's values are read
         ("the webhook was not found", "the webhook was not found"),
         ("acme may not log in with hunter2:hunter2", "acme may not log in with ***"),
         ("acme:hunter2:hunter2", "***"),

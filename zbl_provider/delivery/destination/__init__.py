@@ -144,7 +144,8 @@ class Destination:
         yield from ("/".join(folders[start:]) for start in range(len(folders) - 1))
         yield from filter(_TOKEN.fullmatch, folders)
         for pair in parts.query.split("&"):
-            value = pair.rpartition("=")[2]
+            name, equals, value = pair.partition("=")
+            value = value if equals else name  # base64 ends with more of them
             yield "" if _SHORT_WORD.fullmatch(value) else value
         for _, value in self.headers:
             scheme, _, credentials = value.partition(" ")
