@@ -216,9 +216,13 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 class Authority:
     """A certificate authority of our own, and what it signs."""
 
-    def __init__(self) -> None:
-        self._ca = trustme.CA()
+    def __init__(self, ca: trustme.CA | None = None) -> None:
+        self._ca = ca or trustme.CA()
         self.pem = self._ca.cert_pem.bytes()
+
+    def below(self) -> Authority:
+        """Make an authority that this one has signed."""
+        return Authority(self._ca.create_child_ca())
 
     def write(self, path: Path) -> str:
         """Write the CA's own certificate where a connection's `verify` can name it."""

@@ -7,14 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from requests import PreparedRequest, Response, Session
+from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from zbl_provider.delivery.http.resolver import is_unknown, look_up
-from zbl_provider.delivery.http.tls import server_name, tls_context
+from zbl_provider.delivery.http.tls import server_name, tls_context, trust_what_is_named
 from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class WebhookSession(Session):
         super().__init__()
         self._timeout = timeout
         self.headers.update(static_headers(destination))
+        del self.headers["Content-Type"]  # see `prepare_request`
         if not destination.keep_alive:
             self.headers["Connection"] = "close"
         self.trust_env = destination.trust_env
@@ -57,12 +59,21 @@ class WebhookSession(Session):
         verify = args[3] if args[3] is not None else self.verify
         return super().merge_environment_settings(*args) | {"verify": verify}
 
+    def prepare_request(self, request: Request) -> PreparedRequest:
+        """Prepare a request; what does not say what it is, such as a form, is JSON."""
+        prepared = super().prepare_request(request)
+        prepared.headers.setdefault("Content-Type", "application/json")
+        return prepared
+
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
         """Send a prepared request within the session's own bounds; every request comes here."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
         kwargs["allow_redirects"] = False
         return super().send(request, **kwargs)
+
+    def get_redirect_target(self, response: Response) -> None:
+        """Follow nothing: requests reads Location all the same, and fails where it is no URL."""
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -72,6 +83,14 @@ class _GuardedAdapter(HTTPAdapter):
         self._pools = {"https": _guarded_pool(guard)}
         self._tls: dict[str, Any] = {"ssl_context": trusted} if trusted else {}
         super().__init__()
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401
+        """Name the setting whose file is missing; what requests raises is no error of its own."""
+        try:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        except OSError:
+            tls_context(verify, cert)
+            raise
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs | self._tls)
@@ -87,6 +106,11 @@ def _guarded_pool(guard: Guard) -> type[HTTPSConnectionPool]:
     class GuardedConnection(HTTPSConnection):
         def connect(self) -> None:
             self.server_hostname = server_name((self._tunnel_host or self.host).strip("[]"))
+            if self.ssl_context is None:
+                self.ssl_context = create_urllib3_context(
+                    cert_reqs=resolve_cert_reqs(self.cert_reqs)
+                )
+                trust_what_is_named(self.ssl_context)
             super().connect()
 
         def _new_conn(self) -> socket.socket:

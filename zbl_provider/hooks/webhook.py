@@ -24,7 +24,7 @@ from zbl_provider.delivery.destination.headers import (
     without_duplicates,
 )
 from zbl_provider.delivery.destination.keys import read_extra
-from zbl_provider.delivery.exchange import DEADLINE_SECONDS
+from zbl_provider.delivery.exchange import DEADLINE_SECONDS, Answer
 from zbl_provider.delivery.guard import Guard
 from zbl_provider.delivery.outcome import Outcome, Verdict, classify
 from zbl_provider.delivery.schedule import Schedule
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from zbl_provider.delivery.exchange import Request
 
+_OPTIONS = frozenset({"timeout", "check_response"})
 _SHORTEST_MASKED = 5
 # Such as leads, error, /leads, application/json; what could name a secret is not one of them.
 _EVERYDAY = re.compile(r"(?!.*(?:secret|token|pass|key))/?[a-z]{1,12}(/[a-z]{1,12})?")
@@ -190,12 +191,19 @@ class WebhookHook(HttpHook):
         whole deadline of 2.4, which the provider's own transport keeps.
 
         :param headers: more headers
-        :param extra_options: of HttpHook; `timeout` in seconds is honoured
+        :param extra_options: of HttpHook: `timeout` in seconds, and what `run` reads; any other is
+            refused
         :return: a session with the connection's headers, authentication, certificates and proxy
-        :raises ConfigurationError: if the connection's settings cannot work
+        :raises ConfigurationError: if the connection's settings, or the options, cannot work
         """
         from zbl_provider.hooks.session import WebhookSession
 
+        for option in (extra_options or {}).keys() - _OPTIONS:
+            raise ConfigurationError(
+                "extra_options",
+                f"has {option!r}, which would not be used",
+                "Leave it out; certificates and proxies are set in the connection's Extra",
+            )
         timeout = float((extra_options or {}).get("timeout") or DEADLINE_SECONDS)
         session = WebhookSession(self.destination, self.guard, timeout)
         session.headers.update(headers or {})
@@ -229,8 +237,11 @@ class WebhookHook(HttpHook):
         except RequestException as problem:
             # The message of a RequestException holds the URL, and a catch-hook URL is a secret.
             raise ZblError(f"{self.destination.origin}: {type(problem).__name__}") from None
-        if (extra_options or {}).get("check_response", True) and not response.ok:
-            raise ZblError(f"{self.destination.origin} answered {response.status_code}")
+        outcome = classify(Answer(response.status_code, "", None, 0.0))
+        if (extra_options or {}).get(
+            "check_response", True
+        ) and outcome.verdict is not Verdict.DELIVERED:
+            raise ZblError(f"{self.destination.origin} {outcome.detail}")
         return response
 
 

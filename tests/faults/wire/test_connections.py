@@ -201,6 +201,23 @@ async def test_a_private_ca_may_be_in_a_directory(authority, receive, send, tmp_
     assert (await send(receive(answer()).url(), verify=str(tmp_path))).status == 200
 
 
+@pytest.mark.parametrize("in_a_directory", [False, True])
+@pytest.mark.parametrize("named", ["issuer", "server"])
+async def test_what_verify_names_is_trusted_whoever_signed_it(
+    authority, receive, send, tmp_path, named, in_a_directory
+):
+    """A CA below another one, or a server's own certificate, is enough, as for curl (2.5)."""
+    issuer = authority.below()
+    certificate = issuer.issue()
+    pem = issuer.pem if named == "issuer" else certificate.cert_chain_pems[0].bytes()
+    (tmp_path / "trusted.pem").write_bytes(pem)
+    verify = str(tmp_path if in_a_directory else tmp_path / "trusted.pem")
+    receiver = receive(answer(), certificate=certificate)
+    assert (await send(receiver.url(), verify=verify)).status == 200
+    other = receive(answer(), certificate=authority.below().issue())
+    assert (await send(other.url(), verify=verify)).kind is FailureKind.TLS
+
+
 @pytest.mark.parametrize("key", ["verify", "cert"])
 @pytest.mark.parametrize("content", [None, b"", b"no PEM", NO_CERTIFICATE])
 async def test_a_certificate_file_that_cannot_be_used_is_refused(transport, tmp_path, key, content):

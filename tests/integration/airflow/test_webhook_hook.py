@@ -8,7 +8,8 @@ import requests
 from airflow.sdk.log import redact
 from requests.auth import AuthBase
 
-from tests.support.peers import proxy
+from tests.support import peers
+from tests.support.peers import Authority, proxy
 from tests.support.receiver import Reply
 from zbl_provider.exceptions import BlockedAddress, ConfigurationError, ZblError
 from zbl_provider.hooks.webhook import WebhookHook
@@ -220,6 +221,16 @@ def test_the_session_trusts_a_directory(connect, receiver, monkeypatch, tmp_path
     assert len(seen) == 1
 
 
+def test_the_session_trusts_what_is_named_whoever_signed_it(connect, receiver, tmp_path):
+    """A CA below another one is enough for `verify`, as for leads (Contract 1.1 and 2.5)."""
+    issuer = Authority().below()
+    with peers.Receiver(peers.answer(), issuer) as server:
+        hook = connect({"verify": issuer.write(tmp_path / "issuer.pem")}, host=server.url())
+        assert hook.run(json={}).ok
+        with pytest.raises(ZblError, match="SSLError"):
+            connect({"verify": Authority().write(tmp_path / "other.pem")}).run(json={})
+
+
 def test_run_posts_and_hides_the_url(connect, receiver, caplog):
     """`run` works as an HttpHook's, but its errors and logs show scheme and host alone (1.5)."""
     caplog.set_level("DEBUG")
@@ -238,6 +249,48 @@ def test_run_posts_and_hides_the_url(connect, receiver, caplog):
     lines = [str(redact(record.getMessage())) for record in caplog.records]
     assert any("POST" in line for line in lines)
     assert not any(secret in line for line in lines for secret in SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [(302, "/elsewhere"), (302, "https://[not-an-address"), (307, "/\xff"), (304, None)],
+)
+def test_run_takes_a_redirect_for_no_success(connect, receiver, status, location):
+    """What is not 2xx has not arrived, wherever it points to, and the error says so (3, 2.5)."""
+    headers = {"Location": location} if location else {}
+    receiver.answer = lambda _: Reply(status, headers=headers, body=b"")
+    hook = connect()
+    with pytest.raises(ZblError, match=rf"answered {status} .*(check|final URL)"):
+        hook.run(json={})
+    assert hook.run(json={}, extra_options={"check_response": False}).status_code == status
+    with hook.get_conn() as session:
+        assert session.post(hook.destination.url).next is None
+
+
+@pytest.mark.parametrize("key", ["verify", "proxies", "cert", "allow_redirects"])
+def test_an_option_that_would_not_be_used_is_refused(connect, receiver, key):
+    """Of HttpHook's options two are read, and none is left out in silence (Contract 1.1, 1.2)."""
+    with pytest.raises(ConfigurationError, match=f"extra_options: has '{key}'"):
+        connect().run(json={}, extra_options={key: None})
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize("field", ["verify", "cert"])
+def test_run_names_the_setting_whose_file_is_missing(connect, receiver, field):
+    """A certificate file that is not there is a setting to correct, as for leads (1.1, 2.5)."""
+    with pytest.raises(ConfigurationError, match=f"{field}: the file it names cannot be read"):
+        connect({field: "/no/such.pem"}).run(json={})
+    assert receiver.received == []
+
+
+def test_the_session_says_what_a_body_is(connect, receiver):
+    """A form is called a form, and what says nothing of itself JSON (Contract 1.1 and 2.1)."""
+    hook = connect()
+    hook.run(data={"email": "a@b.example"})
+    hook.run(data='{"email": "a@b.example"}')
+    hook.run(data="<a/>", headers={"Content-Type": "text/xml"})
+    types = [request.headers["content-type"] for request in receiver.received]
+    assert types == ["application/x-www-form-urlencoded", "application/json", "text/xml"]
 
 
 def test_an_auth_type_makes_the_headers(connect, receiver):

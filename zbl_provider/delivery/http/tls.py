@@ -70,6 +70,16 @@ def server_name(host: str) -> str:
     return str(mapped) if mapped else host
 
 
+def trust_what_is_named(context: ssl.SSLContext) -> None:
+    """
+    Have a certificate that is named be trusted, whoever signed it.
+
+    A company may give out the CA that issues its servers' certificates without the one above it, or
+    a server's own certificate. curl and Python 3.13 take them as they are.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
 def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
     if verify is False:
         context.check_hostname = False
@@ -88,6 +98,7 @@ def _trust(context: ssl.SSLContext, verify: bool | str) -> None:
                 context.load_verify_locations(cadata=root.decode("ascii"))
         except (ssl.SSLError, ValueError):
             roots = []
+        trust_what_is_named(context)
         if not roots:
             raise ConfigurationError(
                 "verify", "the file it names holds no certificate", "Name a PEM file with the CA"
