@@ -13,6 +13,7 @@ from zbl_provider.delivery.hints import CERTIFICATE_REFUSED, CERTIFICATE_WANTED
 from zbl_provider.delivery.http.connector import TunnelRefusedError
 from zbl_provider.delivery.http.limits import ShortageError
 from zbl_provider.delivery.http.reply import NotHttpError
+from zbl_provider.delivery.http.route import AT_THE_PROXY
 from zbl_provider.exceptions import BlockedAddress
 
 _DETAIL_CHARS: Final = 200
@@ -48,6 +49,7 @@ _WORDS: Final = {
     FailureKind.SHORTAGE: "nothing was sent",
 }
 _PROXY_LOGIN: Final = 407
+_PROXY_URL: Final = "it is the proxy's, check its URL"
 _HTTP_2_ONLY: Final = (
     "the server speaks only HTTP/2: let it, or the proxy before it, accept HTTP/1.1"
 )
@@ -98,12 +100,14 @@ def failure(error: Exception, seconds: float) -> Failure:
     :param seconds: from the start of the attempt
     :returns: the failure; its text holds no URL, no header and no secret (Contract 1.5)
     """
+    is_proxys = AT_THE_PROXY in getattr(error, "__notes__", ())
     if isinstance(error, BlockedAddress):
-        return Failure(FailureKind.BLOCKED, str(error), seconds)
+        whose = f" ({AT_THE_PROXY})" if is_proxys else ""
+        return Failure(FailureKind.BLOCKED, f"{error}{whose}", seconds)
     code = error.errno if isinstance(error, OSError) else None
     other = _OS_ERRORS.get(code or 0, FailureKind.NETWORK)
     kind = next((kind for known, kind in _KINDS if isinstance(error, known)), other)
-    more = _more(error)
+    more = _PROXY_URL if is_proxys else _more(error)
     return Failure(kind, f"{_WORDS[kind]}{': ' if more else ''}{more}"[:_DETAIL_CHARS], seconds)
 
 

@@ -426,6 +426,7 @@ async def test_a_proxy_is_guarded_like_a_destination(receive, send):
         url = f"http://127.0.0.1:{forward.port}"
         result = await send(names(receiver), proxy=url, guard=Guard())
         assert (result.kind, forward.connections) == (FailureKind.BLOCKED, 0)
+        assert result.detail.endswith("allowed_networks (it is the proxy's)")
     assert seen == []
 
 
@@ -449,6 +450,7 @@ async def test_behind_a_proxy_private_destinations_stay_blocked(receive, send):
         for host, resolver in (("10.0.0.1", None), (NAME, Resolver(["10.0.0.1"]))):
             result = await send(receiver.url(host=host), proxy=url, resolver=resolver)
             assert result.kind is FailureKind.BLOCKED
+            assert "proxy" not in result.detail
     assert seen == []
 
 
@@ -467,6 +469,18 @@ async def test_a_proxy_that_is_down_is_tried_again(send):
     with closed_port() as port:
         result = await send("https://8.8.8.8/", proxy=f"http://127.0.0.1:{port}")
     assert (result.kind, classify(result).verdict) == (FailureKind.REFUSED, Verdict.RETRY)
+    assert result.detail == "the connection was refused: it is the proxy's, check its URL"
+
+
+async def test_a_failed_look_up_says_whose_name_it_was(send):
+    """The name of a proxy is in another place than the destination's URL (Contract 2.5, 6.3)."""
+    unknown = Resolver(["8.8.8.8"], socket.gaierror(socket.EAI_NONAME, "unknown"))
+    result = await send(f"https://{NAME}/", proxy="http://proxy.test:3128", resolver=unknown)
+    assert (result.kind, classify(result).verdict) == (FailureKind.DNS, Verdict.RETRY)
+    assert result.detail == "the host name does not resolve: it is the proxy's, check its URL"
+    silent = Resolver(socket.gaierror(socket.EAI_AGAIN, "no answer"))
+    result = await send(f"https://{NAME}/", proxy="http://127.0.0.1:3128", resolver=silent)
+    assert (result.kind, "proxy" in result.detail) == (FailureKind.DNS, False)
 
 
 async def test_a_proxy_that_refuses_to_tunnel_is_tried_again(receive, send):

@@ -14,6 +14,7 @@ from aiohappyeyeballs import start_connection
 
 from zbl_provider.delivery.http.connection import Connection
 from zbl_provider.delivery.http.reply import MAX_BYTES, SUCCESS, NotHttpError, Reply
+from zbl_provider.delivery.http.route import AT_THE_PROXY
 from zbl_provider.delivery.http.tls import server_name
 
 if TYPE_CHECKING:
@@ -167,7 +168,10 @@ class Connector:
                 # They failed in different ways, and aiohappyeyeballs names none of them. Where this
                 # machine has no IPv6, the reason of IPv4 counts: it may be out of ports.
                 return await self._connect(ipv4)
-            raise _with_errno(problem, addresses) from None
+            told = _with_errno(problem, addresses)
+            if self._tunnel:
+                told.add_note(AT_THE_PROXY)
+            raise told from None
         return sock, made[sock]
 
     async def _secure(self, sock: socket.socket, address: str, owner: Owner) -> Connection:

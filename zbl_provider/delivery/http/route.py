@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from zbl_provider.delivery.http.resolver import is_unknown
+from zbl_provider.exceptions import BlockedAddress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zbl_provider.delivery.guard import Guard
     from zbl_provider.delivery.http.resolver import Resolver
+
+AT_THE_PROXY: Final = "it is the proxy's"
+"""The note of an error that keeps everybody from the proxy itself, whatever the destination is."""
 
 _PROXY_PORT: Final = 80
 
@@ -62,7 +66,12 @@ class Route:
             except OSError as problem:
                 if not is_unknown(problem):
                     raise
-        return await self._look_up(*self._hop)
+        try:
+            return await self._look_up(*self._hop)
+        except (OSError, BlockedAddress) as problem:
+            if self.proxy:
+                problem.add_note(AT_THE_PROXY)
+            raise
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         try:
