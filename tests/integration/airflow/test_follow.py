@@ -13,6 +13,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from tests.support.receiver import Reply
+from tests.support.rest import wait_for
 from zbl_provider.exceptions import ConfigurationError, MissingConnection
 from zbl_provider.hooks.webhook import WebhookHook
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
@@ -150,13 +151,19 @@ def test_airflows_end_of_the_task_is_obeyed(leads, receiver):
     """What SIGTERM calls has it end in order, and soon (Contract 4.12 and 6.2)."""
     leads(_row(1))
     operator = _operator(timedelta(hours=1))
-    timer = _later(1, operator.on_kill)
-    began = time.monotonic()
+    ended = []
+
+    def end():
+        wait_for("the lead", lambda: receiver.received, seconds=60)
+        ended.append(time.monotonic())
+        operator.on_kill()
+
+    timer = _later(0, end)
     with pytest.raises(Exception, match="Airflow ended this task"):
         operator.execute(_context())
-    assert time.monotonic() - began < 30
-    assert [request.lead_id for request in receiver.received] == ["1"]
     timer.join()
+    assert time.monotonic() - ended[0] < 30
+    assert [request.lead_id for request in receiver.received] == ["1"]
 
 
 def test_a_query_that_cannot_work_fails_at_once(leads, receiver, tmp_path):
