@@ -144,6 +144,8 @@ def test_what_is_not_utf8_in_sql_ascii_makes_its_row_invalid(use, sql_ascii, dri
         ("ARRAY[B'101']", ["101"]),
         (r"ARRAY['\x00ff'::bytea]", ["AP8="]),
         (r"'\x00ff'::bytea", "AP8="),
+        ("'24 hours 30 seconds'::interval", 86430),
+        ("ARRAY['24:00'::interval]", [86400]),
     ],
 )
 def test_arrays_of_postgresql_are_lists(use, connections, driver, value, form):

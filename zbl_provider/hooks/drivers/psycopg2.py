@@ -109,8 +109,9 @@ def _cast_leniently(
 ) -> object:
     if text is None:
         return None
-    # psycopg2 makes infinity the last moment that Python knows, and 24:00 midnight.
-    if text.endswith("infinity") or text.startswith("24:00"):
+    # psycopg2 makes infinity the last moment that Python knows, and the time 24:00 midnight; as an
+    # interval that is a day.
+    if text.endswith("infinity") or (text.startswith("24:00") and kind != "interval"):
         return Undecodable(kind, text.encode())
     is_json = kind.startswith("json")
     if cast is None and not is_json:
