@@ -12,6 +12,7 @@ from zbl_provider.exceptions import FilterError
 from zbl_provider.leads.filters import FieldFilter, Filters, Operator
 from zbl_provider.leads.lead import read_row
 from zbl_provider.leads.payload import document
+from zbl_provider.leads.values import PaddedText
 
 MARKER = "s3cr3t-m4rk3r"
 
@@ -405,9 +406,11 @@ def test_accents_are_compared_as_people_read_them(written, kept):
 
 
 def test_padding_keeps_no_lead_back():
-    """A status or a list's name of a CHAR column is its word, and passes (5.2 and 5.4)."""
-    padded = _document(status="qualified   ", list_name="Ads      ")
+    """A status or a list's name or id of a CHAR column is its word, and passes (5.2 and 5.4)."""
+    padded = _document(status="qualified   ", list_name="Ads      ", list_id=PaddedText("a1  "))
     assert Filters.parse(lists=["Ads"]).reason(padded) is None
+    assert Filters.parse(lists=["a1"]).reason(padded) is None
+    assert Filters.parse(lists=["a"]).reason(padded) == "list is not one of lists"
 
 
 @pytest.mark.parametrize(
