@@ -71,7 +71,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.,+Z-]+)?|\d{8}T[\d:.,+Z-]+", re.AS
 # Some programs write "UTC" behind the time, and a blank before its offset.
 _ZONE_NAME = re.compile(r"\s*(?:UTC|GMT)$")
 _BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d|Z$)")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}", re.ASCII)
+_PLAIN_NAME = re.compile(r"[^\W\d][\w -]{0,63}")  # letters of any language
 # Equal keys hash alike, so 0 and 1 also stand for 0.0 and 1.0.
 _BOOLEANS: Mapping[object, bool] = {
     0: False,
@@ -136,6 +136,8 @@ def field_path(parent: str, name: str) -> str:
     :param name: the key; an e-mail address or a phone number used as one is left out
     :return: ``parent.name``, or ``parent`` alone
     """
+    # An accent that stands behind its letter, as a character of its own, is no letter.
+    name = normalize("NFC", name)
     return f"{parent}.{name}" if _PLAIN_NAME.fullmatch(name) else parent
 
 
@@ -249,7 +251,8 @@ def as_identifier(value: object, path: str) -> str | None:
     """
     Read an id, which is text whatever the column's type (Contract 2.2); blank is unknown.
 
-    The number 42 is ``"42"`` from an integer, a NUMERIC and a REAL column alike.
+    The number 42 is ``"42"`` from an integer, a NUMERIC and a REAL column alike. A time keeps the
+    fraction of its second, as no other field does.
 
     :param value: text, number, UUID, or another value whose JSON form is text
     :param path: as in :func:`as_json`
@@ -261,6 +264,9 @@ def as_identifier(value: object, path: str) -> str | None:
     if type(value) is str and value.isprintable() and len(value) <= _LONGEST_ID and value.strip():
         return value
     form = str(value) if type(value) is PaddedText else _text_form(value, path)
+    if isinstance(value, datetime) and value.microsecond:
+        # Cut off, the fraction would make one lead of all that came within a second.
+        form = f"{str(form).removesuffix('Z')}.{value.microsecond:06}Z"
     if form is None or (isinstance(form, str) and (not form or form.isspace())):
         return None
     if not isinstance(form, str):

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from types import MappingProxyType
+from unicodedata import normalize
 from uuid import UUID
 
 import pytest
@@ -191,6 +192,9 @@ def test_text_fields(value, form):
         ("é".encode(), "é"),
         (PaddedText("a1  "), "a1  "),
         ("é" * 255, "é" * 255),
+        (date(2026, 2, 23), "2026-02-23"),
+        (datetime(2026, 2, 23, 11, 30, tzinfo=BRASILIA), "2026-02-23T14:30:00Z"),
+        (datetime(2026, 2, 23, 11, 30, 0, 50, tzinfo=BRASILIA), "2026-02-23T14:30:00.000050Z"),
         (None, None),
         ("  ", None),
     ],
@@ -430,6 +434,8 @@ def test_a_name_that_may_be_data_is_not_shown(name):
     """A path leaves out keys that might themselves be personal data (5.5)."""
     assert field_path("lead.custom_fields", name) == "lead.custom_fields"
     assert field_path("lead.custom_fields", "job title") == "lead.custom_fields.job title"
+    for written in ("situação", normalize("NFD", "situação")):
+        assert field_path("lead.custom_fields", written) == "lead.custom_fields.situação"
 
 
 @pytest.mark.parametrize(
