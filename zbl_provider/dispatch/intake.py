@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zbl_provider.exceptions import ConfigurationError, InvalidLead
 from zbl_provider.leads import payload, schema
 from zbl_provider.leads.lead import Lead, RowReader, read_lead
 from zbl_provider.leads.values import as_identifier
-from zbl_provider.log.model import Candidate, Status
+from zbl_provider.log.model import Candidate, Status, with_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,8 +65,7 @@ class FoundRow(NamedTuple):
             return self.reader(self.values)
         except InvalidLead as problem:
             if self.id is None:
-                rule = f"{problem.rule} (row {self.position} of the query)"
-                problem = InvalidLead(problem.path, rule)
+                problem = InvalidLead(problem.path, with_position(problem.rule, self.position))
             return _unreadable(self.id, self.values, problem)
 
 
@@ -153,12 +152,25 @@ def row_text(values: object) -> str:
     """Give the same text for the same row each time that it is read, and another for another."""
     try:
         text = repr(values)
+        if "{" in text:  # a set, perhaps, which each process writes in an order of its own
+            text = repr(_with_sets_in_order(values))
     except Exception:  # noqa: BLE001  whatever a value's own type does, or thousands of digits
         text = ""
     if not text or _HIDDEN_BYTES in text:
         each = values.items() if isinstance(values, Mapping) else enumerate(_as_sequence(values))
         text = "\n".join(f"{place} {_value_text(value)}" for place, value in each)
     return _ADDRESS.sub("", text)
+
+
+def _with_sets_in_order(value: Any) -> Any:  # noqa: ANN401  whatever a row holds
+    """Replace sets, such as those of MySQL's SET columns; what else there is keeps its text."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_with_sets_in_order, value))
+    if type(value) is dict:
+        return {key: _with_sets_in_order(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return value
 
 
 def _as_sequence(values: object) -> Sequence[object]:

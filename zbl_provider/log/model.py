@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -54,6 +55,23 @@ def status_after(outcome: Outcome, due_at: datetime | None) -> Status:
     if due_at is not None:
         return Status.RETRYING
     return Status.DELIVERED if outcome.verdict is Verdict.DELIVERED else Status.ERROR
+
+
+_POSITION = re.compile(r" \(row \d+ of the query\)\Z")
+
+
+def with_position(reason: str, position: int) -> str:
+    """
+    Say of a row without an id where it stands.
+
+    :param position: which row of the query it is, counted from 1
+    """
+    return f"{reason} (row {position} of the query)"
+
+
+def without_position(reason: str | None) -> str | None:
+    """Return a reason as it is wherever its row stands: new rows before it move it on."""
+    return reason and _POSITION.sub("", reason)
 
 
 ERASED = "erased"

@@ -104,6 +104,19 @@ def test_the_same_unreadable_row_is_known_again(value):
     assert first.fingerprint == again.fingerprint
 
 
+def test_a_row_with_a_set_is_known_again():
+    """MySQL's SET comes as a set, which each process writes in an order of its own (5.5)."""
+    columns = ("id", "tags", "score")
+    rows = [
+        (None, [{"k": set(tags)}, set(tags)], math.nan)
+        for tags in ([0, 8], [8, 0], [0, 8, 16])  # of which the first two are alike
+    ]
+    assert repr(rows[0]) != repr(rows[1])
+    first, again, other = _read(*rows, columns=columns)
+    assert (first.id, first.fingerprint) == (again.id, again.fingerprint)
+    assert other.fingerprint != first.fingerprint
+
+
 def test_an_unreadable_row_that_changed_is_seen_to_have_changed():
     """It is looked at again when the row has changed (5.5)."""
     first, again = (_read((1, email, math.nan))[0] for email in ("a@b", "c@d"))

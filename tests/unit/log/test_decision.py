@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zbl_provider.log.model import OPEN, Candidate, Status
+from zbl_provider.log.model import OPEN, Candidate, Status, with_position
 from zbl_provider.log.outbox.decision import Change, Decision, Known, Rule
 
 SKIP = Decision(skipped=True)
@@ -111,6 +111,19 @@ INVALID = candidate(Status.INVALID, reason="r1")
         (known(Status.INVALID, reason="r1"), INVALID, Rule(resend_errors=True), JOIN),
         (known(Status.INVALID, reason="r1", own=True), INVALID, Rule(resend_errors=True), LEAVE),
         (known(Status.INVALID, reason="r1"), INVALID, Rule(), LEAVE),
+        # a row without an id has moved on in its query, and is the row that it was: Contract 4.7
+        (
+            known(Status.INVALID, reason=with_position("r1", 7)),
+            candidate(Status.INVALID, reason=with_position("r1", 12)),
+            Rule(),
+            LEAVE,
+        ),
+        (
+            known(Status.INVALID, reason=with_position("r1", 7)),
+            candidate(Status.INVALID, reason=with_position("r2", 7)),
+            Rule(),
+            Decision(Change.KEEP_BACK, join=True),
+        ),
         (known(Status.ERROR, attempts=5), INVALID, Rule(resend_errors=True), JOIN),
         (known(Status.ERROR, attempts=5), INVALID, Rule(), SKIP),
         # pending, untried: the present row counts

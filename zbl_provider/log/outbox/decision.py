@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from zbl_provider.log.model import ERASED, Status
+from zbl_provider.log.model import ERASED, Status, without_position
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -126,8 +126,9 @@ class Rule:
     def _kept_back(self, known: Known, candidate: Candidate) -> Decision:
         if candidate.status is Status.PENDING:
             return Decision(Change.OPEN, join=not known.own)
-        before = (known.status, known.reason, known.fingerprint)
-        if before == (candidate.status, candidate.reason, candidate.fingerprint):
+        before = (known.status, without_position(known.reason), known.fingerprint)
+        now = (candidate.status, without_position(candidate.reason), candidate.fingerprint)
+        if before == now:
             # Of a query, the run that found it first has told of it.
             return Decision(join=self.resend_errors and not known.own)
         return Decision(Change.KEEP_BACK, join=not known.own)
