@@ -195,6 +195,15 @@ def test_a_thousand_sloppy_interim_answers_are_read_one_by_one():
     assert reply.status == 200
 
 
+def test_line_ends_without_end_are_read_once():
+    """CRs by the hundred thousand, in pieces, hold nobody up; what follows counts (2.8, 7.3)."""
+    reply = fed(OK + b"X: \0\r\nY: ", *[b"\r" * 1024] * 200)
+    assert not reply.done
+    for piece in (b"\n\r", b"\r", b"\r\n"):
+        reply.feed(piece)
+    assert (reply.status, reply.done) == (200, True)
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [(OK + b"Content-Length: 0\r\n", 200), (OK + b"Content-Length: 0", 200),

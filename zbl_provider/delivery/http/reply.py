@@ -28,7 +28,7 @@ _SWITCHING_PROTOCOLS: Final = 101
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _STATUS_LINE: Final = re.compile(rb"[\r\n]*HTTP/1\.[0-9][ \t]+([1-9][0-9]{2})(?=[ \t\r\n]|$)")
 # Lines end with LF, whatever number of CRs stands before it.
-_HEAD_END: Final = re.compile(rb"\r*\n\r*\n")
+_HEAD_END: Final = re.compile(rb"\n\r*\n")
 _KEEP_ALIVE_SECONDS: Final = re.compile(r"(?:^|[\s,;])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
@@ -188,8 +188,10 @@ class Reply:
                 start = head.lstrip(b"\r\n")  # of which a status line may still come
                 self._impossible = b"HTTP/1."[: len(start)] != start[:7] or b"\n" in start
                 return
-            # Not from the start each time: headers may come byte by byte.
-            end = _HEAD_END.search(head, max(line.end(), head.rfind(b"\n", 0, self._searched)))
+            # Not from the start each time: headers may come byte by byte, and CRs without end.
+            begin = max(line.end(), head.rfind(b"\n", 0, self._searched))
+            may_end = b"\n" in head[self._searched :]
+            end = _HEAD_END.search(head, begin) if may_end else None
             self._searched = len(head)
             if end is None:
                 return
