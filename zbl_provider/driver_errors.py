@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HIDDEN = "…"
 _SQLSTATE = re.compile(r"(?=\w*\d)[0-9A-Z]{5}")
-_LONGEST, _LONGEST_WHOLE = 300, 1000
+_LONGEST, _LONGEST_WHOLE, _LONGEST_LINE = 300, 1000, 2000
 # RAISE of PL/pgSQL, SIGNAL of MySQL (1644 where a client gives no state).
 _RAISED, _SIGNALLED = frozenset({"P0001", "45000"}), 1644
 _QUOTES = "'\"`"
@@ -78,6 +78,8 @@ def told(problem: BaseException, statement: str) -> str:
         return f"{mark}{last if _is_in(statement, last) else _HIDDEN}{mark}"
 
     line, _, more = _primary(problem).partition("\n")
+    if len(line) > _LONGEST_LINE:  # the patterns would look at a value of a megabyte for hours
+        line, more = line[:_LONGEST_LINE], line[_LONGEST_LINE:]
     text = _QUOTED.sub(shown, line)
     marks = list(_LOOSE_QUOTE.finditer(line))
     quotations = list(_QUOTED.finditer(line))

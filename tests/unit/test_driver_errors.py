@@ -118,3 +118,13 @@ def test_words_of_a_function_of_the_database_are_not_told():
     ):
         assert "Ana" not in told(problem, SQL)
         assert "raised by a function" in told(problem, SQL)
+
+
+@pytest.mark.parametrize("value", [" 'mqz7" * 200_000, "mqz7" * 250_000, "7" * 1_000_000])
+@pytest.mark.parametrize("mark", ['"', ""])
+def test_a_value_of_a_megabyte_is_hidden_at_once(mark, value):
+    """A lead may be as long as that, and the task is to go on (4.3)."""
+    said = told(ValueError(f"invalid input for integer: {mark}{value}{mark} of Ana"), SQL)
+    assert len(said) < 400
+    assert "Ana" not in said
+    assert "mqz7" not in said or not mark
