@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zbl_provider.delivery.destination import Destination
 
 # Where an object's text says no more than where it lies in memory.
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>)")
 _HIDDEN_BYTES = "<memory at 0x"  # psycopg2's bytea
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
+from unicodedata import normalize
 
 from zbl_provider.exceptions import ConfigurationError
+from zbl_provider.leads.values import trimmed
 
 BOOLEAN_VERIFICATIONS = ("email_valid", "phone_valid", "cnpj_valid", "ip_proxy", "ip_vpn")
 VERIFICATIONS = (
@@ -121,14 +123,15 @@ class FieldMap:
         Find the place of each column: by this map, by the contract's names, or as a custom field.
 
         The contract's names and the map ignore case, because some databases write names that are
-        not quoted in capitals; a custom field keeps its spelling.
+        not quoted in capitals, and what an import leaves around a name: blanks, and the byte order
+        mark of the file. A custom field keeps its spelling.
 
         :param names: the columns in the order in which their values will come
         :raises ConfigurationError: naming field_map, if two columns would fill one place, or if
             the map names a column that is not there
         """
         places: dict[str, Target] = {}
-        folded = {column.lower(): column for column in self.targets}
+        folded = {_plain(column): column for column in self.targets}
         absent = dict(self.targets)
         for position, name in enumerate(names, start=1):
             if name is None or (isinstance(name, str) and not name.strip()):
@@ -139,8 +142,8 @@ class FieldMap:
                 raise ConfigurationError(
                     _SETTING, "a column's name is not text", "Give each column a name"
                 )
-            own = None if "." in name else _TARGETS.get(name.lower())
-            named = name if name in self.targets else folded.get(name.lower(), "")
+            own = None if "." in name else _TARGETS.get(_plain(name))
+            named = name if name in self.targets else folded.get(_plain(name), "")
             absent.pop(named, None)
             _claim(places, name, self.targets.get(named) or own or Target(Kind.CUSTOM, name))
         if absent:
@@ -152,6 +155,11 @@ class FieldMap:
         return tuple(
             Column(index, target.kind, target.name) for index, target in enumerate(places.values())
         )
+
+
+def _plain(name: str) -> str:
+    """Return a name as people read it."""
+    return normalize("NFC", trimmed(name)).lower()
 
 
 def _claim(places: dict[str, Target], column: str, target: Target) -> None:

@@ -17,6 +17,7 @@ from zbl_provider.leads.fields import (
     may_have,
     value_at,
 )
+from zbl_provider.leads.values import trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ class FieldFilter:
         :param line_number: which line it is, counted from 1, for the error
         :raises FilterError: naming field_filters and the line
         """
-        match = _FILTER.fullmatch(line.strip())
+        match = _FILTER.fullmatch(trimmed(line))
         if match is None or _UNSEEN.search(line):
             raise FilterError(
                 "field_filters",
@@ -90,8 +91,11 @@ class FieldFilter:
             )
         parts = match.groupdict()
         operator = " ".join((parts["test"] or parts["operator"]).lower().split())
-        value = _first(parts, "double", "single", "curly", "curved", "value")
-        return cls(_first(parts, "quoted", "apostrophed", "field"), Operator(operator), value)
+        # What cannot be seen comes along when a filter is pasted; who means it quotes it.
+        field = _first(parts, "quoted", "apostrophed") or trimmed(parts["field"] or "")
+        quoted = _first(parts, "double", "single", "curly", "curved")
+        value = quoted or trimmed(parts["value"] or "")
+        return cls(field, Operator(operator), value)
 
     def holds(self, document: Mapping[str, object]) -> bool:
         """
@@ -236,7 +240,7 @@ class Filters:
         names = (value_at(document, ("list", key)) for key in ("id", "name"))
         # A line of lists has no blanks around it; the id of a CHAR column has its padding.
         wanted = any(
-            isinstance(name, str) and composed(name).strip() in self.lists for name in names
+            isinstance(name, str) and composed(trimmed(name)) in self.lists for name in names
         )
         return None if wanted else "list is not one of lists"
 
@@ -257,7 +261,7 @@ def _lines(field: str, value: object) -> list[str]:
         text = str(entry) if type(entry) is int else entry
         if not isinstance(text, str):
             raise FilterError(field, f"entry {place} is not text", "Write each entry as text")
-        lines += [line.strip() for line in text.splitlines() or [""]]
+        lines += [trimmed(line) for line in text.splitlines() or [""]]
     return lines
 
 

@@ -61,6 +61,7 @@ _LONGEST_INTEGER = 1024
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
+_LONGEST_TIME = 255  # as text: what removes blanks from it looks at each of them many times
 _FEW = 2**63 - 1  # whole numbers up to here are written as they are
 _NOT_UTF8 = (
     "must be text in UTF-8: look at the encoding of the database, or of its connection "
@@ -82,10 +83,12 @@ _BOOLEANS: Mapping[object, bool] = {
 }
 _BITS: Mapping[bytes, bool] = {b"\x00": False, b"\x01": True}  # what MySQL's BIT(1) becomes
 _BOM = "\ufeff"
-# Invisible characters that come along when an email is pasted or exported: marks of byte order, of
-# direction and of no width, and the NULs that fill a field of fixed length.
-_UNSEEN = "\x00\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-_AROUND_EMAIL = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
+_BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # there are none beyond
+# Invisible characters that come along when a text is pasted or exported: marks of byte order, of
+# direction and of no width.
+_UNSEEN = "\u00ad\ufeff" + "".join(
+    map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)))
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WRITTEN = (
     UUID,
@@ -125,6 +128,17 @@ class Undecodable:
 
     def __repr__(self) -> str:
         return f"Undecodable({self.kind}, {self._digest})"
+
+
+def trimmed(text: str, fill: str = "") -> str:
+    """
+    Return a text without blanks, line ends and invisible characters around it.
+
+    :param text: any
+    :param fill: what else is none of it
+    """
+    # A regular expression would look at long blanks within the text once for each of them.
+    return text.strip(_BLANK + _UNSEEN + fill)
 
 
 @lru_cache(maxsize=1024)
@@ -208,7 +222,8 @@ def as_email(value: object, path: str) -> JSON:
     :raises InvalidLead: as :func:`as_text`
     """
     form = as_text(value, path)
-    return _AROUND_EMAIL.sub("", form) or None if isinstance(form, str) else form
+    # NULs fill a field of fixed length.
+    return trimmed(form, "\0") or None if isinstance(form, str) else form
 
 
 def as_word(value: object, path: str) -> JSON:
@@ -338,9 +353,10 @@ def as_time(value: object, path: str) -> str | None:
     if isinstance(value, str):
         if _READY_TIME.fullmatch(value) and _from_iso(value):
             return value
-        if not _TIME.fullmatch(value):
-            value = _BEFORE_OFFSET.sub("", _ZONE_NAME.sub("", value.strip().upper()))
-        value = _from_iso(value) if _TIME.fullmatch(value) else None
+        written = value.strip()
+        if len(written) <= _LONGEST_TIME and not _TIME.fullmatch(written):
+            written = _BEFORE_OFFSET.sub("", _ZONE_NAME.sub("", written.upper()))
+        value = _from_iso(written) if _TIME.fullmatch(written) else None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     text = _utc_text(value) if isinstance(value, datetime) else None

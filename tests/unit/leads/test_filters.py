@@ -405,6 +405,17 @@ def test_accents_are_compared_as_people_read_them(written, kept):
     assert Filters.parse(lists=[text]).reason(_document(list_name=value)) is None
 
 
+@pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u2060", "\xa0"])
+def test_what_cannot_be_seen_keeps_no_lead_back(mark):
+    """A filter is pasted, and what comes along is no part of it; quoted it is (5.2 and 5.3)."""
+    for line in (f"{mark}city equals Lyon{mark}", f"city{mark} equals {mark}Lyon"):
+        assert _holds(line, city="Lyon")
+    assert _holds(f'city equals "{mark}Lyon"', city=f"{mark}Lyon")
+    filters = Filters.parse(lists=[f"{mark}Ads{mark}"])
+    assert filters == Filters.parse(lists="Ads")
+    assert filters.reason(_document(list_name=f"{mark}Ads")) is None
+
+
 def test_padding_keeps_no_lead_back():
     """A status or a list's name or id of a CHAR column is its word, and passes (5.2 and 5.4)."""
     padded = _document(status="qualified   ", list_name="Ads      ", list_id=PaddedText("a1  "))

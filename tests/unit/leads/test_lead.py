@@ -401,3 +401,14 @@ def test_each_name_of_a_field_map_is_used():
     with pytest.raises(ConfigurationError, match="there is no column 'TOWN'"):
         read_row({"id": 1, "Town": "a"}, field_map)
     assert read_row({"id": 1, "TOWN": "a"}, {"town": "phone"}).phone == "a"
+
+
+def test_what_an_import_leaves_around_a_name_is_no_part_of_it():
+    """A byte order mark or blanks around a column's name hide no field of the contract (4.2)."""
+    row = {"\ufeffid": 1, " email": "a@b", "Name ": "Ana", " City ": "Lyon", "o\u0301": "x"}
+    lead = read_row(row, {"ó": "company", "city": "custom_fields.city"})
+    assert (lead.id, lead.email, lead.name, lead.company) == ("1", "a@b", "Ana", "x")
+    assert lead.custom_fields == {"city": "Lyon"}
+    assert read_row({"id": 1, " Note ": "x"}).custom_fields == {" Note ": "x"}
+    with pytest.raises(ConfigurationError, match="' email' both fill email"):
+        read_row({"id": 1, "email": "a@b", " email": "c@d"})

@@ -470,6 +470,16 @@ def test_an_email_is_trimmed():
     assert as_email("\n", "x") is None
 
 
+def test_long_blanks_hold_nobody_up():
+    """A form lets anybody write a megabyte of them: they are looked at once (4.2)."""
+    blanks = " " * 500_000
+    assert as_email(f" a{blanks}b ", "x") == f"a{blanks}b"
+    assert as_time(f"{blanks}2026-02-23 14:30:02 UTC\n", "x") == "2026-02-23T14:30:02Z"
+    for text in (f"2026-02-23 14:30:02{blanks}x", f"2026-02-23{blanks}UTC"):
+        with pytest.raises(InvalidLead):
+            as_time(text, "x")
+
+
 @pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u202a", "\u2069", "\xad", "\xa0", "\x00"])
 def test_what_is_unseen_around_an_email_is_taken_away(mark):
     """Marks of order, direction and no width are no part of an email (4.2)."""
