@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class WebhookNotifier(BaseNotifier):
     :param webhook_conn_id: connection of the integration, of type ``zbl_webhook`` (templated)
     :param event: the event type; by default what happened, such as ``task.failed`` (templated)
     :param message: a text for people (templated)
-    :param data: more for machines: a JSON object (templated)
+    :param data: more for machines: a JSON object, or a template that makes one (templated)
     :param schedule: waits after each failed attempt, in seconds or as ``timedelta``, 60 s in all at
         most; by default 1 and 5 seconds
     :param auth_type: `requests` authentication class, as of `HttpOperator`
@@ -145,7 +146,7 @@ class WebhookNotifier(BaseNotifier):
             "deadline": happened.deadline,
             "url": happened.url(conf.get("api", "base_url", fallback="")),
             "message": self.message,
-            "data": self.data or {},
+            "data": _object(self.data),
         }
         # The same however often it is sent (Contract 2.3).
         name = json.dumps(
@@ -161,6 +162,22 @@ class WebhookNotifier(BaseNotifier):
         if outcome.verdict is not Verdict.DELIVERED:
             raise NotificationFailed(self.webhook_conn_id, outcome.detail)
         self.log.info("Notified %s: status %s.", self.webhook_conn_id, outcome.status)
+
+
+def _object(data: object) -> Mapping[str, object]:
+    """Read `data` as it is after rendering: a template makes a text, and is to make JSON."""
+    if isinstance(data, str) and data.strip():
+        with suppress(ValueError, RecursionError):  # their words may quote the data
+            data = json.loads(data)
+    if isinstance(data, Mapping):
+        return data
+    if data is None or (isinstance(data, str) and not data.strip()):
+        return {}
+    raise ConfigurationError(
+        field="data",
+        problem="its template makes neither an object nor JSON text of one",
+        remedy="Pass a dict, or a template that ends in | tojson",
+    )
 
 
 def _encode(document: Mapping[str, object]) -> bytes:

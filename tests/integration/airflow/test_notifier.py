@@ -178,6 +178,24 @@ def test_what_is_said_is_rendered_anew_for_each_task(receiver):
     assert bodies[1]["data"] == {"owner": "bs", "level": 2}
 
 
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [("{{ {'a': ti.task_id} | tojson }}", {"a": "t"}), ("{{ '' }}", {}), (None, {}), ({}, {})],
+)
+def test_data_is_an_object_though_a_template_makes_a_text(receiver, data, sent):
+    """The receiver's document always has an object there (Contract 8.3)."""
+    WebhookNotifier(data=data)(_task(task_id="t"))
+    assert json.loads(receiver.received[0].body)["data"] == sent
+
+
+@pytest.mark.parametrize("data", ["{{ ti.task_id }}", "{{ [1] | tojson }}", "{{ none }}", "NaN"])
+def test_a_template_that_makes_no_object_is_refused(receiver, data):
+    """It says which parameter to change, without its value (Contract 8.3)."""
+    with pytest.raises(ConfigurationError, match=r"data: its template makes neither .*tojson"):
+        WebhookNotifier(data=data)(_task())
+    assert receiver.received == []
+
+
 @pytest.mark.parametrize("status", [401, 302, 429])
 def test_what_another_try_cannot_help_is_sent_once(receiver, status):
     """A 4xx or a redirect is raised at once, with what to change, and no secret (1.5, 3, 8.3)."""
