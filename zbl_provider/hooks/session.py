@@ -20,6 +20,7 @@ from zbl_provider.delivery.transport import static_headers
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import MutableMapping
 
     from zbl_provider.delivery.destination import Destination
     from zbl_provider.delivery.guard import Guard
@@ -54,10 +55,19 @@ class WebhookSession(Session):
         self.adapters.clear()
         self.mount("https://", _GuardedAdapter(guard, trusted))
 
-    def merge_environment_settings(self, *args: Any) -> Any:  # noqa: ANN401  of requests
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: MutableMapping[str, str] | None,
+        stream: bool | None,
+        verify: bool | str | None,
+        cert: str | tuple[str, str] | None,
+    ) -> Any:  # noqa: ANN401  of requests
         """Take proxies from the environment, where the connection says so, and nothing else."""
-        verify = args[3] if args[3] is not None else self.verify
-        return super().merge_environment_settings(*args) | {"verify": verify}
+        own: dict[str, Any] = {"verify": self.verify if verify is None else verify}
+        if self.proxies:  # to requests the environment's come before them
+            own["proxies"] = {**self.proxies, **(proxies or {})}
+        return super().merge_environment_settings(url, proxies, stream, verify, cert) | own
 
     def prepare_request(self, request: Request) -> PreparedRequest:
         """Prepare a request; what does not say what it is, such as a form, is JSON."""

@@ -145,6 +145,20 @@ def test_the_session_goes_through_the_connections_proxy(connect, receiver):
     assert len(receiver.received) == 1
 
 
+def test_the_connections_proxy_comes_before_the_environments(connect, receiver, monkeypatch):
+    """`trust_env` is for a connection that names no proxy, as for leads (Contract 1.2 and 2.5)."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy(seen := []) as forward:
+        hook = connect({"proxy": f"http://127.0.0.1:{forward.port}", "trust_env": True})
+        assert hook.test_connection()[0]
+        assert hook.run(json={}).ok
+        with hook.get_conn() as session:
+            assert session.post(hook.destination.url).ok
+    assert len(seen) == 3
+
+
 def test_the_session_carries_what_the_connection_says(connect, receiver):
     """`get_conn` gives a requests session with headers, login and private CA (Contract 1.1)."""
     hook = connect(login="someone", password="password-is-secret")
