@@ -32,7 +32,7 @@ from zbl_provider.exceptions import ConfigurationError, ZblError, without_contex
 from zbl_provider.hooks.connections import find_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from requests.auth import AuthBase
 
@@ -50,7 +50,8 @@ class WebhookHook(HttpHook):
 
     :param webhook_conn_id: id of a connection of type ``zbl_webhook``
     :param auth_type: class of a `requests` authentication, made with the connection's login and
-        password where it has them, that sets headers; HTTP Basic by default
+        password where it has them, that sets headers, the same for all requests; HTTP Basic by
+        default
     """
 
     conn_name_attr = "webhook_conn_id"
@@ -272,12 +273,12 @@ def _with_auth(
             f"{name} cannot be made with {with_what}",
             "Name a class that takes what the connection has in Login and Password",
         ) from None
-    prepared = PreparedRequest()
-    prepared.prepare(method="POST", url=destination.url, headers={})
-    own = {header.lower() for header in prepared.headers}
+    probe = _Probe()
+    probe.prepare(method="POST", url=destination.url, headers={})
+    own = {header.lower() for header in probe.headers}
+    values: Mapping[str, str | bytes] = {}  # whatever its author has set
     if callable(auth):
-        prepared.prepare_auth(auth)
-    values: Mapping[str, str | bytes] = prepared.headers  # whatever its author has set
+        values = _headers_by(auth, probe, name)
     added = tuple(
         read_header(header, value.decode("latin-1") if isinstance(value, bytes) else value)
         for header, value in values.items()
@@ -289,7 +290,46 @@ def _with_auth(
             f"{name} sets no header before the request, and so would not be used",
             "Name a class of requests' authentication that sets one, or use secret_headers",
         )
+    if probe.is_read:
+        raise ConfigurationError(
+            field,
+            f"{name} reads the body of each request, and leads would all have one header",
+            "Sign leads with signing_secret, or name a class whose headers hold for all requests",
+        )
     return replace(destination, headers=without_duplicates(destination.headers + added))
+
+
+class _Probe(PreparedRequest):
+    """
+    A request without a body, to see which headers an authentication sets.
+
+    :ivar is_read: whether the authentication has looked at the body
+    """
+
+    is_read = False
+
+    @property
+    def body(self) -> bytes:
+        self.is_read = True
+        return b""
+
+    @body.setter
+    def body(self, value: object) -> None:
+        pass
+
+
+def _headers_by(
+    auth: Callable[[PreparedRequest], PreparedRequest], probe: _Probe, name: str
+) -> Mapping[str, str | bytes]:
+    probe.is_read = False  # requests itself has looked
+    try:
+        return auth(probe).headers
+    except (TypeError, AttributeError):  # others may pass, such as a server of tokens that is away
+        raise ConfigurationError(
+            "auth_type",
+            f"{name} cannot be used on a request",
+            "Name a class that sets a header and returns the request; it gets no lead",
+        ) from None
 
 
 def _mask(destination: Destination, extra: str | None) -> None:

@@ -51,7 +51,8 @@ class DispatchOperator(BaseOperator):
         others (Contract 4.7)
     :param log_conn_id: connection of the delivery log's database; `[zbl] delivery_log_conn_id` by
         default (templated)
-    :param auth_type: `requests` authentication class, as of `HttpOperator`
+    :param auth_type: `requests` authentication class, as of `HttpOperator`, whose headers hold for
+        all requests; it is made once
     :param on_outage_callback: notifiers, or other callables that take a context, as of
         ``on_failure_callback``: called once each when the integration is down, paused, and back,
         with ``outage`` in the context (Contract 8.7)

@@ -1,5 +1,6 @@
 """The integration as a hook, against a real HTTPS receiver (Contract 1)."""
 
+import hmac
 import json
 import os
 
@@ -342,9 +343,31 @@ class _InTheUrl(AuthBase):
         return request
 
 
+class _Signs(AuthBase):
+    def __call__(self, request):
+        digest = hmac.new(b"key-is-secret", request.body, "sha256").hexdigest()
+        request.headers["X-Signature"] = digest
+        return request
+
+
+class _ReadsAnswers(AuthBase):
+    def __call__(self, request):
+        request.headers["X-Token"] = request.token
+        return request
+
+
+class _ReturnsNothing(AuthBase):
+    def __call__(self, request):
+        request.headers["X-Token"] = "key-is-secret"
+
+
 @pytest.mark.parametrize(
     ("auth_type", "says"),
     [
+        (_Signs, "auth_type: _Signs reads the body of each request"),
+        (_ReadsAnswers, "auth_type: _ReadsAnswers cannot be used on a request"),
+        (_ReturnsNothing, "auth_type: _ReturnsNothing cannot be used on a request"),
+        (requests.auth.HTTPDigestAuth, "auth_type: HTTPDigestAuth cannot be made with no login"),
         ("basic", "auth_type: it cannot be made"),
         (int, "auth_type: int sets no header"),
         (requests.auth.HTTPBasicAuth, "auth_type: HTTPBasicAuth cannot be made with no login"),
@@ -365,6 +388,25 @@ def test_an_auth_type_that_would_not_be_used_as_it_is_is_refused(
     assert message.startswith(says)
     assert not any(secret in message for secret in (*SECRETS, "key-is-secret"))
     assert receiver.received == []
+
+
+def test_an_auth_type_whose_server_of_tokens_is_away_is_no_mistake_of_the_connection(connect):
+    """Airflow's own retries may help there: the error stays what it is (Contract 1.1, 3.2)."""
+
+    class Fetches(AuthBase):
+        def __call__(self, request):
+            return {}["token"]
+
+    connect()
+    with pytest.raises(KeyError):
+        _ = WebhookHook(auth_type=Fetches).destination
+
+
+def test_an_auth_type_that_answers_a_challenge_is_refused(connect, receiver):
+    """It sets its header only after a first answer (Contract 1.1)."""
+    connect(login="someone", password="password-is-secret")
+    with pytest.raises(ConfigurationError, match="HTTPDigestAuth sets no header"):
+        _ = WebhookHook(auth_type=requests.auth.HTTPDigestAuth).destination
 
 
 def test_an_auth_type_may_set_bytes(connect, receiver):
