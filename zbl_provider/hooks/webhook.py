@@ -205,7 +205,12 @@ class WebhookHook(HttpHook):
                 f"has {option!r}, which would not be used",
                 "Leave it out; certificates and proxies are set in the connection's Extra",
             )
-        timeout = float((extra_options or {}).get("timeout") or DEADLINE_SECONDS)
+        try:
+            timeout = float((extra_options or {}).get("timeout") or DEADLINE_SECONDS)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                "extra_options", "has a timeout that is not a number", "Give it in seconds"
+            ) from None
         session = WebhookSession(self.destination, self.guard, timeout)
         session.headers.update(headers or {})
         self.base_url, self._base_url_initialized = self.destination.url, True

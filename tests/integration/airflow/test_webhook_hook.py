@@ -290,6 +290,13 @@ def test_an_option_that_would_not_be_used_is_refused(connect, receiver, key):
     assert receiver.received == []
 
 
+@pytest.mark.parametrize("timeout", [(3, 10), "soon"])
+def test_a_timeout_that_is_no_number_is_refused(connect, timeout):
+    """It is one number of seconds (Contract 1.1 and 2.4)."""
+    with pytest.raises(ConfigurationError, match="extra_options: has a timeout that is not"):
+        connect().get_conn(extra_options={"timeout": timeout})
+
+
 @pytest.mark.parametrize("field", ["verify", "cert"])
 def test_run_names_the_setting_whose_file_is_missing(connect, receiver, field):
     """A certificate file that is not there is a setting to correct, as for leads (1.1, 2.5)."""
