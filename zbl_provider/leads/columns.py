@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
-from unicodedata import normalize
 
 from zbl_provider.exceptions import ConfigurationError
-from zbl_provider.leads.values import trimmed
+from zbl_provider.leads.values import composed, trimmed
 
 BOOLEAN_VERIFICATIONS = ("email_valid", "phone_valid", "cnpj_valid", "ip_proxy", "ip_vpn")
 VERIFICATIONS = (
@@ -159,7 +158,7 @@ class FieldMap:
 
 def _plain(name: str) -> str:
     """Return a name as people read it."""
-    return normalize("NFC", trimmed(name)).lower()
+    return composed(trimmed(name)).lower()
 
 
 def _claim(places: dict[str, Target], column: str, target: Target) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-from unicodedata import normalize
 
 from zbl_provider.leads.columns import VERIFICATIONS
+from zbl_provider.leads.values import composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,11 +119,6 @@ def contains(value: object, text: str) -> bool:
     if isinstance(value, list):
         return any(_folded(_text(item)) == folded for item in value)
     return folded in _folded(_text(value)) and not is_empty(value)
-
-
-def composed(text: str) -> str:
-    """Return a text with each accent in its letter: some systems write it behind, as one more."""
-    return text if text.isascii() else normalize("NFC", text)
 
 
 def is_empty(value: object) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self, TypeGuard
 
 from zbl_provider.exceptions import FilterError, InvalidLead
 from zbl_provider.leads.fields import (
-    composed,
     contains,
     equals,
     field_value,
@@ -17,7 +16,7 @@ from zbl_provider.leads.fields import (
     may_have,
     value_at,
 )
-from zbl_provider.leads.values import trimmed
+from zbl_provider.leads.values import composed, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

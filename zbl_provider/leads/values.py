@@ -61,6 +61,7 @@ _LONGEST_INTEGER = 1024
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _FORBIDDEN_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _LONGEST_ID = 255
+_LONGEST_WORD = 100
 _LONGEST_TIME = 255  # as text: what removes blanks from it looks at each of them many times
 _FEW = 2**63 - 1  # whole numbers up to here are written as they are
 _NOT_UTF8 = (
@@ -141,6 +142,15 @@ def trimmed(text: str, fill: str = "") -> str:
     return text.strip(_BLANK + _UNSEEN + fill)
 
 
+def composed(text: str) -> str:
+    """Return a text with each accent in its letter: some systems write it behind, as one more."""
+    if text.isascii():
+        return text
+    # A hundred thousand accents behind one letter would be put in order for minutes.
+    words = text.split(" ")
+    return " ".join([normalize("NFC", w) if len(w) <= _LONGEST_WORD else w for w in words])
+
+
 @lru_cache(maxsize=1024)
 def field_path(parent: str, name: str) -> str:
     """
@@ -151,7 +161,7 @@ def field_path(parent: str, name: str) -> str:
     :return: ``parent.name``, or ``parent`` alone
     """
     # An accent that stands behind its letter, as a character of its own, is no letter.
-    name = normalize("NFC", name)
+    name = composed(name)
     return f"{parent}.{name}" if _PLAIN_NAME.fullmatch(name) else parent
 
 
@@ -331,7 +341,7 @@ def as_boolean(value: object, path: str) -> JSON:
         bit = _BITS.get(bytes(value))
         value = _decoded(value, path) if bit is None else bit
     if isinstance(value, str):
-        value = normalize("NFC", value.strip().lower()) or None  # an accent may be apart: "não"
+        value = composed(value.strip().lower()) or None  # an accent may be apart: "não"
     elif isinstance(value, Decimal):
         return as_boolean(as_json(value, path), path)
     known = _BOOLEANS.get(value) if isinstance(value, float | str | bool) else None

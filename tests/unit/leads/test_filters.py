@@ -416,6 +416,16 @@ def test_what_cannot_be_seen_keeps_no_lead_back(mark):
     assert filters.reason(_document(list_name=f"{mark}Ads")) is None
 
 
+def test_accents_without_end_hold_nobody_up():
+    """A letter with a hundred thousand accents is no word, and is compared as it is (5.3)."""
+    heap = "a" + "\u0315" * 100_000 + "\u0300" * 100_000
+    text = f"Sa\u0303o {heap} Joa\u0303o"
+    assert _holds("note contains são", note=text)
+    assert _holds("note contains joão", note=text)
+    assert _holds("note is not empty", **{heap: 1, "note": 2})
+    assert _holds("NOTE not equals são", **{heap: 1, "note": text})
+
+
 def test_padding_keeps_no_lead_back():
     """A status or a list's name or id of a CHAR column is its word, and passes (5.2 and 5.4)."""
     padded = _document(status="qualified   ", list_name="Ads      ", list_id=PaddedText("a1  "))

@@ -470,6 +470,14 @@ def test_an_email_is_trimmed():
     assert as_email("\n", "x") is None
 
 
+def test_accents_without_end_hold_nobody_up():
+    """In a name or a boolean of a lead's own they are no text that is compared (4.2, 5.5)."""
+    heap = "a" + "\u0315" * 100_000 + "\u0300" * 100_000
+    assert field_path("lead.custom_fields", heap) == "lead.custom_fields"
+    assert as_boolean(heap, "x") == heap
+    assert as_boolean(" NA\u0303O ", "x") is False
+
+
 def test_long_blanks_hold_nobody_up():
     """A form lets anybody write a megabyte of them: they are looked at once (4.2)."""
     blanks = " " * 500_000

@@ -140,3 +140,14 @@ def test_a_lead_of_an_earlier_version_gets_its_hash_from_the_payload():
         assert keyed.renewed(None, orjson.dumps(other)) is None
     nobody = LEAD._replace(email=None)
     assert keyed.renewed(None, encode(document(nobody))) is None
+
+
+def test_a_text_that_is_no_email_is_not_looked_for():
+    """Longer than an email may be, it would be put in order for minutes (5.5, 8.8)."""
+    keyed = hasher()
+    longest = "ã" * 310 + "@x.com"
+    assert keyed.hash(longest) in keyed.hashes(f" {longest}\n")
+    heap = "a" + "\u0315" * 100_000 + "\u0300" * 100_000
+    assert keyed.hashes(f"{heap}@x.com") == ()
+    body = orjson.dumps({"note": heap, "mail": longest})
+    assert keyed.renewed(keyed.hash(longest), body) == keyed.hash(longest)

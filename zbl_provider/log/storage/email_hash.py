@@ -35,6 +35,7 @@ PURPOSE = "email"
 _KEY_BYTES = 32
 _HASH_BYTES = 8  # an integer to databases: its index costs each lead a third of a text's
 _NO_SECRET = b""
+_LONGEST_EMAIL = 320  # that a lead may have (Contract 5.5); any text may be asked about
 
 
 class EmailHasher:
@@ -77,6 +78,9 @@ class EmailHasher:
         An internationalized domain is written in letters or in ASCII (``xn--``), and which of them
         a lead has nobody knows: both are looked for.
         """
+        email = email.strip()
+        if len(email) > _LONGEST_EMAIL:
+            return ()
         forms = dict.fromkeys(filter(None, (_normal(form) for form in (email, *_other(email)))))
         return tuple(_keyed(form, key) for form in forms for key in self._keys)
 
