@@ -356,7 +356,8 @@ class Dispatcher:
         if not (self.policy.only_own and self.policy.wait_for_retries):
             return False
         if down:
-            return down.next_at is not None
+            # Of a run that had another lead before its clear, that one may be among the tried ones.
+            return down.next_at is not None and not counts.get(Status.RETRYING)
         if not (is_held and OPEN & counts.keys()):
             return False
         if not counts.get(Status.SENDING):

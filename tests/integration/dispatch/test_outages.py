@@ -239,6 +239,20 @@ def test_a_single_lead_waits_for_the_others(dark):
     assert done.counts == {Status.DELIVERED: 1}
 
 
+def test_a_task_that_has_another_lead_now_goes_on_with_the_one_that_was_tried(dark):
+    """Were it to wait for others, its own tried lead would miss its attempts (8.7, 4.5, 3.1)."""
+    for n in range(IN_A_ROW):
+        dark.dispatch(f"run {n}", [n], only_own=True)
+    report = dark.dispatch("run 0", [1000], epoch=1, only_own=True)
+    assert report.counts == {Status.RETRYING: 1, Status.PENDING: 1}
+    third = dark.clock.now + timedelta(seconds=SCHEDULE[1])
+    while dark.clock.now < third:
+        assert not report.kept_back
+        dark.clock.now = report.due_at
+        report = dark.dispatch("run 0", epoch=1, only_own=True, resumed=True)
+    assert (dark.clock.now - third, dark.sent.count("0")) == (timedelta(0), 3)
+
+
 def test_a_single_lead_is_not_started_however_late_the_others_are(dark):
     """A task that came at once, again and again, would keep a worker busy (8.7, 3.4)."""
     for n in range(IN_A_ROW):
