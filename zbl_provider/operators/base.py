@@ -90,6 +90,7 @@ class DispatchOperator(BaseOperator):
             on_outage_callback = [on_outage_callback]
         self.on_outage_callback: list[OutageCallback] = _callables(on_outage_callback or ())
         self._active: Dispatcher | None = None
+        self._webhook_id = ""  # of a single lead
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -111,6 +112,7 @@ class DispatchOperator(BaseOperator):
         skipped_in_error: int = 0,
         *,
         may_probe: bool = False,
+        webhook_id: str = "",
     ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
@@ -121,9 +123,11 @@ class DispatchOperator(BaseOperator):
         :param repeated: rows that repeated an id before the wait
         :param skipped_in_error: those of the skipped leads that are in error
         :param may_probe: it has waited for its turn to try a destination that is down
+        :param webhook_id: of a single lead
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
+        self._webhook_id = webhook_id
         before = {"skipped": skipped, "repeated": repeated, "skipped_in_error": skipped_in_error}
         return self._dispatch(context, before, may_probe=may_probe)
 
@@ -256,7 +260,11 @@ class DispatchOperator(BaseOperator):
         from zbl_provider.triggers.kept_back import KeptBackTrigger
 
         self._say(report)
-        probing = {"may_probe": True} if report.down and report.down.probe_at else {}
+        kept: dict[str, Any] = dict(tally)
+        if report.down and report.down.probe_at:
+            kept["may_probe"] = True
+        if self._webhook_id:
+            kept["webhook_id"] = self._webhook_id
         trigger: BaseTrigger
         if report.kept_back:
             # It has nothing to try itself, and may be one of very many: the triggerer looks.
@@ -270,7 +278,7 @@ class DispatchOperator(BaseOperator):
         self.defer(
             trigger=trigger,
             method_name=self.resume.__name__,
-            kwargs=dict(tally) | probing,
+            kwargs=kept,
         )
 
     def _say(self, report: Report) -> None:

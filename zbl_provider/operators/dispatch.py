@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.failing import failing_for_good
 from zbl_provider.hooks.leads_query import LeadsQuery, interval_seconds
 from zbl_provider.operators.base import DispatchOperator
-from zbl_provider.operators.hidden import Hidden
+from zbl_provider.operators.hidden import Hidden, Postponed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,7 +117,8 @@ class DispatchLeadOperator(DispatchOperator):
 
     :param lead: the payload's ``lead`` fields and optionally ``list``; a dict, or JSON text such as
         ``{{ dag_run.conf.lead | tojson }}`` (templated, hidden in the rendered view, mappable), or
-        a function that gives one, called with ``context`` and ``jinja_env``
+        a function that gives one, called with ``context`` and ``jinja_env``. After a wait it is not
+        asked for again: what it was then may be gone
     """
 
     template_fields: Sequence[str] = ("lead", *DispatchOperator.template_fields)
@@ -143,17 +145,26 @@ class DispatchLeadOperator(DispatchOperator):
         """Render the lead apart: Airflow would log it if that failed, and show it if it did not."""
         others = [name for name in template_fields if name != "lead"]
         super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
-        if not isinstance(self.lead, Hidden):
+        if isinstance(self.lead, Hidden):
+            return
+        render = partial(self._rendered_lead, self.lead, context, jinja_env, seen_oids)
+        if _goes_on_after_a_wait(context):
+            self.lead = Postponed(render)
+        else:
             with failing_for_good():
-                self.lead = Hidden(self._rendered_lead(context, jinja_env, seen_oids))
+                self.lead = Hidden(render())
 
     def _rendered_lead(
-        self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+        self,
+        lead: Mapping[str, Any] | str | Callable[..., Any],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
     ) -> Any:  # noqa: ANN401  whatever was rendered
         try:
-            if callable(self.lead):  # as Airflow has it for every templated field
-                return self.lead(context=context, jinja_env=jinja_env)
-            return self.render_template(self.lead, context, jinja_env, seen_oids)
+            if callable(lead):  # as Airflow has it for every templated field
+                return lead(context=context, jinja_env=jinja_env)
+            return self.render_template(lead, context, jinja_env, seen_oids)
         except TypeError as problem:
             if "Undefined is not JSON serializable" not in str(problem):
                 raise
@@ -165,6 +176,7 @@ class DispatchLeadOperator(DispatchOperator):
 
     def _find(self) -> list[Lead | Unreadable]:
         from zbl_provider.dispatch.intake import read_one
+        from zbl_provider.leads.payload import webhook_id
 
         lead = self.lead.value if isinstance(self.lead, Hidden) else self.lead
         if isinstance(lead, str):
@@ -178,13 +190,14 @@ class DispatchLeadOperator(DispatchOperator):
                 "it is neither an object nor JSON text of one",
                 "Pass a dict, or a template that ends in | tojson",
             )
-        return [read_one(lead)]
+        found = read_one(lead)
+        self._webhook_id = webhook_id(self.webhook_conn_id, found.id)
+        return [found]
 
     def _summary(self, report: Report, log: DeliveryLog) -> dict[str, Any]:  # noqa: ARG002  the other operator needs it
-        from zbl_provider.leads.payload import webhook_id
-
-        (lead,) = self._find()
-        delivery = log.find(webhook_id(self.webhook_conn_id, lead.id))
+        if not self._webhook_id:  # deferred by a version that did not keep it
+            self._find()
+        delivery = log.find(self._webhook_id)
         if delivery is None:
             return {}
         return {
@@ -192,3 +205,9 @@ class DispatchLeadOperator(DispatchOperator):
             "attempts": delivery.attempts,
             "last_status_code": delivery.last_status,
         }
+
+
+def _goes_on_after_a_wait(context: Context) -> bool:
+    """Tell whether Airflow renders the templates of a task that was deferred once more."""
+    from_server = getattr(context.get("ti"), "_ti_context_from_server", None)
+    return bool(getattr(from_server, "next_method", None))

@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -502,6 +502,44 @@ def test_a_lead_may_come_of_a_function(receiver):
     operator.execute(_context())
     lead = json.loads(receiver.received[0].body)["lead"]
     assert (lead["id"], lead["name"]) == ("7", "{{ number }}")
+
+
+def _resumed(operator, deferral, context):
+    """Have a new process go on with a task that was deferred, as Airflow does."""
+    context["ti"]._ti_context_from_server = SimpleNamespace(next_method=deferral.method_name)
+    operator.render_template_fields(context)
+    return operator.resume(context, event={}, **deferral.kwargs)
+
+
+@pytest.mark.parametrize(
+    "lead", ["{{ given.lead | tojson }}", lambda context, **_: context.pop("lead")]
+)
+def test_a_lead_is_not_asked_for_again_after_a_wait(receiver, lead):
+    """The XCom may be gone, or the function give another one, that nobody would send (4.1)."""
+    receiver.answer = lambda request: Reply(200 if request.before else 503)
+    operator, given = _one(lead, schedule=(0.2,)), {"id": 7, "status": "qualified"}
+    operator.render_template_fields(_context() | {"given": {"lead": given}, "lead": given})
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(_context())
+    time.sleep(0.3)
+    summary = _resumed(_one(lead, schedule=(0.2,)), deferral.value, _context())
+    assert summary == {"status": "delivered", "attempts": 2, "last_status_code": 200}
+    assert [request.lead_id for request in receiver.received] == ["7", "7"]
+
+
+def test_a_lead_is_asked_for_again_where_its_task_was_cleared_at_work_after_a_wait(receiver):
+    """Airflow goes on behind the wait, but a clear means the lead that there is now (4.5, 4.10)."""
+    receiver.answer = lambda _: Reply(503)
+    one = partial(_one, "{{ lead | tojson }}", schedule=(600,))
+    operator = one()
+    operator.render_template_fields({"lead": _row(7)})
+    with pytest.raises(TaskDeferred) as first:
+        operator.execute(_context())
+    with pytest.raises(TaskDeferred) as second:
+        _resumed(one(), first.value, _context(max_tries=1) | {"lead": _row(8)})
+    webhook_ids = {r.lead_id: r.headers["webhook-id"] for r in receiver.received}
+    assert (len(receiver.received), set(webhook_ids)) == (3, {"7", "8"})
+    assert second.value.kwargs["webhook_id"] == webhook_ids["8"]
 
 
 def test_a_lead_that_a_run_was_not_given_is_named(receiver):
