@@ -91,6 +91,7 @@ class DispatchOperator(BaseOperator):
         self.on_outage_callback: list[OutageCallback] = _callables(on_outage_callback or ())
         self._active: Dispatcher | None = None
         self._webhook_id = ""  # of a single lead
+        self._in_the_dag: tuple[str, str | None] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -113,6 +114,8 @@ class DispatchOperator(BaseOperator):
         *,
         may_probe: bool = False,
         webhook_id: str = "",
+        webhook_conn_id: str | None = None,
+        log_conn_id: str | None = None,
     ) -> dict[str, Any]:
         """
         Go on when the next attempt is due.
@@ -124,10 +127,15 @@ class DispatchOperator(BaseOperator):
         :param skipped_in_error: those of the skipped leads that are in error
         :param may_probe: it has waited for its turn to try a destination that is down
         :param webhook_id: of a single lead
+        :param webhook_conn_id: the integration that its leads are enrolled for, and
+        :param log_conn_id: in which log: the Dag may name others by now, which have no lead of it
         :return: as `execute`
         :raises AirflowFailException: as `execute`
         """
         self._webhook_id = webhook_id
+        if webhook_conn_id:  # deferred by a version that keeps it
+            self._in_the_dag = self.webhook_conn_id, self.log_conn_id
+            self.webhook_conn_id, self.log_conn_id = webhook_conn_id, log_conn_id
         before = {"skipped": skipped, "repeated": repeated, "skipped_in_error": skipped_in_error}
         return self._dispatch(context, before, may_probe=may_probe)
 
@@ -184,6 +192,10 @@ class DispatchOperator(BaseOperator):
                 run = (_run_key(context), task_instance.max_tries)
                 if before_the_wait is not None and dispatcher.is_cleared(*run, task_try):
                     # It was at work after its wait: Airflow ends it, and begins that part again.
+                    if self._in_the_dag not in (None, (self.webhook_conn_id, self.log_conn_id)):
+                        # A clear means the Dag as it is now (4.5).
+                        self.webhook_conn_id, self.log_conn_id = self._in_the_dag
+                        return self._dispatch(context)
                     before_the_wait, may_probe = None, False
                 resumed = before_the_wait is not None
                 follow = None if resumed else self._follow()
@@ -260,7 +272,11 @@ class DispatchOperator(BaseOperator):
         from zbl_provider.triggers.kept_back import KeptBackTrigger
 
         self._say(report)
-        kept: dict[str, Any] = dict(tally)
+        kept: dict[str, Any] = {
+            **tally,
+            "webhook_conn_id": self.webhook_conn_id,
+            "log_conn_id": self.log_conn_id,
+        }
         if report.down and report.down.probe_at:
             kept["may_probe"] = True
         if self._webhook_id:

@@ -32,6 +32,7 @@ from zbl_provider.operators.dispatch import DispatchLeadOperator, DispatchLeadsO
 from zbl_provider.triggers.kept_back import KeptBackTrigger
 
 MARKER = "marker"
+KEPT = {"webhook_conn_id": "zbl_webhook_default", "log_conn_id": None}
 
 
 def _row(lead_id, **fields):
@@ -63,6 +64,13 @@ def _one(lead, **options):
     return DispatchLeadOperator(task_id="send", lead=lead, **options)
 
 
+def _resumed(operator, deferral, context):
+    """Have a new process go on with a task that was deferred, as Airflow does."""
+    context["ti"]._ti_context_from_server = SimpleNamespace(next_method=deferral.method_name)
+    operator.render_template_fields(context)
+    return operator.resume(context, event={}, **deferral.kwargs)
+
+
 def test_a_summary_counts_by_status(leads, receiver):
     """Both kinds of counts are plain JSON, and nobody's data (Contract 4.3)."""
     leads(_row(1), _row(2), _row(3, status="new"))
@@ -78,7 +86,7 @@ def test_a_task_says_how_many_rows_repeated_an_id(leads, receiver, capsys):
     receiver.answer = lambda request: Reply(200 if request.before else 503)
     with pytest.raises(TaskDeferred) as deferral:
         _many(schedule=(0.5,)).execute(_context())
-    assert deferral.value.kwargs == {"skipped": 0, "repeated": 3, "skipped_in_error": 0}
+    assert deferral.value.kwargs == KEPT | {"skipped": 0, "repeated": 3, "skipped_in_error": 0}
     while datetime.now(UTC) < deferral.value.trigger.moment:
         pass
     summary = _many().resume(_context(), event={}, **deferral.value.kwargs)
@@ -100,7 +108,7 @@ def test_a_wait_is_a_deferral_that_knows_a_moment_and_a_number(leads, receiver):
     wait = arguments["moment"] - datetime.now(UTC)
     assert timedelta(seconds=50) < wait < timedelta(seconds=61)
     assert deferral.value.method_name == "resume"
-    assert deferral.value.kwargs == {"skipped": 2, "repeated": 0, "skipped_in_error": 0}
+    assert deferral.value.kwargs == KEPT | {"skipped": 2, "repeated": 0, "skipped_in_error": 0}
     assert MARKER not in f"{arguments} {deferral.value.kwargs}"
 
 
@@ -214,6 +222,47 @@ def test_a_task_goes_on_after_its_wait(leads, receiver):
         pass
     assert operator.resume(_context(), event={}, skipped=4) == {"delivered": 1, "skipped": 4}
     assert [request.lead_id for request in receiver.received] == ["1", "1"]
+
+
+@pytest.mark.parametrize("of", ["a query", "one lead"])
+@pytest.mark.parametrize("changed", ["webhook_conn_id", "log_conn_id"])
+def test_a_task_goes_on_with_the_integration_and_the_log_that_it_began_with(
+    leads, receiver, monkeypatch, tmp_path, of, changed
+):
+    """What its Dag names after the wait has no lead of it: the task would be green (4.7, 6.2)."""
+    leads(_row(1))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"])
+    log = {"conn_type": "sqlite", "host": str(tmp_path / "other.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER_LOG", json.dumps(log))
+    other = {"webhook_conn_id": "other", "log_conn_id": "other_log"}
+    task = partial(_many if of == "a query" else partial(_one, _row(1)), schedule=(0.2,))
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(TaskDeferred) as deferral:
+        task().execute(_context())
+    time.sleep(0.3)
+    with pytest.raises(AirflowFailException, match="to zbl_webhook_default"):
+        _resumed(task(**{changed: other[changed]}), deferral.value, _context())
+    receiver.answer = lambda _: Reply(200)
+    task(**{changed: other[changed]}).execute(_context(max_tries=1))
+    assert len(receiver.received) == 3
+
+
+@pytest.mark.parametrize("of", ["a query", "one lead"])
+def test_a_clear_at_work_after_a_wait_means_the_integration_that_the_dag_names_now(
+    leads, receiver, monkeypatch, of
+):
+    """Airflow goes on behind the wait, but to clear a task is to run it as it is now (4.5)."""
+    leads(_row(1))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"])
+    task = _many if of == "a query" else partial(_one, _row(1))
+    receiver.answer = lambda _: Reply(503)
+    with pytest.raises(TaskDeferred) as deferral:
+        task().execute(_context())
+    receiver.answer = lambda _: Reply(200)
+    summary = _resumed(task(webhook_conn_id="other"), deferral.value, _context(max_tries=1))
+    assert "delivered" in f"{summary}"
+    first, second = (request.headers["webhook-id"] for request in receiver.received)
+    assert first != second
 
 
 def test_a_task_fails_for_good_and_names_the_first_leads(leads, receiver):
@@ -502,13 +551,6 @@ def test_a_lead_may_come_of_a_function(receiver):
     operator.execute(_context())
     lead = json.loads(receiver.received[0].body)["lead"]
     assert (lead["id"], lead["name"]) == ("7", "{{ number }}")
-
-
-def _resumed(operator, deferral, context):
-    """Have a new process go on with a task that was deferred, as Airflow does."""
-    context["ti"]._ti_context_from_server = SimpleNamespace(next_method=deferral.method_name)
-    operator.render_template_fields(context)
-    return operator.resume(context, event={}, **deferral.kwargs)
 
 
 @pytest.mark.parametrize(
