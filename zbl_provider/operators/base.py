@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from zbl_provider.delivery.schedule import Schedule
 from zbl_provider.exceptions import ConfigurationError
 from zbl_provider.hooks.failing import failing_for_good
-from zbl_provider.log.model import RunKey, TaskTry
+from zbl_provider.log.model import RunKey, Status, TaskTry
 from zbl_provider.operators.link import LeadDeliveriesLink
 from zbl_provider.operators.outlets import announce
 
@@ -285,7 +285,9 @@ class DispatchOperator(BaseOperator):
         if report.kept_back:
             # It has nothing to try itself, and may be one of very many: the triggerer looks.
             trigger = KeptBackTrigger(
-                webhook_conn_id=self.webhook_conn_id, log_conn_id=self.log_conn_id
+                webhook_conn_id=self.webhook_conn_id,
+                log_conn_id=self.log_conn_id,
+                is_tried=Status.RETRYING in report.counts,
             )
             self.log.info("Waiting until %s takes leads again.", self.webhook_conn_id)
         else:

@@ -38,16 +38,20 @@ class KeptBackLook:
         self._now = now
         self._seen_to: set[str] = set()
 
-    def ends_wait(self, integration: str) -> bool:
+    def ends_wait(self, integration: str, *, is_tried: bool = False) -> bool:
         """
         Tell a task whether it goes on: all do when it is free, or down with no tried lead left.
 
-        A tried lead whose own task does not come would leave all of them waiting for ever. One of
-        them sees to it; the others may be ten thousand (Contract 4.11). Likewise one finds out
-        whether a connection is gone, or the API server was away for a moment.
+        Of one that is down, who has a tried lead goes on by its schedule: that may end it. A tried
+        lead whose own task does not come would leave all others waiting for ever. One of them sees
+        to it; they may be ten thousand (Contract 4.11). Likewise one finds out whether a connection
+        is gone, or the API server was away for a moment.
+
+        :param integration: which the task waits for
+        :param is_tried: an attempt was made at its lead
         """
         outage = self._outages.get(integration)
-        if integration in self._free or (outage and outage.next_at is None):
+        if integration in self._free or (outage and (is_tried or outage.next_at is None)):
             return True
         is_late = outage and outage.next_at and outage.next_at <= self._now - ORPHANED
         if integration in self._seen_to or not (is_late or integration in self._unreadable):

@@ -134,6 +134,7 @@ def test_a_task_whose_lead_was_not_tried_waits_in_the_triggerer(receiver):
         "webhook_conn_id": "zbl_webhook_default",
         "log_conn_id": None,
         "poll_interval": 30.0,
+        "is_tried": False,
     }
     trigger = import_string(path)(**arguments | {"poll_interval": 0.2})
     with pytest.raises(TimeoutError):
@@ -187,6 +188,31 @@ def test_a_task_whose_lead_is_held_waits_in_the_triggerer(receiver, monkeypatch,
         log.resume(name)
     assert _fired(trigger, 20) == [{"over": True}]
     assert _one(_row(1)).resume(_context())["status"] == "delivered"
+
+
+def test_a_task_whose_lead_was_tried_goes_on_after_a_hold_by_its_schedule(receiver, monkeypatch):
+    """Though the destination is down: its lead is one of those that may end that (1.2, 8.7)."""
+    name, variable = "zbl_webhook_default", "AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"
+    receiver.answer = lambda request: Reply(200 if request.before else 503)
+    with pytest.raises(TaskDeferred) as tried:
+        _one(_row(1), schedule=(0.2,)).execute(_context())
+    time.sleep(0.3)
+    now, connection = datetime.now(UTC), os.environ[variable]
+    held = json.loads(connection)
+    held["extra"]["active"] = False
+    monkeypatch.setenv(variable, json.dumps(held))
+    with closing(delivery_log()) as log:
+        log.begin_outage(name, now, "answered 503", now)
+    with pytest.raises(TaskDeferred) as deferral:
+        _one(_row(1)).resume(_context(), **tried.value.kwargs)
+    path, arguments = deferral.value.trigger.serialize()
+    trigger = import_string(path)(**arguments | {"poll_interval": 0.2})
+    with pytest.raises(TimeoutError):
+        _fired(trigger, 2)
+    monkeypatch.setenv(variable, connection)
+    assert _fired(trigger, 20) == [{"over": True}]
+    summary = _one(_row(1)).resume(_context(), **deferral.value.kwargs)
+    assert summary == {"status": "delivered", "attempts": 2, "last_status_code": 200}
 
 
 @pytest.mark.parametrize("problem", [AirflowNotFoundException, PermissionError])

@@ -38,6 +38,13 @@ def test_all_go_on_when_no_tried_lead_is_left():
     assert all(seen.ends_wait("zapier") for _ in range(3))
 
 
+def test_who_has_a_tried_lead_goes_on_when_a_hold_is_over():
+    """By its schedule, though it is down: it may be what ends that (8.7)."""
+    assert look(NOW + timedelta(minutes=5)).ends_wait("zapier", is_tried=True)
+    assert KeptBackLook({"zapier"}, {}, set(), NOW).ends_wait("zapier", is_tried=True)
+    assert not KeptBackLook({"make"}, {}, set(), NOW).ends_wait("zapier", is_tried=True)
+
+
 def test_one_sees_to_a_tried_lead_whose_task_does_not_come():
     """One a look, of however many that wait: it takes that lead along (4.11)."""
     seen = look(NOW - timedelta(minutes=10))
