@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zbl_provider.cli import shell
 from zbl_provider.cli.shell import WRONG_USE, Stop, command, confirm, instant, note, plural, say
 from zbl_provider.dispatch.dispatcher import utc_now
+from zbl_provider.exceptions import ZblError
 from zbl_provider.log.browse.model import Query
 from zbl_provider.log.model import WAITING, RunKey, Status
 from zbl_provider.log.upkeep.stepwise import step_by_step
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime, timedelta
 
     from zbl_provider.log.browse.model import Attempt, Page, Row
@@ -71,13 +73,14 @@ def resend(args: Namespace) -> None:
         return
     confirm(args, f"Send {plural(count, 'lead')} again?")
     count, runs, names, now = 0, set[RunKey](), set[str](), utc_now()
-    while True:  # in steps, so that none keeps the log's writers waiting for long
-        done = log.resend(chosen, now, limit=_STEP)
-        count += done.count
-        runs.update(done.runs)
-        names.update(done.integrations)
-        if done.count < _STEP:
-            break
+    with _clearing_all_the_same(log, runs, wanted=not args.no_clear):
+        while True:  # in steps, so that none keeps the log's writers waiting for long
+            done = log.resend(chosen, now, limit=_STEP)
+            count += done.count
+            runs.update(done.runs)
+            names.update(done.integrations)
+            if done.count < _STEP:
+                break
     if unsendable := done.unsendable:
         note(
             f"{plural(unsendable, 'lead')} cannot be sent again: the delivery log no longer has "
@@ -102,11 +105,12 @@ def send_now(args: Namespace) -> None:
     confirm(args, f"Send {plural(count, 'lead')} now?")
     count, runs, names, now = 0, set[RunKey](), set[str](), utc_now()
     after: int | None = 0
-    while after is not None:
-        done = log.send_now(chosen, now, limit=_STEP, after=after)
-        count, after = count + done.count, done.after
-        runs.update(done.runs)
-        names.update(done.integrations)
+    with _clearing_all_the_same(log, runs, wanted=not args.no_clear):
+        while after is not None:
+            done = log.send_now(chosen, now, limit=_STEP, after=after)
+            count, after = count + done.count, done.after
+            runs.update(done.runs)
+            names.update(done.integrations)
     if not count:
         raise Stop(f"No lead is sent now: {_where_they_stand(log, chosen)}.")
     in_the_way = _in_the_way(log, names)
@@ -227,6 +231,19 @@ def _in_the_way(log: DeliveryLog, names: Collection[str]) -> list[str]:
                 f"is delivered, or after {resume}."
             )
     return said
+
+
+@contextmanager
+def _clearing_all_the_same(
+    log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool
+) -> Iterator[None]:
+    """Clear the tasks of what is marked though a later step fails: nobody else may send it."""
+    try:
+        yield
+    except ZblError:
+        if runs:
+            _clear(log, runs, wanted=wanted, at_once=False)
+        raise
 
 
 def _clear(log: DeliveryLog, runs: Collection[RunKey], *, wanted: bool, at_once: bool) -> None:

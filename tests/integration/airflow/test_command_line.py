@@ -16,6 +16,7 @@ from tests.support.commands import ROOT
 from tests.support.databases import log_url, postgres
 from zbl_provider.cli import deliveries, integrations, shell, upkeep
 from zbl_provider.cli.definition import get_zbl_cli_commands
+from zbl_provider.exceptions import DeliveryLogUnavailable
 from zbl_provider.leads.payload import webhook_id
 from zbl_provider.log.model import Candidate, RunKey, Status
 from zbl_provider.log.store import DeliveryLog
@@ -211,6 +212,29 @@ def test_waiting_leads_are_sent_now(zbl, setup, cleared):
     assert setup.row("c").due_at < datetime.now(UTC)
 
 
+@pytest.mark.parametrize("command", ["resend", "send-now"])
+def test_what_is_marked_is_sent_though_the_log_is_away_then(
+    zbl, setup, cleared, monkeypatch, command
+):
+    """Of very many leads a later step may fail: the tasks of the earlier ones are cleared (8.4)."""
+    for lead_id in "cd":
+        waits(setup, lead_id)
+    monkeypatch.setattr(deliveries, "_STEP", 1)
+    name = command.replace("-", "_")
+    step, steps = getattr(setup.log, name), []
+
+    def one_step(*args, **options):
+        if steps:
+            raise DeliveryLogUnavailable("the log", "it is locked")
+        steps.append(step(*args, **options))
+        return steps[0]
+
+    monkeypatch.setattr(setup.log, name, one_step)
+    said = zbl(f"deliveries {command} --all --yes", code=1)
+    assert "it is locked" in said.err
+    assert (said.out, cleared) == ("1 task cleared.\n", [RunKey("dag", "task", "run")])
+
+
 @pytest.mark.parametrize(
     ("keep_back", "says"),
     [
@@ -259,10 +283,10 @@ def test_what_does_not_wait_cannot_be_sent_now(zbl, setup, cleared):
     assert "`resend`" in said
 
 
-def waits(setup):
+def waits(setup, lead_id="c"):
     """Have a lead wait for its next attempt, for ever as this test's clock goes."""
     run = setup.run()
-    setup.enrol(run, lead("c"))
+    setup.enrol(run, lead(lead_id))
     later = datetime.now(UTC) + timedelta(days=1)
     setup.settle(run, setup.claim(run), failed(), later)
 
