@@ -32,7 +32,7 @@ def preview(args: Namespace) -> None:
     from zbl_provider.leads.lead import places_of
 
     query = _query(args)
-    destination = WebhookHook(query.webhook_conn_id).destination
+    destination = WebhookHook(query.webhook_conn_id).without_login
     columns: list[str] = []
     leads = _judged(query, destination, columns, args.limit)
     places = [

@@ -92,7 +92,7 @@ class LeadsQuery:
         from zbl_provider.hooks.webhook import WebhookHook
         from zbl_provider.watch.backlog import MANY, read_backlog
 
-        destination = WebhookHook(self.webhook_conn_id).destination
+        destination = WebhookHook(self.webhook_conn_id).without_login
         with (
             closing(delivery_log(self.log_conn_id, retry_for=retry_for)) as log,
             closing(read_backlog(self._rows(), self.field_map, destination, log)) as backlog,
@@ -109,7 +109,7 @@ class LeadsQuery:
         from zbl_provider.hooks.webhook import WebhookHook
         from zbl_provider.watch.backlog import sum_up
 
-        destination = WebhookHook(self.webhook_conn_id).destination
+        destination = WebhookHook(self.webhook_conn_id).without_login
         with closing(delivery_log(self.log_conn_id)) as log:
             return sum_up(self._rows(), self.field_map, destination, log, datetime.now(UTC))
 

@@ -34,6 +34,7 @@ from zbl_provider.hooks.connections import find_connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from airflow.sdk import Connection
     from requests.auth import AuthBase
 
     from zbl_provider.delivery.exchange import Request
@@ -73,6 +74,27 @@ class WebhookHook(HttpHook):
 
         :raises ConfigurationError: naming the field that cannot work, and what to change
         """
+        connection, destination = self._read(with_login=not self._auth_type)
+        if self._auth_type:
+            login, password = connection.login, connection.password
+            credentials = (login, password) if read_credentials(login, password) else ()
+            destination = _with_auth(destination, self._auth_type, credentials)
+        _mask(destination, connection.extra)
+        return destination
+
+    @cached_property
+    @without_context
+    def without_login(self) -> Destination:
+        """
+        The same for whoever sends nothing: what Login means, an operator's ``auth_type`` may say.
+
+        :raises ConfigurationError: as `destination`, but for Login and Password
+        """
+        connection, destination = self._read(with_login=False)
+        _mask(destination, connection.extra)
+        return destination
+
+    def _read(self, *, with_login: bool) -> tuple[Connection, Destination]:
         connection = find_connection(self.webhook_conn_id, self.conn_name_attr, self.get_connection)
         try:
             # As it stands: `extra_dejson` gives {} for what is broken, and logs it.
@@ -83,21 +105,15 @@ class WebhookHook(HttpHook):
                 "cannot be read, or is not a JSON object, as Airflow says",
                 "Correct it in the connection",
             ) from None
-        login, password = connection.login, connection.password
-        destination = Destination.parse(
+        return connection, Destination.parse(
             integration=self.webhook_conn_id,
             host=connection.host,
             schema=connection.schema,
             port=connection.port,
-            login=None if self._auth_type else login,
-            password=None if self._auth_type else password,
+            login=connection.login if with_login else None,
+            password=connection.password if with_login else None,
             extra=extra,
         )
-        if self._auth_type:
-            credentials = (login, password) if read_credentials(login, password) else ()
-            destination = _with_auth(destination, self._auth_type, credentials)
-        _mask(destination, extra)
-        return destination
 
     @cached_property
     def guard(self) -> Guard:
@@ -259,7 +275,7 @@ def is_active(webhook_conn_id: str) -> bool | None:
     :return: None if it cannot be read, or cannot work: a task that uses it says why
     """
     try:
-        return WebhookHook(webhook_conn_id).destination.active
+        return WebhookHook(webhook_conn_id).without_login.active
     except (ZblError, AirflowException, PermissionError):  # that of a secrets backend
         return None
 

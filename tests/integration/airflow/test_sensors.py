@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
+from requests.auth import AuthBase
 from sqlalchemy import make_url
 
 from tests.support.databases import log_url, postgres
@@ -24,6 +26,8 @@ from zbl_provider.exceptions import (
     LeadsDatabaseError,
     MissingConnection,
 )
+from zbl_provider.hooks.kept_back import look_at_integrations
+from zbl_provider.hooks.webhook import is_active
 from zbl_provider.operators.dispatch import DispatchLeadsOperator
 from zbl_provider.sensors import base
 from zbl_provider.sensors.delivery import LeadDeliverySensor, as_lead_ids
@@ -100,6 +104,31 @@ def test_leads_are_waited_for_until_there_is_one(leads, receiver):
     assert poked.xcom_value == {"waiting": 2}
     _send()
     assert not _leads().poke({})
+
+
+@pytest.mark.parametrize("login", ["key:1", "key"])
+def test_a_login_is_left_to_who_sends(leads, receiver, monkeypatch, login):
+    """An operator's `auth_type` may understand one that Basic authentication does not (1.1)."""
+
+    class Key(AuthBase):
+        def __init__(self, *credentials):
+            self.credentials = credentials
+
+        def __call__(self, request):
+            request.headers["X-Key"] = "/".join(self.credentials)
+            return request
+
+    variable = "AIRFLOW_CONN_ZBL_WEBHOOK_DEFAULT"
+    connection = json.loads(os.environ[variable]) | {"login": login, "password": "p"}
+    connection["extra"]["secret_headers"] = {"Authorization": "Bearer of another"}
+    monkeypatch.setenv(variable, json.dumps(connection))
+    leads(_row(1))
+    assert _leads().execute(_context()) == {"waiting": 1}
+    assert is_active("zbl_webhook_default")
+    seen = look_at_integrations(None, ["zbl_webhook_default"])
+    assert [seen.ends_wait("zbl_webhook_default") for _ in range(2)] == [True, True]
+    _send(auth_type=Key)
+    assert receiver.received[0].headers["x-key"] == f"{login}/p"
 
 
 def test_a_lead_in_error_is_waited_for_no_more(leads, receiver):
