@@ -425,6 +425,25 @@ def test_an_integration_is_called_active_only_if_its_connection_is(site, view):
     expect(unknown.locator("header .badge")).to_have_count(0)
 
 
+def test_a_hold_is_shown_however_late_the_connection_is_read(site, page, view):
+    """A secrets backend takes its time: its answer does not undo what was shown since (8.4)."""
+    _send(site, "lead-97")
+    late = []
+    page.route("**/integrations/sales/active", lambda route: late.append(route) or None)
+    view.get_by_role("tab", name="Integrations").click()
+    card = view.get_by_role("article", name="sales")
+    card.get_by_role("button", name="Hold").click()
+    view.get_by_role("dialog", name="Hold sales?").get_by_role("button", name="Hold").click()
+    expect(card.locator("header .badge")).to_have_text("Held")
+    with page.expect_response("**/integrations/sales/active") as answered:
+        late[0].continue_()
+    assert answered.value.json() == {"active": True}
+    page.wait_for_timeout(500)  # the next refresh comes later, and would put it right
+    assert card.locator("header .badge").inner_text() == "Held"
+    card.get_by_role("button", name="Resume").click()
+    expect(card.locator("header .badge")).to_have_text("Active")
+
+
 def test_links_leave_the_frame_and_the_export_is_a_file(site, page, view, tmp_path, answers):
     """A task's log opens in Airflow itself, and the CSV holds what is filtered (8.4)."""
     run = _send(site, "lead-81")

@@ -12,6 +12,7 @@ const WAITING = ["pending", "sending", "retrying"];
 const ACTIVE_MS = 60_000;
 const charts = new Map();
 const connections = new Map();
+const shown = new Map();
 
 /**
  * Show the integrations.
@@ -22,6 +23,7 @@ const connections = new Map();
  */
 export function showIntegrationsView(all, activities, changed) {
   const view = byId("integrations");
+  all.forEach((one) => shown.set(one.name, one));
   const focused = view.contains(document.activeElement) ? focusedElement()?.dataset.focus : null;
   view.replaceChildren(
     h("h2", { class: "hidden" }, t("Integrations")),
@@ -38,7 +40,8 @@ async function lookAtConnection(one, view) {
   connections.set(one.name, { active: known?.active, asked: Date.now() });
   const { active } = await read(path(one, "active")).catch(() => ({ active: null }));
   connections.set(one.name, { active, asked: Date.now() });
-  view.querySelector(`[data-name="${CSS.escape(one.name)}"] .state`)?.replaceWith(state(one));
+  // It may have been held, or resumed, meanwhile.
+  view.querySelector(`[data-name="${CSS.escape(one.name)}"] .state`)?.replaceWith(state(shown.get(one.name)));
 }
 
 /** Say above everything what is held or paused. */
