@@ -317,6 +317,34 @@ def test_a_lead_in_error_is_resent_and_the_page_turns_to_delivered(site, page, v
     assert first.webhook_id == second.webhook_id
 
 
+def test_what_is_marked_is_sent_though_the_log_is_away_then(site, page, view, answers):
+    """Of very many leads a later step may fail: the tasks of the earlier ones are cleared (8.4)."""
+    answers(Reply(422, PLAIN))
+    lead = _open_in_error(site, view, "lead-98")
+    answers(Reply())
+
+    steps = []
+
+    def one_step(route):
+        steps.append(route)
+        if len(steps) > 1:
+            route.fulfill(status=503, json={"detail": "The delivery log is slow"})
+            return
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"left": 1})
+
+    page.route("**/zbl/api/resend", one_step)
+    lead.get_by_role("button", name="Resend").click()
+    question = view.get_by_role("dialog", name="Resend 1 lead?")
+    question.get_by_role("button", name="Resend").click()
+    expect(question).to_contain_text("The delivery log is slow")
+    expect(question).to_contain_text("To be sent again: 1 lead.")
+    expect(question).to_contain_text("Cleared: 1 task.")
+    page.problems.clear()  # the browser notes that it was answered 503
+    question.get_by_role("button", name="Close").click()
+    expect(lead.locator(".where .badge")).to_have_text("Delivered", timeout=60_000)
+
+
 def test_selected_leads_of_a_run_that_is_gone_wait_for_the_next(site, page, view):
     """Where Airflow knows the run no more, the page says who sends the leads (Contract 8.4)."""
     _tile(view, "Error").click()

@@ -32,7 +32,7 @@ export const askToResend = ({ rows, filter, number = rows?.length }) =>
     title: number === 1 ? t("Resend 1 lead?") : t("Resend {count} leads?", { count: count(number) }),
     go: t("Resend"),
     words: explain(rows, number),
-    act: (progress) => act(mark, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
+    act: (progress) => act(RESEND, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
   });
 
 /**
@@ -45,7 +45,7 @@ export const askToSendNow = ({ rows, filter, number = rows?.length }) =>
     title: number === 1 ? t("Send 1 lead now?") : t("Send {count} leads now?", { count: count(number) }),
     go: t("Send now"),
     words: [t("The next attempt is made at once; attempts that were made count."), ...inTheWayOf(rows)],
-    act: (progress) => act(hasten, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
+    act: (progress) => act(SEND_NOW, rows ? { ids: rows.map((row) => row.id) } : { filter }, progress),
   });
 
 function ask({ title, go: name, words: lines, act: doIt }) {
@@ -92,53 +92,54 @@ function explain(rows, number) {
 const inTheWayOf = (rows) =>
   [...new Set(rows?.map((row) => row.integration))].filter((name) => keptBack.has(name)).map((name) => sayWhy(keptBack.get(name)));
 
-async function act(marking, what, progress) {
+/** Mark leads step by step, then clear their tasks, and say what came of it. */
+async function act({ mark, say }, what, progress) {
+  const all = { count: 0, unsendable: 0, runs: /** @type {any[]} */ ([]), kept: new Set() };
+  const problems = [];
   try {
-    const marked = await marking(what, progress);
-    const cleared = await clearTasks(marked.runs, progress);
-    return { changed: marked.count > 0, lines: [...marked.lines, ...cleared] };
+    for await (const marked of mark(what)) {
+      all.count += marked.count;
+      all.unsendable = marked.unsendable;
+      all.runs.push(...marked.runs);
+      inTheWay(marked).forEach((line) => all.kept.add(line));
+      progress(t("{leads} marked…", { leads: leads(all.count) }));
+    }
   } catch (problem) {
     if (!(problem instanceof Refusal)) throw problem;
-    return { changed: false, lines: [problem.message] };
+    problems.push(problem.message);
   }
+  // Also where a later step failed: those that are marked are due, and nobody else may send them.
+  const cleared = await clearTasks(all.runs, progress);
+  const said = all.count || !problems.length ? say(all) : [];
+  return { changed: all.count > 0, lines: [...problems, ...said, ...all.kept, ...cleared] };
 }
 
-/** Mark the leads, some thousands at a time. */
-async function mark(what, progress) {
-  const all = { count: 0, unsendable: 0, runs: /** @type {any[]} */ ([]) };
-  const kept = new Set();
+const RESEND = { mark: markInError, say: told };
+const SEND_NOW = { mark: markWaiting, say: hastened };
+
+/** Mark leads in error, some thousands at a time. */
+async function* markInError(what) {
   let left;
   do {
     const marked = await change("resend", what);
-    all.count += marked.count;
-    all.unsendable = marked.unsendable;
-    all.runs.push(...marked.runs);
-    inTheWay(marked).forEach((line) => kept.add(line));
+    yield marked;
     left = marked.count ? marked.left : 0;
-    progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (left);
-  return { ...all, lines: [...told(all), ...kept] };
 }
 
 /** Have leads that wait be due now, some thousands at a time. */
-async function hasten(what, progress) {
-  const all = { count: 0, runs: /** @type {any[]} */ ([]) };
-  const kept = new Set();
+async function* markWaiting(what) {
   let after = 0;
   do {
     const marked = await change("send-now", { ...what, after });
-    all.count += marked.count;
-    all.runs.push(...marked.runs);
-    inTheWay(marked).forEach((line) => kept.add(line));
+    yield marked;
     ({ after } = marked);
-    progress(t("{leads} marked…", { leads: leads(all.count) }));
   } while (after);
-  return { ...all, lines: [hastened(all.count, kept.size > 0), ...kept] };
 }
 
-function hastened(number, areKept) {
-  if (!number) return t("No lead is waiting any more.");
-  return areKept ? t("Due now: {leads}.", { leads: leads(number) }) : t("Sent now: {leads}.", { leads: leads(number) });
+function hastened({ count: number, kept }) {
+  if (!number) return [t("No lead is waiting any more.")];
+  return [kept.size ? t("Due now: {leads}.", { leads: leads(number) }) : t("Sent now: {leads}.", { leads: leads(number) })];
 }
 
 /** Say what keeps leads back that were marked: an integration that is held, paused or down, or a connection. */
