@@ -27,6 +27,7 @@ _SCORES: Mapping[int | float | str, int] = {
     **{score: score for score in range(101)},
     **{str(score): score for score in range(101)},
 }
+_SHORT = 40
 _SHORT_WORD = re.compile(r"[A-Za-z_ -]{1,32}", re.ASCII)
 
 # A field's name is one word unless quoted, so that a slip such as "city is equals X" is refused and
@@ -189,7 +190,9 @@ class Filters:
         """
         status = value_at(document, ("lead", "status"))
         if status != "qualified":
-            plain = isinstance(status, str) and _SHORT_WORD.fullmatch(status)
+            # Written out, a line end or an unseen mark behind the word can be seen.
+            word = trimmed(status) if isinstance(status, str) and len(status) <= _SHORT else ""
+            plain = _SHORT_WORD.fullmatch(word)
             return f"status is {status!r}" if plain else "status is not qualified"
         if reason := self._score_reason(document) or self._list_reason(document):
             return reason

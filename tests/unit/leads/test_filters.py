@@ -416,6 +416,22 @@ def test_what_cannot_be_seen_keeps_no_lead_back(mark):
     assert filters.reason(_document(list_name=f"{mark}Ads")) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("qualified\r", r"status is 'qualified\r'"),
+        ("\ufeffqualified", r"status is '\ufeffqualified'"),
+        ("New", "status is 'New'"),
+        ("qualified" + "\n" * 50, "status is not qualified"),
+        ("ana@x.com", "status is not qualified"),
+        ("\n", "status is not qualified"),
+    ],
+)
+def test_what_stands_unseen_beside_a_status_is_told(status, reason):
+    """Else the reason would say that what looks qualified is not (5.4)."""
+    assert Filters().reason(_document(status=status)) == reason
+
+
 def test_accents_without_end_hold_nobody_up():
     """A letter with a hundred thousand accents is no word, and is compared as it is (5.3)."""
     heap = "a" + "\u0315" * 100_000 + "\u0300" * 100_000
