@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
+    import jinja2
     from airflow.sdk import Context
     from requests.auth import AuthBase
 
@@ -88,6 +89,21 @@ class WebhookNotifier(BaseNotifier):
     def __call__(self, *args: Any) -> None:
         """Notify; Airflow renders in place, and one notifier may serve many tasks."""
         super(WebhookNotifier, copy(self)).__call__(*args)
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,  # noqa: ANN401  Airflow's own signature
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render as Airflow does; its 3.2 leaves a template as it is where it makes nothing."""
+        given = {name: getattr(parent, name) for name in template_fields}
+        super()._do_render_template_fields(parent, [*given], context, jinja_env, seen_oids)
+        for name, value in given.items():
+            if isinstance(value, str) and getattr(parent, name) is value:
+                setattr(parent, name, self.render_template(value, context, jinja_env, seen_oids))
 
     def notify(self, context: Context) -> None:
         """

@@ -188,6 +188,13 @@ def test_data_is_an_object_though_a_template_makes_a_text(receiver, data, sent):
     assert json.loads(receiver.received[0].body)["data"] == sent
 
 
+def test_a_template_that_makes_nothing_is_not_sent_itself(receiver):
+    """Airflow 3.2 leaves it as it is (Contract 8.3)."""
+    WebhookNotifier(event="{{ '' }}", message="{{ '' }}")(_task())
+    body = json.loads(receiver.received[0].body)
+    assert (body["event"], body["message"]) == ("task.failed", "")
+
+
 @pytest.mark.parametrize("data", ["{{ ti.task_id }}", "{{ [1] | tojson }}", "{{ none }}", "NaN"])
 def test_a_template_that_makes_no_object_is_refused(receiver, data):
     """It says which parameter to change, without its value (Contract 8.3)."""
